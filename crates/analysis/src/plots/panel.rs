@@ -1,0 +1,214 @@
+//! One panel of lines, named where they end instead of in a legend.
+
+use std::ops::Range;
+
+use plotters::chart::{ChartBuilder, ChartContext};
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+use plotters::element::{Circle, DashedPathElement, PathElement, Polygon};
+use plotters::prelude::{Cartesian2d, SVGBackend};
+use plotters::style::text_anchor::HPos;
+use plotters::style::{Color, FontStyle, RGBColor, ShapeStyle};
+
+use super::PlotError;
+use super::style::{Area, GREY, GRID, INK, LINE, TYPE, UNITS, darker, font, shorten, spread, width, write};
+
+/// Space left of the plot for tick labels and the axis title.
+const LEFT: u32 = 78 * UNITS;
+/// Space above the plot for the title.
+const TOP: u32 = 40 * UNITS;
+/// From the end of a line to its label.
+const LEADER: i32 = 26 * UNITS as i32;
+/// Longer names are cut, or they would leave no room for the plot.
+const LONGEST_LABEL: usize = 28;
+
+/// One axis: its title, the values at its ends, and where it is labelled.
+#[derive(Clone, Debug)]
+pub(super) struct Axis {
+    pub(super) title: String,
+    pub(super) range: Range<f64>,
+    pub(super) ticks: Vec<(f64, String)>,
+}
+
+impl Axis {
+    /// An axis over `range`; a range without length is widened, so that a single value lies in the middle.
+    pub(super) fn new(title: impl Into<String>, range: Range<f64>, ticks: Vec<(f64, String)>) -> Self {
+        let length = range.end - range.start;
+        let range = if length > 0.0 && length.is_finite() { range } else { range.start - 0.5..range.start + 0.5 };
+        Self { title: title.into(), range, ticks }
+    }
+}
+
+/// The axis places and labels its own ticks, where plotters would choose by its rules.
+impl Ranged for Axis {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (start, end): (i32, i32)) -> i32 {
+        let share = (value - self.range.start) / (self.range.end - self.range.start);
+        start + (share * f64::from(end - start)).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _hint: Hint) -> Vec<f64> {
+        self.ticks.iter().map(|(place, _)| *place).collect()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.range.clone()
+    }
+}
+
+impl ValueFormatter<f64> for Axis {
+    fn format_ext(&self, value: &f64) -> String {
+        self.ticks.iter().find(|(place, _)| place == value).map_or_else(String::new, |(_, text)| text.clone())
+    }
+}
+
+/// A line with its name and, where it has one, its interval.
+#[derive(Clone, Debug)]
+pub(super) struct Curve {
+    label: String,
+    color: RGBColor,
+    dash: Option<(u32, u32)>,
+    points: Vec<(f64, f64)>,
+    band: Vec<(f64, Range<f64>)>,
+}
+
+impl Curve {
+    /// A curve through the finite ones of the points.
+    pub(super) fn new(label: &str, color: RGBColor, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        let points = points.into_iter().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
+        Self { label: shorten(label, LONGEST_LABEL), color, dash: None, points, band: Vec::new() }
+    }
+
+    /// The same, dashed: lengths of a dash and of a gap, in units.
+    pub(super) fn dashed(self, dash: (u32, u32)) -> Self {
+        Self { dash: Some(dash), ..self }
+    }
+
+    /// The same, with an interval around it.
+    pub(super) fn with_band(self, band: impl IntoIterator<Item = (f64, Range<f64>)>) -> Self {
+        let finite = |(x, range): &(f64, Range<f64>)| x.is_finite() && range.start.is_finite() && range.end.is_finite();
+        Self { band: band.into_iter().filter(finite).collect(), ..self }
+    }
+
+    /// Heights of its points.
+    pub(super) fn heights(&self) -> impl Iterator<Item = f64> {
+        self.points.iter().map(|(_, y)| *y)
+    }
+}
+
+/// A titled panel. Curves are drawn in order, so that references come first and lie below.
+#[derive(Clone, Debug)]
+pub(super) struct Panel {
+    pub(super) title: String,
+    pub(super) x: Axis,
+    pub(super) y: Axis,
+    pub(super) curves: Vec<Curve>,
+}
+
+/// Axes of a panel, to draw on in data coordinates.
+pub(super) type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
+
+/// Draws title, axes and grid, and leaves `right` units free beside the plot.
+///
+/// Left, top and right are fixed, so panels of one width that stand above each other share their x axis exactly.
+pub(super) fn chart<'a, 'b>(
+    area: &'a Area<'b>,
+    title: &str,
+    (x, y): (&Axis, &Axis),
+    right: u32,
+) -> Result<Chart<'a, 'b>, PlotError> {
+    let plain = font(TYPE, INK, FontStyle::Normal);
+    let below = if x.title.is_empty() { 16 * UNITS } else { 62 * UNITS };
+    let mut chart = ChartBuilder::on(area)
+        .margin_top(TOP)
+        .margin_right(right)
+        .margin_left(8 * UNITS)
+        .margin_bottom(6 * UNITS)
+        .x_label_area_size(below)
+        .y_label_area_size(LEFT)
+        .build_cartesian_2d(x.clone(), y.clone())?;
+    chart
+        .configure_mesh()
+        .bold_line_style(ShapeStyle::from(GRID).stroke_width(UNITS))
+        .light_line_style(GRID.mix(0.0))
+        .axis_style(ShapeStyle::from(GREY).stroke_width(UNITS))
+        .label_style(plain.clone())
+        .axis_desc_style(plain)
+        .x_desc(x.title.as_str())
+        .y_desc(y.title.as_str())
+        .draw()?;
+    let left = (8 * UNITS + LEFT) as i32;
+    area.draw_text(title, &font(TYPE, INK, FontStyle::Bold), (left, 12 * UNITS as i32))?;
+    Ok(chart)
+}
+
+impl Panel {
+    /// Units that the labels need at the right.
+    pub(super) fn label_room(&self) -> Result<u32, PlotError> {
+        let mut widest = 0;
+        for curve in &self.curves {
+            widest = widest.max(width(&curve.label)?);
+        }
+        Ok(widest + LEADER as u32 + 8 * UNITS)
+    }
+
+    /// Draws the panel over the whole area, with `label_room` units for labels.
+    pub(super) fn draw(&self, area: &Area<'_>, label_room: u32) -> Result<(), PlotError> {
+        let mut chart = chart(area, &self.title, (&self.x, &self.y), label_room)?;
+        for curve in &self.curves {
+            draw_band(&mut chart, curve)?;
+        }
+        for curve in &self.curves {
+            draw_line(&mut chart, curve)?;
+        }
+        self.draw_labels(area, &chart)
+    }
+
+    fn draw_labels(&self, area: &Area<'_>, chart: &Chart<'_, '_>) -> Result<(), PlotError> {
+        let (columns, rows) = chart.plotting_area().get_pixel_range();
+        let (left, top) = area.get_base_pixel();
+        let named = self.curves.iter().filter(|curve| !curve.label.is_empty());
+        let mut ends: Vec<_> = named
+            .filter_map(|curve| Some((curve, chart.backend_coord(curve.points.last()?), curve.label.clone())))
+            .collect();
+        let fitting = (rows.len() / LINE as usize).max(1);
+        if ends.len() > fitting {
+            let rest = ends.len() - fitting + 1;
+            ends.truncate(fitting);
+            ends[fitting - 1].2 = format!("… and {rest} more");
+        }
+        let wanted: Vec<f64> = ends.iter().map(|(_, (_, y), _)| f64::from(*y)).collect();
+        let centres = spread(&wanted, f64::from(LINE), &(f64::from(rows.start)..f64::from(rows.end)));
+        for ((curve, (x, y), label), centre) in ends.iter().zip(centres) {
+            let (from, text) = ((x - left, y - top), (columns.end - left + LEADER, centre as i32 - top));
+            let gap = 5 * UNITS as i32;
+            let leader = vec![(from.0 + gap, from.1), (text.0 - gap, text.1)];
+            area.draw(&PathElement::new(leader, ShapeStyle::from(curve.color.mix(0.5)).stroke_width(UNITS)))?;
+            write(area, label, text, darker(curve.color, 0.75), HPos::Left)?;
+        }
+        Ok(())
+    }
+}
+
+fn draw_band(chart: &mut Chart<'_, '_>, curve: &Curve) -> Result<(), PlotError> {
+    let upper = curve.band.iter().map(|(x, range)| (*x, range.end));
+    let lower = curve.band.iter().rev().map(|(x, range)| (*x, range.start));
+    let outline: Vec<_> = upper.chain(lower).collect();
+    chart.draw_series((!outline.is_empty()).then(|| Polygon::new(outline, curve.color.mix(0.18))))?;
+    Ok(())
+}
+
+fn draw_line(chart: &mut Chart<'_, '_>, curve: &Curve) -> Result<(), PlotError> {
+    let style = ShapeStyle::from(curve.color);
+    match (curve.dash, curve.points.as_slice()) {
+        // A line through one point would be invisible.
+        (None, [only]) => chart.draw_series([Circle::new(*only, 4 * UNITS, style.filled())])?,
+        (None, points) => chart.draw_series([PathElement::new(points, style.stroke_width(5))])?,
+        (Some((dash, gap)), points) => {
+            let line = DashedPathElement::new(points.iter().copied(), dash, gap, style.stroke_width(3));
+            chart.draw_series([line])?
+        }
+    };
+    Ok(())
+}

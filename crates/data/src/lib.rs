@@ -1,0 +1,41 @@
+//! What a prompt is and how one is drawn.
+//!
+//! A [`Task`] is a distribution over [`Prompt`]s with a latent [`Concept`]; a [`Sampler`] draws prompts of a task by
+//! address (seed, purpose, index), never by advancing a generator; a [`Predictor`] is what a task knows in closed form
+//! about the best answer.
+//!
+//! ```
+//! use data::{Purpose, Sampler, Stream, TaskRegistry};
+//!
+//! let toml = r#"
+//!     kind = "sparse_regression"
+//!     d_x = 8
+//!     n_points = 10
+//!     bases = { blocks = { count = 4, rank = 2 } }
+//!     noise_variance = 0.01
+//!     w_std = 1.0
+//! "#;
+//! let task = TaskRegistry::builtin().build(&toml.parse().unwrap()).unwrap();
+//! let sampler = Sampler::new(task, Stream::new(0, Purpose::Train));
+//! assert_eq!(sampler.prompts(128..256)[7], sampler.prompt(135));
+//! ```
+
+mod batch;
+mod error;
+mod predictor;
+mod prompt;
+mod registry;
+mod sampler;
+mod sparse_regression;
+mod stream;
+mod task;
+
+pub use batch::Batch;
+pub use error::TaskError;
+pub use predictor::{BayesMixture, Oracle, Predictor, Ridge, Zero};
+pub use prompt::{Basis, Concept, ConceptId, Prompt, PromptShape, Token};
+pub use registry::{BuildTask, TaskRegistry};
+pub use sampler::Sampler;
+pub use sparse_regression::{Bases, SparseRegression, SparseRegressionConfig};
+pub use stream::{Purpose, Stream};
+pub use task::Task;

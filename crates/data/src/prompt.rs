@@ -1,0 +1,93 @@
+use std::fmt;
+
+/// Index of a concept in [`Task::concepts`](crate::Task::concepts).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConceptId(pub usize);
+
+/// A latent concept: what a prompt's pairs have in common beside their weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Concept {
+    /// Name in tables and figures.
+    pub name: String,
+    /// Prior probability; the weights of a task's concepts sum to one.
+    pub weight: f64,
+}
+
+/// The coordinates of the weight vector that are on: sorted, without repeats, never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Basis {
+    coordinates: Vec<usize>,
+}
+
+impl Basis {
+    pub(crate) fn from_sorted(coordinates: Vec<usize>) -> Self {
+        Self { coordinates }
+    }
+
+    /// The coordinates, ascending.
+    pub fn coordinates(&self) -> &[usize] {
+        &self.coordinates
+    }
+
+    /// Number of coordinates that are on.
+    pub fn rank(&self) -> usize {
+        self.coordinates.len()
+    }
+}
+
+/// Size of every prompt of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PromptShape {
+    /// Pairs in a prompt, K.
+    pub n_points: usize,
+    /// Width of x, D.
+    pub d_x: usize,
+}
+
+/// K pairs (x, y) under one concept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prompt {
+    /// The concept that the pairs share.
+    pub concept: ConceptId,
+    /// Inputs, row-major `[n_points, d_x]`.
+    pub xs: Vec<f32>,
+    /// Targets, `[n_points]`.
+    pub ys: Vec<f32>,
+}
+
+impl Prompt {
+    /// The pairs in order, x as f64.
+    pub fn pairs(&self) -> impl Iterator<Item = (Vec<f64>, f64)> + '_ {
+        let d_x = self.xs.len() / self.ys.len();
+        let widen = |x: &[f32]| x.iter().map(|&value| f64::from(value)).collect();
+        self.xs.chunks_exact(d_x).map(widen).zip(self.ys.iter().map(|&y| f64::from(y)))
+    }
+}
+
+/// A token of the interleaved sequence x1 y1 x2 y2 …; pairs count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Token {
+    /// The input of a pair; the model's prediction of its y is read here.
+    X(usize),
+    /// The target of a pair.
+    Y(usize),
+}
+
+impl Token {
+    /// Place in the sequence, from 0.
+    pub fn index(self) -> usize {
+        match self {
+            Self::X(pair) => 2 * (pair - 1),
+            Self::Y(pair) => 2 * (pair - 1) + 1,
+        }
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::X(pair) => write!(f, "x{pair}"),
+            Self::Y(pair) => write!(f, "y{pair}"),
+        }
+    }
+}

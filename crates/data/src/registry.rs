@@ -1,0 +1,72 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use toml::Table;
+
+use crate::{SparseRegressionConfig, Task, TaskError};
+
+/// Builds a task from its configuration table, in which `kind` is no longer there.
+pub type BuildTask = Arc<dyn Fn(Table) -> Result<Arc<dyn Task>, TaskError> + Send + Sync>;
+
+/// The tasks a program knows, by the `kind` in their configuration. There is no global one: a program builds its own.
+#[derive(Clone)]
+pub struct TaskRegistry {
+    tasks: BTreeMap<String, BuildTask>,
+}
+
+impl TaskRegistry {
+    /// The tasks that come with the library.
+    pub fn builtin() -> Self {
+        Self { tasks: BTreeMap::new() }
+            .with("sparse_regression", |config: SparseRegressionConfig| Ok(Arc::new(config.build()?)))
+    }
+
+    /// Adds the task `kind`, whose configuration is read as `C`, or replaces the one of that name.
+    pub fn with<C: DeserializeOwned>(
+        mut self,
+        kind: &str,
+        build: impl Fn(C) -> Result<Arc<dyn Task>, TaskError> + Send + Sync + 'static,
+    ) -> Self {
+        let from_table = move |table: Table| {
+            let config = table.try_into().map_err(|error: toml::de::Error| shape(error.message()))?;
+            build(config)
+        };
+        self.tasks.insert(kind.to_owned(), Arc::new(from_table));
+        self
+    }
+
+    /// The registered kinds, in alphabetical order.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+        self.tasks.keys().map(String::as_str)
+    }
+
+    /// Builds the task that `config` describes; its `kind` chooses the constructor.
+    ///
+    /// # Errors
+    /// When `kind` is missing or unknown, a field is missing, unknown or of another type, or a value is out of range.
+    pub fn build(&self, config: &Table) -> Result<Arc<dyn Task>, TaskError> {
+        let mut config = config.clone();
+        let kind = match config.remove("kind") {
+            Some(toml::Value::String(kind)) => kind,
+            Some(other) => return Err(shape(&format!("kind must be a string, but is {other}"))),
+            None => return Err(shape("missing field `kind`")),
+        };
+        let build = self.tasks.get(&kind).ok_or_else(|| TaskError::UnknownKind {
+            kind: kind.clone(),
+            known: self.kinds().collect::<Vec<_>>().join(", "),
+        })?;
+        build(config)
+    }
+}
+
+impl fmt::Debug for TaskRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.tasks.keys()).finish()
+    }
+}
+
+fn shape(reason: &str) -> TaskError {
+    TaskError::Shape { reason: reason.to_owned() }
+}

@@ -1,0 +1,82 @@
+use burn::module::Module;
+use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::{Bool, Tensor, activation, backend::Backend};
+
+use crate::Architecture;
+
+/// GPT-2's layer-norm constant.
+pub(crate) const NORM_EPSILON: f64 = 1e-5;
+
+/// A pre-norm transformer block: h + attention(norm(h)), then h + feed_forward(norm(h)).
+///
+/// # Source
+/// GPT-2 (Radford et al., 2019): causal attention with biases, feed-forward of four times the width, tanh-GELU.
+#[derive(Module, Debug)]
+pub struct Block<B: Backend> {
+    attention_norm: LayerNorm<B>,
+    query_key_value: Linear<B>,
+    attention_out: Linear<B>,
+    feed_forward_norm: LayerNorm<B>,
+    feed_forward_in: Linear<B>,
+    feed_forward_out: Linear<B>,
+    n_heads: usize,
+}
+
+impl<B: Backend> Block<B> {
+    /// A block whose parameters are still to be loaded.
+    pub(crate) fn empty(architecture: &Architecture, device: &B::Device) -> Self {
+        let d = architecture.d_model;
+        let norm = || LayerNormConfig::new(d).with_epsilon(NORM_EPSILON).init(device);
+        let linear = |fan_in, fan_out| LinearConfig::new(fan_in, fan_out).init(device);
+        Self {
+            attention_norm: norm(),
+            query_key_value: linear(d, 3 * d),
+            attention_out: linear(d, d),
+            feed_forward_norm: norm(),
+            feed_forward_in: linear(d, 4 * d),
+            feed_forward_out: linear(4 * d, d),
+            n_heads: architecture.n_heads,
+        }
+    }
+
+    /// # Shapes
+    /// `[batch, tokens, d_model]` to the same.
+    pub fn forward(&self, h: Tensor<B, 3>) -> Tensor<B, 3> {
+        let h = h.clone() + self.attention(self.attention_norm.forward(h));
+        h.clone() + self.feed_forward(self.feed_forward_norm.forward(h))
+    }
+
+    /// softmax(q kᵀ / √d_head, causal) v in every head.
+    fn attention(&self, h: Tensor<B, 3>) -> Tensor<B, 3> {
+        let [batch, tokens, d_model] = h.dims();
+        let d_head = d_model / self.n_heads;
+        let qkv = self.query_key_value.forward(h);
+        // [batch, tokens, 3 d_model] -> [batch, n_heads, tokens, d_head]
+        let heads = |part: usize| {
+            qkv.clone()
+                .narrow(2, part * d_model, d_model)
+                .reshape([batch, tokens, self.n_heads, d_head])
+                .swap_dims(1, 2)
+        };
+        let scores = (heads(0) / (d_head as f64).sqrt()).matmul(heads(1).swap_dims(2, 3));
+        let future = Tensor::<B, 2, Bool>::tril_mask([tokens, tokens], 0, &scores.device());
+        let scores = scores.mask_fill(future.unsqueeze::<4>(), f32::NEG_INFINITY);
+        let mixed = activation::softmax(scores, 3).matmul(heads(2));
+        self.attention_out.forward(mixed.swap_dims(1, 2).reshape([batch, tokens, d_model]))
+    }
+
+    fn feed_forward(&self, h: Tensor<B, 3>) -> Tensor<B, 3> {
+        self.feed_forward_out.forward(gelu_tanh(self.feed_forward_in.forward(h)))
+    }
+}
+
+/// GELU in its tanh form, ½x(1 + tanh(√(2/π)(x + 0.044715x³))), written as x·σ(2√(2/π)(x + 0.044715x³)): the same
+/// function, in fewer passes over memory.
+///
+/// # Source
+/// Hendrycks and Gimpel (2016), arXiv 1606.08415; 2σ(2u) = 1 + tanh(u).
+fn gelu_tanh<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
+    let scale = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
+    let u = x.clone() * (x.clone() * x.clone() * (scale * 0.044715) + scale);
+    x * activation::sigmoid(u)
+}

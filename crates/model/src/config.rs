@@ -1,0 +1,155 @@
+use rand::Rng;
+use rand_distr::{Distribution, StandardNormal, Uniform};
+use serde::{Deserialize, Serialize};
+
+use crate::weights::{HostTensor, Weights};
+use crate::{ModelError, parameters};
+
+/// The `[model]` section of a configuration.
+///
+/// | field | unit | range |
+/// |---|---|---|
+/// | `d_model` | width of the residual stream | 1 … 8192, a multiple of `n_heads` |
+/// | `n_layers` | blocks | 1 … 128 |
+/// | `n_heads` | attention heads a block | ≥ 1 |
+/// | `init` | | `gpt2` or `fan_in` |
+/// | `position_std` | spread of the position table | ≥ 0 |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Width of the residual stream.
+    pub d_model: usize,
+    /// Number of blocks.
+    pub n_layers: usize,
+    /// Attention heads a block.
+    pub n_heads: usize,
+    /// How the linear maps are drawn.
+    pub init: Init,
+    /// Standard deviation of the learned position table at the start.
+    pub position_std: f64,
+}
+
+/// How the linear maps are drawn. Maps that write to the residual stream are scaled by 1/√(2·`n_layers`) in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Init {
+    /// Normal with standard deviation 0.02, biases zero; read-in and read-out uniform in ±1/√fan-in, biases too.
+    ///
+    /// # Source
+    /// GPT-2 for the blocks; PyTorch's `Linear`, as in Garg et al. (2022), for read-in and read-out.
+    Gpt2,
+    /// Normal with standard deviation 1/√fan-in, biases zero: the same spread of activations at every width.
+    FanIn,
+}
+
+/// Everything that determines the shapes of a model's parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Architecture {
+    /// Width of x, D.
+    pub d_x: usize,
+    /// Pairs in a prompt, K; the sequence has 2K tokens.
+    pub n_points: usize,
+    /// Width of the residual stream.
+    pub d_model: usize,
+    /// Number of blocks.
+    pub n_layers: usize,
+    /// Attention heads a block.
+    pub n_heads: usize,
+}
+
+impl ModelConfig {
+    /// Checks the fields against their ranges and adds the size of the prompts.
+    ///
+    /// # Errors
+    /// When a field is outside its range.
+    pub fn architecture(&self, d_x: usize, n_points: usize) -> Result<Architecture, ModelError> {
+        let Self { d_model, n_layers, n_heads, position_std, .. } = *self;
+        if !(position_std.is_finite() && position_std >= 0.0) {
+            return Err(out_of_range("model.position_std", "a finite number of at least 0", position_std));
+        }
+        let architecture = Architecture { d_x, n_points, d_model, n_layers, n_heads };
+        architecture.check()?;
+        Ok(architecture)
+    }
+
+    /// Draws the weights of a new model on the host, all of them from `rng`.
+    pub fn init(&self, architecture: &Architecture, rng: &mut impl Rng) -> Weights {
+        let draw = |spec: &parameters::Spec| self.init_parameter(architecture, spec, &mut *rng);
+        parameters::specs(architecture).iter().map(draw).collect()
+    }
+
+    fn init_parameter(&self, to: &Architecture, spec: &parameters::Spec, rng: &mut impl Rng) -> (String, HostTensor) {
+        use parameters::Role;
+        let residual = 1.0 / (2.0 * to.n_layers as f64).sqrt();
+        let len = spec.shape.iter().product();
+        let values = match (spec.role, self.init) {
+            (Role::NormScale, _) => vec![1.0; len],
+            (Role::NormShift, _) => vec![0.0; len],
+            (Role::Position, _) => normal(len, self.position_std, rng),
+            (Role::Boundary { fan_in, .. }, Init::Gpt2) => uniform(len, 1.0 / (fan_in as f64).sqrt(), rng),
+            (Role::Boundary { bias: true, .. } | Role::Bias, _) => vec![0.0; len],
+            (Role::Boundary { fan_in, .. } | Role::Linear { fan_in }, Init::FanIn) => {
+                normal(len, 1.0 / (fan_in as f64).sqrt(), rng)
+            }
+            (Role::Residual { fan_in }, Init::FanIn) => normal(len, residual / (fan_in as f64).sqrt(), rng),
+            (Role::Linear { .. }, Init::Gpt2) => normal(len, 0.02, rng),
+            (Role::Residual { .. }, Init::Gpt2) => normal(len, 0.02 * residual, rng),
+        };
+        (spec.name.clone(), HostTensor { shape: spec.shape.clone(), values })
+    }
+}
+
+impl Architecture {
+    /// Tokens in a prompt: an x and a y for every pair.
+    pub fn seq_len(&self) -> usize {
+        2 * self.n_points
+    }
+
+    /// Multiplications and additions of the matrix products in one forward pass over `batch_size` prompts.
+    ///
+    /// A training step does three times as much: the backward pass has two products for each one of the forward pass.
+    pub fn forward_flops(&self, batch_size: usize) -> u64 {
+        let [tokens, d] = [self.seq_len(), self.d_model].map(|n| n as u64);
+        let block = 2 * 12 * d * d + 2 * 2 * tokens * d;
+        let ends = 2 * self.d_x as u64 * d + d;
+        batch_size as u64 * tokens * (self.n_layers as u64 * block + ends)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
+        let between = |field, value, most| match value {
+            1.. if value <= most => Ok(()),
+            _ => Err(out_of_range(field, format!("between 1 and {most}"), value)),
+        };
+        between("model.d_x", self.d_x, 4096)?;
+        between("model.n_points", self.n_points, 4096)?;
+        between("model.d_model", self.d_model, 8192)?;
+        between("model.n_layers", self.n_layers, 128)?;
+        if self.n_heads == 0 || !self.d_model.is_multiple_of(self.n_heads) {
+            return Err(out_of_range(
+                "model.n_heads",
+                format!("a divisor of model.d_model ({})", self.d_model),
+                self.n_heads,
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn out_of_range(field: &'static str, range: impl Into<String>, value: impl ToString) -> ModelError {
+    ModelError::OutOfRange { field, range: range.into(), value: value.to_string() }
+}
+
+fn normal(len: usize, std: f64, rng: &mut impl Rng) -> Vec<f32> {
+    (0..len)
+        .map(|_| {
+            let value: f64 = StandardNormal.sample(rng);
+            (std * value) as f32
+        })
+        .collect()
+}
+
+fn uniform(len: usize, bound: f64, rng: &mut impl Rng) -> Vec<f32> {
+    let unit = Uniform::new(-1.0, 1.0).expect("the interval is not empty");
+    (0..len).map(|_| (bound * unit.sample(rng)) as f32).collect()
+}

@@ -1,0 +1,83 @@
+use std::fmt;
+use std::str::FromStr;
+
+use burn::backend::NdArray;
+use burn::backend::ndarray::NdArrayDevice;
+use burn::tensor::backend::Backend;
+use burn_flex::{Flex, FlexDevice};
+
+use crate::ModelError;
+
+/// Where a model runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Device {
+    /// The CPU, by burn's flex backend: the fast one.
+    #[default]
+    Flex,
+    /// The CPU, by burn's ndarray backend: a second opinion.
+    NdArray,
+    /// An NVIDIA GPU, by its number.
+    #[cfg(feature = "cuda")]
+    Cuda(usize),
+}
+
+/// Work that is generic over the backend.
+pub trait OnBackend {
+    /// What the work results in.
+    type Output;
+    /// Does the work on `device`.
+    fn on<B: Backend>(self, device: B::Device) -> Self::Output;
+}
+
+impl Device {
+    /// Does `work` here: the only place where a backend is chosen.
+    pub fn run<W: OnBackend>(self, work: W) -> W::Output {
+        match self {
+            Self::Flex => work.on::<Flex>(FlexDevice),
+            Self::NdArray => work.on::<NdArray>(NdArrayDevice::Cpu),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(index) => work.on::<burn::backend::Cuda>(burn::backend::cuda::CudaDevice::new(index)),
+        }
+    }
+
+    /// Whether host threads do the arithmetic.
+    pub fn is_cpu(self) -> bool {
+        matches!(self, Self::Flex | Self::NdArray)
+    }
+
+    /// The accepted names.
+    pub const NAMES: &str = if cfg!(feature = "cuda") { "flex, ndarray, cuda, cuda:N" } else { "flex, ndarray" };
+}
+
+impl FromStr for Device {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self, ModelError> {
+        match name {
+            "flex" => Ok(Self::Flex),
+            "ndarray" => Ok(Self::NdArray),
+            #[cfg(feature = "cuda")]
+            "cuda" => Ok(Self::Cuda(0)),
+            #[cfg(feature = "cuda")]
+            _ if name.strip_prefix("cuda:").is_some_and(|index| index.parse::<usize>().is_ok()) => {
+                Ok(Self::Cuda(name["cuda:".len()..].parse().unwrap_or_default()))
+            }
+            _ => Err(ModelError::OutOfRange {
+                field: "device",
+                range: format!("one of {}", Self::NAMES),
+                value: name.to_owned(),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flex => f.write_str("flex"),
+            Self::NdArray => f.write_str("ndarray"),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! A GPT-style transformer that exposes its residual stream.
+//!
+//! A [`Transformer`] is the fold of `embed`, `block` after `block`, and `read_out`; capturing hidden states is a loop
+//! that keeps what is between them ([`Transformer::residual_stream`]). [`Weights`] are its parameters on the host, by
+//! name: drawn by [`ModelConfig::init`], written to and read from safetensors. [`Device`] chooses the backend.
+//!
+//! ```
+//! use burn::tensor::Tensor;
+//! use burn_flex::{Flex, FlexDevice};
+//! use model::{Architecture, Init, ModelConfig, Transformer};
+//! use rand::SeedableRng;
+//!
+//! let config = ModelConfig { d_model: 16, n_layers: 2, n_heads: 4, init: Init::FanIn, position_std: 0.02 };
+//! let architecture = config.architecture(8, 10).unwrap();
+//! let weights = config.init(&architecture, &mut rand_chacha::ChaCha8Rng::seed_from_u64(0));
+//! let model = Transformer::<Flex>::new(&architecture, &weights, &FlexDevice).unwrap();
+//!
+//! let (xs, ys) = (Tensor::ones([3, 10, 8], &FlexDevice), Tensor::ones([3, 10], &FlexDevice));
+//! assert_eq!(model.forward(xs, ys).dims(), [3, 10]);
+//! ```
+
+mod block;
+mod config;
+mod device;
+mod error;
+mod format;
+mod parameters;
+mod transformer;
+mod weights;
+
+pub use block::Block;
+pub use config::{Architecture, Init, ModelConfig};
+pub use device::{Device, OnBackend};
+pub use error::ModelError;
+pub use format::{decode, encode, gpt2};
+pub use parameters::{gradients_from_weights, gradients_to_weights};
+pub use transformer::{Layer, ResidualStream, Transformer};
+pub use weights::{HostTensor, Weights};

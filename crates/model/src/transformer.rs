@@ -1,0 +1,120 @@
+use burn::module::{Module, Param};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::{Tensor, backend::Backend};
+
+use crate::block::{Block, NORM_EPSILON};
+use crate::{Architecture, ModelError, Weights, parameters};
+
+/// A place in the residual stream: 0 is the embedding, l is after block l.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Layer(pub usize);
+
+/// A decoder-only transformer over the interleaved sequence x1 y1 x2 y2 … that predicts each y at its x.
+///
+/// `forward` is `read_out ∘ block(L) ∘ … ∘ block(1) ∘ embed`; there are no hooks, because a caller can stand between
+/// any two of them.
+///
+/// # Source
+/// Token layout, read-in and read-out: Garg et al. (2022), arXiv 2208.01066. Blocks: GPT-2.
+#[derive(Module, Debug)]
+pub struct Transformer<B: Backend> {
+    read_in: Linear<B>,
+    positions: Param<Tensor<B, 2>>,
+    blocks: Vec<Block<B>>,
+    final_norm: LayerNorm<B>,
+    read_out: Linear<B>,
+}
+
+/// What [`Transformer::residual_stream`] keeps of a forward pass.
+#[derive(Clone, Debug)]
+pub struct ResidualStream<B: Backend> {
+    /// Hidden states of layer 0 to L, each `[batch, 2 n_points, d_model]`.
+    pub layers: Vec<Tensor<B, 3>>,
+    /// Predictions at the x tokens, `[batch, n_points]`.
+    pub predictions: Tensor<B, 2>,
+}
+
+impl<B: Backend> Transformer<B> {
+    /// A model with the given weights.
+    ///
+    /// # Errors
+    /// When a parameter is missing, superfluous, or of another shape.
+    pub fn new(architecture: &Architecture, weights: &Weights, device: &B::Device) -> Result<Self, ModelError> {
+        architecture.check()?;
+        parameters::check(architecture, weights)?;
+        let Architecture { d_x, d_model, .. } = *architecture;
+        let empty = Self {
+            read_in: LinearConfig::new(d_x, d_model).init(device),
+            positions: Param::from_tensor(Tensor::zeros([architecture.seq_len(), d_model], device)),
+            blocks: (0..architecture.n_layers).map(|_| Block::empty(architecture, device)).collect(),
+            final_norm: LayerNormConfig::new(d_model).with_epsilon(NORM_EPSILON).init(device),
+            read_out: LinearConfig::new(d_model, 1).init(device),
+        };
+        Ok(empty.map(&mut parameters::Load { weights, device, path: Vec::new() }))
+    }
+
+    /// The weights, copied to the host.
+    pub fn weights(&self) -> Weights {
+        parameters::to_weights(self)
+    }
+
+    /// The last layer, L.
+    pub fn last_layer(&self) -> Layer {
+        Layer(self.blocks.len())
+    }
+
+    /// Residual stream at layer 0: read-in of the tokens plus their positions. A y token is (y, 0, …, 0).
+    ///
+    /// # Shapes
+    /// `[batch, n_points, d_x]` and `[batch, n_points]` to `[batch, 2 n_points, d_model]`
+    pub fn embed(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 3> {
+        let [batch, n_points, d_x] = xs.dims();
+        let zeros = Tensor::zeros([batch, n_points, d_x - 1], &xs.device());
+        let ys = Tensor::cat(vec![ys.unsqueeze_dim(2), zeros], 2);
+        let tokens = Tensor::stack::<4>(vec![xs, ys], 2).reshape([batch, 2 * n_points, d_x]);
+        self.read_in.forward(tokens) + self.positions.val().unsqueeze()
+    }
+
+    /// Residual stream at `layer`, from the one at the layer before.
+    ///
+    /// # Shapes
+    /// `[batch, 2 n_points, d_model]` to the same.
+    ///
+    /// # Panics
+    /// When `layer` is 0 or behind the last.
+    pub fn block(&self, layer: Layer, h: Tensor<B, 3>) -> Tensor<B, 3> {
+        self.blocks[layer.0 - 1].forward(h)
+    }
+
+    /// Predictions of every y, read at its x token.
+    ///
+    /// # Shapes
+    /// `[batch, 2 n_points, d_model]` to `[batch, n_points]`
+    pub fn read_out(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {
+        let [batch, tokens, d_model] = h.dims();
+        let at_x = h.reshape([batch, tokens / 2, 2 * d_model]).narrow(2, 0, d_model);
+        self.read_out.forward(self.final_norm.forward(at_x)).squeeze_dim(2)
+    }
+
+    /// Predictions of every y from the pairs before it.
+    ///
+    /// # Shapes
+    /// `[batch, n_points, d_x]` and `[batch, n_points]` to `[batch, n_points]`
+    pub fn forward(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 2> {
+        let h = self.blocks.iter().fold(self.embed(xs, ys), |h, block| block.forward(h));
+        self.read_out(h)
+    }
+
+    /// Predictions, and the hidden states of every layer on the way.
+    ///
+    /// # Shapes
+    /// As [`forward`](Self::forward); see [`ResidualStream`].
+    pub fn residual_stream(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> ResidualStream<B> {
+        let mut layers = vec![self.embed(xs, ys)];
+        for block in &self.blocks {
+            layers.push(block.forward(layers[layers.len() - 1].clone()));
+        }
+        let predictions = self.read_out(layers[layers.len() - 1].clone());
+        ResidualStream { layers, predictions }
+    }
+}
