@@ -1,1 +1,45 @@
-//! analysis
+//! What a checkpoint knows: decodability, reference levels, figures and the report.
+//!
+//! A [`Probe`] guesses the concept of prompts from their hidden states, [`Representations`]; [`decodability`] asks how
+//! often it is right, layer by layer; [`HeldOut`] measures errors beside the closed-form predictors'. The rest turns
+//! the tables of a run into figures and a report, and never trains.
+//!
+//! ```
+//! use analysis::{Knn, Probe};
+//! use nalgebra::DMatrix;
+//! use run::Distance;
+//!
+//! // Two planted concepts, apart along the first coordinate.
+//! let labels: Vec<usize> = (0..40).map(|i| i / 20).collect();
+//! let states = DMatrix::from_fn(40, 2, |i, j| if j == 0 { 9.0 * labels[i] as f64 } else { i as f64 / 40.0 });
+//! let knn = Knn { neighbours: 10, distance: Distance::Euclidean };
+//! assert_eq!(knn.guess(&states, &[&labels])[0], labels);
+//! ```
+
+mod cli;
+mod decodability;
+mod errors;
+mod export;
+mod figures;
+mod pca;
+mod plots;
+mod probe;
+mod report;
+mod stages;
+mod states;
+mod summary;
+mod terminal;
+
+pub use cli::{Command, Machine, command_line, say_summary};
+pub use decodability::{Decodability, DecodabilityTables, decodability, knn, resample_prompts, resample_states};
+pub use errors::HeldOut;
+pub use export::{ExportError, StatesExport, write_gpt2};
+pub use figures::write_report;
+pub use pca::{Plane, plane};
+pub use plots::{PlotError, emergence, heatmap, maps, png, positions};
+pub use probe::{Knn, Probe};
+pub use report::{Figure, Report, ReportTable, render};
+pub use stages::{write_baselines, write_decodability, write_map};
+pub use states::{Representations, predict};
+pub use summary::{ConceptSummary, Summary, TokenSummary};
+pub use terminal::{Failure, conclude, note, say};

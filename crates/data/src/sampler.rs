@@ -67,7 +67,8 @@ mod tests {
     use crate::{Purpose, SparseRegressionConfig};
 
     fn sampler() -> Sampler {
-        let config = SparseRegressionConfig { weights: Some(vec![3.0, 1.0, 0.0, 0.0]), ..SparseRegressionConfig::paper() };
+        let config =
+            SparseRegressionConfig { weights: Some(vec![3.0, 1.0, 0.0, 0.0]), ..SparseRegressionConfig::paper() };
         Sampler::new(Arc::new(config.build().unwrap()), Stream::new(1, Purpose::Train))
     }
 

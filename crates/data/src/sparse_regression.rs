@@ -113,11 +113,19 @@ impl SparseRegressionConfig {
             }
             coordinates.sort_unstable();
             if let Some(pair) = coordinates.windows(2).find(|pair| pair[0] == pair[1]) {
-                return Err(TaskError::out_of_range(field, "without repeated coordinates", format!("twice {}", pair[0])));
+                return Err(TaskError::out_of_range(
+                    field,
+                    "without repeated coordinates",
+                    format!("twice {}", pair[0]),
+                ));
             }
             let basis = Basis::from_sorted(coordinates);
             if let Some(twin) = bases.iter().position(|other| *other == basis) {
-                return Err(TaskError::out_of_range(field, "unlike every other basis", format!("the same as [{twin}]")));
+                return Err(TaskError::out_of_range(
+                    field,
+                    "unlike every other basis",
+                    format!("the same as [{twin}]"),
+                ));
             }
             bases.push(basis);
         }

@@ -9,11 +9,18 @@ use crate::{Architecture, HostTensor, ModelError, Transformer, Weights};
 /// What a parameter is for, which decides how it is drawn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Role {
-    Linear { fan_in: usize },
+    Linear {
+        fan_in: usize,
+    },
     /// A linear map that writes to the residual stream.
-    Residual { fan_in: usize },
+    Residual {
+        fan_in: usize,
+    },
     /// Read-in and read-out.
-    Boundary { fan_in: usize, bias: bool },
+    Boundary {
+        fan_in: usize,
+        bias: bool,
+    },
     Bias,
     NormScale,
     NormShift,

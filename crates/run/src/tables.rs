@@ -199,6 +199,14 @@ impl<R: Row> Table<R> {
         self.replace(&rows)
     }
 
+    /// Removes all rows.
+    pub fn clear(&self) -> Result<(), RunError> {
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_error("remove", &self.path, error)),
+            _ => Ok(()),
+        }
+    }
+
     fn complete_lines(&self) -> Result<String, RunError> {
         let fail = |error| io_error("read", &self.path, error);
         let mut reader = BufReader::new(File::open(&self.path).map_err(fail)?);

@@ -1,1 +1,20 @@
-//! trainer
+//! The training loop and the main command line.
+//!
+//! [`train`] is the loop; what is measured on the way is up to the [`Observer`]s handed to it. [`bench`] times its step.
+//! [`command_line`] is the program `trainer`, for the tasks of any registry.
+
+mod adam;
+mod bench;
+mod cli;
+mod gradients;
+mod observers;
+mod progress;
+mod train;
+
+pub use adam::Adam;
+pub use bench::{BenchResult, bench};
+pub use cli::{Command, command_line};
+pub use gradients::{Gradients, gradients};
+pub use observers::{Decodabilities, Errors, Observer, TrainingTable};
+pub use progress::Progress;
+pub use train::{Outcome, TrainError, train};

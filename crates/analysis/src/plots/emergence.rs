@@ -1,14 +1,14 @@
 //! The main figure: error of every concept and decodability of the concept, over the same training steps.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use run::{BaselineRow, DecodabilityRow, MetricRow};
 
 use super::PlotError;
 use super::panel::{Axis, Curve, Panel};
 use super::style::{
-    GREY, UNITS, WIDTH, canvas, concept_color, evenly, extent, number, predictor_style, step_on_axis, ticks, viridis,
+    GREY, UNITS, WIDTH, canvas, concept_color, evenly, extent, labelled, number, predictor_style, step_on_axis, ticks,
+    viridis,
 };
 
 const FIGURE: &str = "emergence";
@@ -36,13 +36,14 @@ pub fn emergence(
     let decoded = at_query(cd).ok_or(PlotError::Empty { figure: FIGURE, table: "cd.csv (knn, all concepts)" })?;
     let steps = errors.values().flatten().map(|point| point.0).chain(decoded.rows.iter().map(|row| row.step as f64));
     let steps = extent(steps).unwrap_or(0.0..0.0);
-    let upper = error_panel(&errors, baselines, &steps)?;
-    let lower = decoding_panel(&decoded, &steps);
+    let x = Axis::new("training step", steps.clone(), labelled(ticks(&steps, 8), step_on_axis));
+    let lower = decoding_panel(&decoded, x.clone());
+    let upper = error_panel(&errors, baselines, x)?;
     canvas((WIDTH, HEIGHT), |area| {
-        let room = upper.label_room()?.max(lower.label_room()?);
+        let margins = upper.margins()?.max(lower.margins()?);
         let (above, below) = area.split_vertically(UPPER);
-        upper.draw(&above, room)?;
-        lower.draw(&below, room)
+        upper.draw(&above, margins)?;
+        lower.draw(&below, margins)
     })
 }
 
@@ -60,15 +61,17 @@ fn errors_by_concept(metrics: &[MetricRow]) -> BTreeMap<&str, Vec<(f64, f64)>> {
 fn error_panel(
     errors: &BTreeMap<&str, Vec<(f64, f64)>>,
     baselines: &[BaselineRow],
-    steps: &Range<f64>,
+    mut x: Axis,
 ) -> Result<Panel, PlotError> {
-    let levels = baselines.iter().filter(|row| row.concept.is_none() && row.position.is_none());
+    let overall = baselines.iter().filter(|row| row.concept.is_none() && row.position.is_none());
+    let levels: BTreeMap<&str, f64> = overall.map(|row| (row.predictor.as_str(), row.relative_mse)).collect();
     let mut curves: Vec<Curve> = levels
+        .iter()
         .enumerate()
-        .map(|(index, row)| {
-            let style = predictor_style(&row.predictor, index);
-            let level = [steps.start, steps.end].map(|step| (step, row.relative_mse));
-            Curve::new(&style.label, style.color, level).dashed(style.dash)
+        .map(|(index, (name, level))| {
+            let style = predictor_style(name, index);
+            let line = [x.range.start, x.range.end].map(|step| (step, *level));
+            Curve::new(&style.label, style.color, line).dashed(style.dash)
         })
         .collect();
     let concepts = errors.iter().enumerate();
@@ -78,31 +81,26 @@ fn error_panel(
     let top = curves.iter().flat_map(Curve::heights).fold(heights.end, f64::max);
     let range = heights.start.min(0.0)..if top > 0.0 { 1.04 * top } else { 1.0 };
     let y = Axis::new("squared error / E[y²]", range.clone(), labelled(ticks(&range, 6), number));
-    // Same grid as below, where it is labelled.
-    let x = Axis::new("", steps.clone(), labelled(ticks(steps, 8), |_| String::new()));
+    // The panel below has the same axis and says what it is.
+    x.title.clear();
+    x.ticks.iter_mut().for_each(|(_, text)| text.clear());
     Ok(Panel { title: "Error of the model on each concept".to_owned(), x, y, curves })
 }
 
-fn decoding_panel(decoded: &AtQuery<'_>, steps: &Range<f64>) -> Panel {
+fn decoding_panel(decoded: &AtQuery<'_>, x: Axis) -> Panel {
     let layers: Vec<usize> = decoded.rows.iter().map(|row| row.layer).collect::<BTreeSet<_>>().into_iter().collect();
-    let ends = [steps.start, steps.end].map(|step| (step, decoded.chance));
-    let mut curves = vec![Curve::new(&format!("chance {}", number(decoded.chance)), GREY, ends).dashed((4, 10))];
+    let ends = [x.range.start, x.range.end].map(|step| (step, decoded.chance));
+    let mut curves = vec![Curve::new(&format!("chance {}", decoded.chance_text()), GREY, ends).dashed((4, 10))];
     curves.extend(evenly(layers.len(), MOST_LAYERS).into_iter().map(|index| {
         let rows = || decoded.rows.iter().filter(|row| row.layer == layers[index]);
         let name = if layers[index] == 0 { "embedding".to_owned() } else { format!("layer {}", layers[index]) };
         // The bright end of the colour map is invisible on white.
         let shade = 0.8 * index as f64 / (layers.len().max(2) - 1) as f64;
         Curve::new(&name, viridis(shade), rows().map(|row| (row.step as f64, row.score)))
-            .with_band(rows().map(|row| (row.step as f64, row.lo.max(0.0)..row.hi.min(1.0))))
+            .with_band(rows().map(|row| (row.step as f64, row.lo..row.hi)))
     }));
     let y = Axis::new("Concept Decodability", 0.0..1.0, labelled(ticks(&(0.0..1.0), 5), number));
-    let x = Axis::new("training step", steps.clone(), labelled(ticks(steps, 8), step_on_axis));
     Panel { title: format!("Concept read from token {} by kNN, with 95% interval", decoded.token), x, y, curves }
-}
-
-/// Ticks with their text.
-pub(super) fn labelled(places: Vec<f64>, text: impl Fn(f64) -> String) -> Vec<(f64, String)> {
-    places.into_iter().map(|place| (place, text(place))).collect()
 }
 
 /// Decodability rows over all concepts at the query's x token.
@@ -110,6 +108,13 @@ pub(super) struct AtQuery<'a> {
     pub(super) token: &'a str,
     pub(super) chance: f64,
     pub(super) rows: Vec<&'a DecodabilityRow>,
+}
+
+impl AtQuery<'_> {
+    /// The level of guessing to three decimals.
+    pub(super) fn chance_text(&self) -> String {
+        number((1000.0 * self.chance).round() / 1000.0)
+    }
 }
 
 /// The kNN rows at the x token with the highest number; none if no such row has a score.
@@ -129,7 +134,9 @@ pub(super) fn x_token(token: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{baselines, check, checkpoints, decodability, metrics, names, usual_baselines};
+    use super::super::testing::{
+        CONCEPTS, baselines, check, checkpoints, decodability, metrics, names, usual_baselines,
+    };
     use super::*;
 
     #[test]
@@ -167,6 +174,24 @@ mod tests {
         check("emergence-odd", &emergence(&rows, &own, &cd).unwrap());
         rows.iter_mut().for_each(|row| row.relative_mse = 0.0);
         check("emergence-zero", &emergence(&rows, &[], &cd).unwrap());
+    }
+
+    #[test]
+    fn absurd_numbers_and_names_are_drawn_without_panic() {
+        for value in [1e300, -1e300, f64::MIN_POSITIVE, f64::MAX] {
+            let (mut rows, mut cd) = (metrics(4, &[0, 10, usize::MAX / 2]), decodability(3, &[0, 10]));
+            rows[1].relative_mse = value;
+            cd[3].score = value;
+            cd[6].hi = value;
+            let names =
+                ["", "a < b & \"c\"", "\u{6982}\u{5ff5}", "a name that is far too long to be put beside a figure"];
+            for row in rows.iter_mut().filter(|row| row.concept.is_some()) {
+                let index = CONCEPTS.iter().position(|name| row.concept.as_deref() == Some(name));
+                row.concept = index.map(|index| names[index].to_owned());
+            }
+            let svg = emergence(&rows, &baselines(&[("mine", value)]), &cd).unwrap();
+            check(&format!("emergence-{value:e}"), &svg);
+        }
     }
 
     #[test]

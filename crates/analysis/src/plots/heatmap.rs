@@ -8,15 +8,17 @@ use plotters::style::{Color, ShapeStyle};
 use run::DecodabilityRow;
 
 use super::PlotError;
-use super::emergence::{AtQuery, at_query, labelled};
-use super::panel::{Axis, Chart, chart};
-use super::style::{Area, GREY, GRID, INK, UNITS, WIDTH, canvas, evenly, number, step_on_axis, ticks, viridis, write};
+use super::emergence::{AtQuery, at_query};
+use super::panel::{Axis, Chart, Margins, chart};
+use super::style::{
+    Area, GREY, GRID, INK, UNITS, WIDTH, canvas, evenly, labelled, number, step_on_axis, ticks, viridis, write,
+};
 
 /// Space for the colour bar, in units.
-const BAR_ROOM: u32 = 150 * UNITS;
+const BAR_ROOM: u32 = 188 * UNITS;
 const MOST_LABELS: usize = 9;
 
-/// Draws Concept Decodability (kNN, query's x token): layers from the embedding upwards, checkpoints from left to right.
+/// Draws Concept Decodability (kNN, query's x token): layers from the embedding upwards, checkpoints left to right.
 ///
 /// Columns have one width, whatever the distance of the checkpoints; colour runs from guessing to 1.
 ///
@@ -31,7 +33,7 @@ pub fn heatmap(cd: &[DecodabilityRow]) -> Result<String, PlotError> {
     let height = (30 * top as u32 + 250).clamp(420, 800) * UNITS;
     canvas((WIDTH, height), |area| {
         let title = format!("Concept Decodability at token {}", decoded.token);
-        let mut chart = chart(area, &title, (&x, &y), BAR_ROOM)?;
+        let mut chart = chart(area, &title, (&x, &y), Margins::new(&y, BAR_ROOM)?)?;
         let cells = decoded.rows.iter().map(|row| (columns[&row.step], row.layer, row.score));
         draw_cells(&mut chart, cells, (columns.len(), top + 1), decoded.chance)?;
         draw_bar(area, &chart, &decoded)
@@ -41,12 +43,20 @@ pub fn heatmap(cd: &[DecodabilityRow]) -> Result<String, PlotError> {
 /// Cell (column, layer) is the unit square around those numbers.
 fn axes(steps: &BTreeSet<usize>, top: usize) -> (Axis, Axis) {
     let steps: Vec<usize> = steps.iter().copied().collect();
-    let named = evenly(steps.len(), MOST_LABELS).into_iter();
-    let marks = named.map(|column| (column as f64, step_on_axis(steps[column] as f64))).collect();
+    let marks = marked(&steps).into_iter().map(|column| (column as f64, step_on_axis(steps[column] as f64))).collect();
     let x = Axis::new("training step of the checkpoint", -0.5..steps.len() as f64 - 0.5, marks);
     let layers = evenly(top + 1, 13).into_iter().map(|layer| layer as f64).collect();
     let y = Axis::new("layer (0 = embedding)", -0.5..top as f64 + 0.5, labelled(layers, number));
     (x, y)
+}
+
+/// Columns to label: those of round steps where these lie far enough apart, else evenly spread ones.
+fn marked(steps: &[usize]) -> Vec<usize> {
+    let range = steps[0] as f64..steps[steps.len() - 1] as f64;
+    let is_round = |step: f64| ticks(&range, MOST_LABELS).contains(&step);
+    let round: Vec<usize> = (0..steps.len()).filter(|column| is_round(steps[*column] as f64)).collect();
+    let apart = round.windows(2).all(|pair| (pair[1] - pair[0]) * MOST_LABELS * 3 / 2 >= steps.len());
+    if round.len() > 2 && apart { round } else { evenly(steps.len(), MOST_LABELS) }
 }
 
 fn draw_cells(
@@ -81,9 +91,10 @@ fn draw_bar(area: &Area<'_>, chart: &Chart<'_, '_>, decoded: &AtQuery<'_>) -> Re
         let corners = [(left, height_of(high)), (left + width, height_of(low))];
         area.draw(&Rectangle::new(corners, viridis((low + high) / 2.0).filled()))?;
     }
-    let mut marks = vec![(decoded.chance, format!("{} chance", number(decoded.chance)))];
+    let mut marks = vec![(decoded.chance, format!("{} chance", decoded.chance_text()))];
     // A mark too near to the lower end would lie on its label.
-    marks.extend(labelled(ticks(&(0.0..1.0), 5), number).into_iter().filter(|mark| mark.0 > decoded.chance + 0.07));
+    let clear = |mark: &(f64, String)| mark.0 > decoded.chance && above_chance(mark.0, decoded.chance) > 0.08;
+    marks.extend(labelled(ticks(&(0.0..1.0), 5), number).into_iter().filter(clear));
     for (value, text) in marks {
         let (x, y) = (left + width, height_of(above_chance(value, decoded.chance).clamp(0.0, 1.0)));
         let tick = vec![(x, y), (x + 5 * UNITS as i32, y)];
@@ -114,12 +125,21 @@ mod tests {
     fn odd_rows_are_drawn_without_panic() {
         check("heatmap-one", &heatmap(&decodability(1, &[0])).unwrap());
         check("heatmap-deep", &heatmap(&decodability(49, &[0, 5])).unwrap());
-        for chance in [0.0, 1.0, f64::NAN, 0.95] {
+        for chance in [0.0, 1.0, f64::NAN, 0.95, 1.0 / 3.0, 1.0 / 12.0] {
             let mut rows = decodability(3, &[0, 10]);
             rows[0].score = f64::NAN;
             rows.iter_mut().for_each(|row| row.chance = chance);
             check(&format!("heatmap-chance-{chance}"), &heatmap(&rows).unwrap());
         }
+    }
+
+    #[test]
+    fn round_steps_are_labelled_where_they_exist() {
+        let linear: Vec<usize> = (0..=40).map(|column| column * 250).collect();
+        assert_eq!(marked(&linear), [0, 8, 16, 24, 32, 40]);
+        assert_eq!(marked(&[0, 1, 3, 7]), [0, 1, 2, 3]);
+        let doubling: Vec<usize> = (0..20).map(|column| 1 << column).collect();
+        assert_eq!(marked(&doubling), evenly(20, MOST_LABELS));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use run::MapRow;
 use super::PlotError;
 use super::emergence::x_token;
 use super::style::{
-    Area, GREY, GRID, INK, LINE, TYPE, UNITS, WIDTH, canvas, concept_color, darker, evenly, extent, font, shorten,
+    Area, GREY, INK, LINE, TYPE, UNITS, WIDTH, canvas, concept_color, darker, evenly, extent, font, shorten,
     step_in_text, width, write,
 };
 
@@ -57,8 +57,9 @@ pub fn maps(rows: &[MapRow]) -> Result<String, PlotError> {
     let legend = legend(&colors, figure as i32)?;
     let lines = 1 + legend.last().map_or(0, |entry| entry.line + 1);
     let top = lines * LINE + 12 * UNITS;
-    canvas((figure, top + side + ABOVE), |area| {
-        let title = format!("Hidden states at layer {}, token {}: principal components", first.layer, first.token);
+    let height = top + ABOVE + side - SIDE - MARGIN as u32 + BELOW;
+    canvas((figure, height), |area| {
+        let title = format!("Hidden states at layer {}, token {}", first.layer, first.token);
         area.draw_text(&title, &font(TYPE, INK, FontStyle::Bold), (MARGIN, 8 * UNITS as i32))?;
         legend.iter().try_for_each(|entry| entry.draw(area))?;
         let panels = area.split_vertically(top).1.split_evenly((1, chosen.len()));
@@ -103,17 +104,17 @@ impl Entry {
 }
 
 fn draw_panel(area: &Area<'_>, step: usize, points: &[&MapRow], colors: &Colors<'_>) -> Result<(), PlotError> {
-    let (columns, rows) = area.dim_in_pixel();
+    let (columns, _) = area.dim_in_pixel();
     let side = columns - SIDE - MARGIN as u32;
     let mut chart = ChartBuilder::on(area)
         .margin_left(SIDE)
         .margin_right(MARGIN)
         .margin_top(ABOVE)
-        .margin_bottom(rows.saturating_sub(ABOVE + side))
+        .margin_bottom(BELOW)
         .build_cartesian_2d(square(points, |row| row.pc1), square(points, |row| row.pc2))?;
     chart.plotting_area().strip_coord_spec().draw(&Rectangle::new(
         [(0, 0), (side as i32 - 1, side as i32 - 1)],
-        ShapeStyle::from(GRID).stroke_width(UNITS),
+        ShapeStyle::from(GREY.mix(0.5)).stroke_width(UNITS),
     ))?;
     chart.draw_series(points.iter().map(|row| {
         let color = colors.get(row.concept.as_str()).copied().unwrap_or(GREY);
@@ -175,6 +176,8 @@ mod tests {
         check("maps-one", &maps(&rows).unwrap());
         rows.iter_mut().for_each(|row| (row.pc1, row.pc2) = (1.0, 1.0));
         check("maps-collapsed", &maps(&rows).unwrap());
+        (rows[0].pc1, rows[1].pc1) = (f64::MAX, -f64::MAX);
+        check("maps-far", &maps(&rows).unwrap());
         rows.iter_mut().for_each(|row| row.pc2 = f64::INFINITY);
         assert!(matches!(maps(&rows), Err(PlotError::Empty { figure: "maps", .. })));
     }

@@ -12,12 +12,16 @@ use plotters::style::{Color, FontStyle, RGBColor, ShapeStyle};
 use super::PlotError;
 use super::style::{Area, GREY, GRID, INK, LINE, TYPE, UNITS, darker, font, shorten, spread, width, write};
 
-/// Space left of the plot for tick labels and the axis title.
-const LEFT: u32 = 78 * UNITS;
+/// Space left of the plot for the axis title, the tick marks and their distance to the labels.
+const LEFT: u32 = 44 * UNITS;
 /// Space above the plot for the title.
 const TOP: u32 = 40 * UNITS;
+/// Space that stays empty at the left and right edges.
+const EDGE: u32 = 8 * UNITS;
 /// From the end of a line to its label.
 const LEADER: i32 = 26 * UNITS as i32;
+/// Space for a label at least: the one that counts the labels left out has to fit.
+const SHORTEST_LABEL: u32 = 90 * UNITS;
 /// Longer names are cut, or they would leave no room for the plot.
 const LONGEST_LABEL: usize = 28;
 
@@ -45,7 +49,8 @@ impl Ranged for Axis {
 
     fn map(&self, value: &f64, (start, end): (i32, i32)) -> i32 {
         let share = (value - self.range.start) / (self.range.end - self.range.start);
-        start + (share * f64::from(end - start)).round() as i32
+        // What lies far outside would overflow the pixels; just outside is out of sight as well.
+        start + (share.clamp(-1.0, 2.0) * f64::from(end - start)).round() as i32
     }
 
     fn key_points<Hint: KeyPointHint>(&self, _hint: Hint) -> Vec<f64> {
@@ -97,7 +102,7 @@ impl Curve {
     }
 }
 
-/// A titled panel. Curves are drawn in order, so that references come first and lie below.
+/// A titled panel. If there is no space for all labels, those of the first curves are shown.
 #[derive(Clone, Debug)]
 pub(super) struct Panel {
     pub(super) title: String,
@@ -109,57 +114,79 @@ pub(super) struct Panel {
 /// Axes of a panel, to draw on in data coordinates.
 pub(super) type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 
-/// Draws title, axes and grid, and leaves `right` units free beside the plot.
-///
-/// Left, top and right are fixed, so panels of one width that stand above each other share their x axis exactly.
+/// Units beside a plot. Panels with the same margins that stand above each other share their x axis exactly.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Margins {
+    pub(super) left: u32,
+    pub(super) right: u32,
+}
+
+impl Margins {
+    /// Space for the labels of the y axis at the left, and `right` units.
+    pub(super) fn new(y: &Axis, right: u32) -> Result<Self, PlotError> {
+        let labels = y.ticks.iter().map(|(_, text)| text.as_str());
+        Ok(Self { left: LEFT + widest(labels)?, right })
+    }
+
+    /// Enough for either.
+    pub(super) fn max(self, other: Self) -> Self {
+        Self { left: self.left.max(other.left), right: self.right.max(other.right) }
+    }
+}
+
+fn widest<'a>(texts: impl Iterator<Item = &'a str>) -> Result<u32, PlotError> {
+    texts.map(width).try_fold(0, |widest, width| Ok(widest.max(width?)))
+}
+
+/// Draws title, axes and grid inside the margins.
 pub(super) fn chart<'a, 'b>(
     area: &'a Area<'b>,
     title: &str,
     (x, y): (&Axis, &Axis),
-    right: u32,
+    margins: Margins,
 ) -> Result<Chart<'a, 'b>, PlotError> {
     let plain = font(TYPE, INK, FontStyle::Normal);
-    let below = if x.title.is_empty() { 16 * UNITS } else { 62 * UNITS };
+    let below = if x.title.is_empty() { 16 * UNITS } else { 56 * UNITS };
     let mut chart = ChartBuilder::on(area)
         .margin_top(TOP)
-        .margin_right(right)
-        .margin_left(8 * UNITS)
+        .margin_right(margins.right)
+        .margin_left(EDGE)
         .margin_bottom(6 * UNITS)
         .x_label_area_size(below)
-        .y_label_area_size(LEFT)
+        .y_label_area_size(margins.left)
         .build_cartesian_2d(x.clone(), y.clone())?;
     chart
         .configure_mesh()
         .bold_line_style(ShapeStyle::from(GRID).stroke_width(UNITS))
         .light_line_style(GRID.mix(0.0))
         .axis_style(ShapeStyle::from(GREY).stroke_width(UNITS))
+        .set_all_tick_mark_size(4 * UNITS)
         .label_style(plain.clone())
         .axis_desc_style(plain)
         .x_desc(x.title.as_str())
         .y_desc(y.title.as_str())
         .draw()?;
-    let left = (8 * UNITS + LEFT) as i32;
-    area.draw_text(title, &font(TYPE, INK, FontStyle::Bold), (left, 12 * UNITS as i32))?;
+    let corner = ((EDGE + margins.left) as i32, 12 * UNITS as i32);
+    area.draw_text(title, &font(TYPE, INK, FontStyle::Bold), corner)?;
     Ok(chart)
 }
 
 impl Panel {
-    /// Units that the labels need at the right.
-    pub(super) fn label_room(&self) -> Result<u32, PlotError> {
-        let mut widest = 0;
-        for curve in &self.curves {
-            widest = widest.max(width(&curve.label)?);
-        }
-        Ok(widest + LEADER as u32 + 8 * UNITS)
+    /// The margins that the labels need.
+    pub(super) fn margins(&self) -> Result<Margins, PlotError> {
+        let names = widest(self.curves.iter().map(|curve| curve.label.as_str()))?;
+        Margins::new(&self.y, names.max(SHORTEST_LABEL) + LEADER as u32 + EDGE)
     }
 
-    /// Draws the panel over the whole area, with `label_room` units for labels.
-    pub(super) fn draw(&self, area: &Area<'_>, label_room: u32) -> Result<(), PlotError> {
-        let mut chart = chart(area, &self.title, (&self.x, &self.y), label_room)?;
+    /// Draws the panel over the whole area.
+    pub(super) fn draw(&self, area: &Area<'_>, margins: Margins) -> Result<(), PlotError> {
+        let mut chart = chart(area, &self.title, (&self.x, &self.y), margins)?;
         for curve in &self.curves {
-            draw_band(&mut chart, curve)?;
+            draw_band(&mut chart, curve, &self.y.range)?;
         }
-        for curve in &self.curves {
+        // Thin dashes show on a thick line; under it they would be lost.
+        let (dashed, solid): (Vec<&Curve>, Vec<&Curve>) = self.curves.iter().partition(|curve| curve.dash.is_some());
+        for curve in solid.into_iter().chain(dashed) {
             draw_line(&mut chart, curve)?;
         }
         self.draw_labels(area, &chart)
@@ -176,7 +203,7 @@ impl Panel {
         if ends.len() > fitting {
             let rest = ends.len() - fitting + 1;
             ends.truncate(fitting);
-            ends[fitting - 1].2 = format!("… and {rest} more");
+            ends[fitting - 1].2 = format!("+{rest} more");
         }
         let wanted: Vec<f64> = ends.iter().map(|(_, (_, y), _)| f64::from(*y)).collect();
         let centres = spread(&wanted, f64::from(LINE), &(f64::from(rows.start)..f64::from(rows.end)));
@@ -191,9 +218,11 @@ impl Panel {
     }
 }
 
-fn draw_band(chart: &mut Chart<'_, '_>, curve: &Curve) -> Result<(), PlotError> {
-    let upper = curve.band.iter().map(|(x, range)| (*x, range.end));
-    let lower = curve.band.iter().rev().map(|(x, range)| (*x, range.start));
+/// Draws the interval, cut off at the ends of the axis.
+fn draw_band(chart: &mut Chart<'_, '_>, curve: &Curve, heights: &Range<f64>) -> Result<(), PlotError> {
+    let cut = |height: f64| height.clamp(heights.start, heights.end);
+    let upper = curve.band.iter().map(|(x, range)| (*x, cut(range.end)));
+    let lower = curve.band.iter().rev().map(|(x, range)| (*x, cut(range.start)));
     let outline: Vec<_> = upper.chain(lower).collect();
     chart.draw_series((!outline.is_empty()).then(|| Polygon::new(outline, curve.color.mix(0.18))))?;
     Ok(())

@@ -6,9 +6,8 @@ use std::ops::Range;
 use run::{BaselineRow, MetricRow};
 
 use super::PlotError;
-use super::emergence::labelled;
 use super::panel::{Axis, Curve, Panel};
-use super::style::{UNITS, WIDTH, canvas, extent, number, predictor_style, step_in_text, ticks, viridis};
+use super::style::{UNITS, WIDTH, canvas, extent, labelled, number, predictor_style, step_in_text, ticks, viridis};
 
 const HEIGHT: u32 = 620 * UNITS;
 
@@ -55,7 +54,7 @@ pub fn positions(metrics: &[MetricRow], baselines: &[BaselineRow]) -> Result<Str
     }));
     let x = Axis::new("pair of the prompt whose y is predicted", 1.0..last as f64, position_ticks(last));
     let panel = Panel { title: "Error along the prompt".to_owned(), x, y, curves };
-    canvas((WIDTH, HEIGHT), |area| panel.draw(area, panel.label_room()?))
+    canvas((WIDTH, HEIGHT), |area| panel.draw(area, panel.margins()?))
 }
 
 /// Profiles by whatever tells them apart, from the rows that have a position and a finite error.
@@ -93,22 +92,24 @@ fn error_axis(heights: &Range<f64>) -> (Axis, fn(f64) -> f64) {
         let range = heights.start.min(0.0)..1.04 * heights.end.max(0.0);
         return (Axis::new(TITLE, range.clone(), labelled(ticks(&range, 6), number)), |error| error);
     }
-    let range = heights.start.log10() - 0.04..heights.end.log10() + 0.04;
+    let (low, high) = (heights.start.log10(), heights.end.log10());
+    let space = 0.01 + 0.03 * (high - low);
+    let range = low - space..high + space;
     let marks = log_ticks(&range).into_iter().map(|error| (error.log10(), number(error))).collect();
     (Axis::new(format!("{TITLE} (log scale)"), range, marks), f64::log10)
 }
 
-/// Powers of ten inside the range of logarithms, with 2 and 5 times those where there is space for them.
+/// Ticks inside the range of logarithms: powers of ten, with 2 and 5 times those where there is space for them, or
+/// equally spaced errors where the range is too short for either.
 fn log_ticks(range: &Range<f64>) -> Vec<f64> {
+    let length = range.end - range.start;
+    if length < 0.7 {
+        return ticks(&(10_f64.powf(range.start)..10_f64.powf(range.end)), 6);
+    }
+    let factors: &[f64] = if length < 3.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
     let decades = range.start.floor() as i32..=range.end.ceil() as i32;
-    let factors: &[f64] = match range.end - range.start {
-        ..0.7 => &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0],
-        ..3.0 => &[1.0, 2.0, 5.0],
-        _ => &[1.0],
-    };
-    let thinned = ((range.end - range.start) / 10.0).ceil().max(1.0) as usize;
-    let marks =
-        decades.step_by(thinned).flat_map(|decade| factors.iter().map(move |factor| factor * 10_f64.powi(decade)));
+    let thinned = decades.step_by((length / 10.0).ceil() as usize);
+    let marks = thinned.flat_map(|decade| factors.iter().map(move |factor| factor * 10_f64.powi(decade)));
     marks.filter(|mark| range.contains(&mark.log10())).collect()
 }
 
@@ -145,6 +146,16 @@ mod tests {
     }
 
     #[test]
+    fn every_log_axis_has_ticks_inside() {
+        for (low, high) in [(0.42, 0.48), (0.1, 1.0), (1e-3, 1.0), (1e-14, 1.0)] {
+            let range = f64::log10(low) - 0.01..f64::log10(high) + 0.01;
+            let marks = log_ticks(&range);
+            assert!((2..=12).contains(&marks.len()), "{marks:?}");
+            assert!(marks.iter().all(|mark| (0.97 * low..=1.03 * high).contains(mark)), "{marks:?}");
+        }
+    }
+
+    #[test]
     fn odd_rows_are_drawn_without_panic() {
         check("positions-one", &positions(&metrics(1, &[0]), &[]).unwrap());
         let mut rows = metrics(2, &[0, 10, 20]);
@@ -152,6 +163,8 @@ mod tests {
         check("positions-nan", &positions(&rows, &baselines(&[("mine", 0.3), ("yours", 1e-9)])).unwrap());
         rows.iter_mut().for_each(|row| row.relative_mse = 0.0);
         check("positions-zero", &positions(&rows, &[]).unwrap());
+        rows.iter_mut().step_by(2).for_each(|row| row.relative_mse = -f64::MAX);
+        check("positions-far", &positions(&rows, &baselines(&[("mine", f64::MAX)])).unwrap());
         rows.retain(|row| row.position == Some(1));
         rows.iter_mut().for_each(|row| row.relative_mse = 1e-12);
         check("positions-first-only", &positions(&rows, &[]).unwrap());

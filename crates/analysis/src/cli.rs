@@ -1,0 +1,212 @@
+//! The command line of `analysis`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use data::TaskRegistry;
+use model::Device;
+use run::{Experiment, RunDir};
+
+use crate::terminal::{Failure, conclude, note, say};
+use crate::{StatesExport, Summary, stages, write_gpt2, write_report};
+
+/// What a run's checkpoints know: decodability, maps, reference levels, exports and the report.
+#[derive(Debug, Parser)]
+#[command(name = "analysis", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The commands on a run that is already there.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measure Concept Decodability again, at every checkpoint
+    Cd(OnRun),
+    /// Compute the principal components of the hidden states, for a few checkpoints
+    Map {
+        /// The run
+        #[command(flatten)]
+        on: OnRun,
+        /// Layer to map, 0 for the embedding [default: the best one at the end of training]
+        #[arg(long)]
+        layer: Option<usize>,
+    },
+    /// Compute the errors of the closed-form predictors on the held-out prompts
+    Baselines(OnRun),
+    /// Write hidden states or the model for other tools
+    Export(Export),
+    /// Draw the figures and write report.html, from the tables
+    Report {
+        /// The run
+        #[command(flatten)]
+        on: OnRun,
+        /// Print the summary as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// A run and how to work on it.
+#[derive(Debug, Args)]
+pub struct OnRun {
+    /// The run's folder
+    run: PathBuf,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+/// What does the arithmetic.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Machine {
+    /// Where the model runs
+    #[arg(long, default_value = "flex", help = format!("Where the model runs: {}", Device::NAMES))]
+    pub device: Device,
+    /// Threads to use [default: one a core]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// What to export, and where to.
+#[derive(Debug, Args)]
+pub struct Export {
+    #[command(flatten)]
+    on: OnRun,
+    /// Checkpoint to export [default: the last]
+    #[arg(long)]
+    step: Option<usize>,
+    /// What to export [default: states, or the model with --format hf]
+    #[arg(long)]
+    what: Option<What>,
+    /// File format [default: npz for states, hf for the model]
+    #[arg(long)]
+    format: Option<Format>,
+    /// Resample of the decodability table whose states are exported
+    #[arg(long, default_value_t = 0)]
+    resample: usize,
+    /// File or folder to write [default: states.npz or hf in the run's folder]
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Prompts, hidden states, predictions and the probe's guesses
+    States,
+    /// The weights
+    Model,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// NumPy arrays
+    Npz,
+    /// A folder that transformers' GPT2Model.from_pretrained loads
+    Hf,
+}
+
+/// The program `analysis`, for runs of the tasks in `registry`.
+pub fn command_line(registry: &TaskRegistry) -> ExitCode {
+    conclude(Cli::parse().command.run(registry))
+}
+
+impl Machine {
+    /// Makes the threads; call it once, first.
+    pub fn prepare(&self) -> Result<(), Failure> {
+        let threads = self.threads.map_or(0, usize::from);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        pool.map_err(|error| Failure::Run(error.into()))
+    }
+}
+
+impl Command {
+    /// Does what the command says.
+    pub fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
+        match self {
+            Self::Cd(on) => {
+                let (run, experiment) = on.open(registry)?;
+                let _lock = run.lock()?;
+                stages::write_decodability(&run, &experiment, on.machine.device, |step| note(&format!("step {step}")))?;
+                say(&run.path().join("cd.csv").display().to_string());
+            }
+            Self::Map { on, layer } => {
+                let (run, experiment) = on.open(registry)?;
+                check_layer(layer, &experiment)?;
+                let _lock = run.lock()?;
+                stages::write_map(&run, &experiment, layer, on.machine.device)?;
+                say(&run.path().join("map.csv").display().to_string());
+            }
+            Self::Baselines(on) => {
+                let (run, experiment) = on.open(registry)?;
+                let _lock = run.lock()?;
+                stages::write_baselines(&run, &experiment)?;
+                say(&run.path().join("baselines.csv").display().to_string());
+            }
+            Self::Export(export) => say(&export.run(registry)?.display().to_string()),
+            Self::Report { on, json } => {
+                let (run, experiment) = on.open(registry)?;
+                let _lock = run.lock()?;
+                let path = write_report(&run, &experiment)?;
+                say_summary(&Summary::read(&run, &experiment)?, &path, json)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Prints a summary and where the report lies, for a person or for a program.
+pub fn say_summary(summary: &Summary, report: &Path, json: bool) -> Result<(), Failure> {
+    if json {
+        say(&serde_json::to_string_pretty(summary).map_err(|error| Failure::Run(error.into()))?);
+    } else {
+        say(&format!("{}report: {}", summary.to_text(), report.display()));
+    }
+    Ok(())
+}
+
+impl OnRun {
+    fn open(&self, registry: &TaskRegistry) -> Result<(RunDir, Experiment), Failure> {
+        self.machine.prepare()?;
+        let run = RunDir::open(&self.run)?;
+        let experiment = run.experiment(registry)?;
+        Ok((run, experiment))
+    }
+}
+
+impl Export {
+    fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
+        let hf = match (self.what, self.format) {
+            (None | Some(What::Model), Some(Format::Hf)) | (Some(What::Model), None) => true,
+            (None | Some(What::States), Some(Format::Npz) | None) => false,
+            (what, format) => {
+                let pair =
+                    format!("--what {what:?} --format {format:?}").to_lowercase().replace("some(", "").replace(')', "");
+                return Err(Failure::Request(anyhow::anyhow!(
+                    "--what and --format must be states with npz or model with hf, but are {pair}"
+                )));
+            }
+        };
+        let (run, experiment) = self.on.open(registry)?;
+        let last = run.steps()?.last().copied().unwrap_or(0);
+        let step = self.step.unwrap_or(last);
+        let out = self.out.unwrap_or_else(|| run.path().join(if hf { "hf" } else { "states.npz" }));
+        if hf {
+            write_gpt2(&run, step, &out)?;
+        } else {
+            let export = StatesExport::collect(&run, &experiment, step, self.resample, self.on.machine.device)?;
+            export.write_npz(&out)?;
+        }
+        Ok(out)
+    }
+}
+
+fn check_layer(layer: Option<usize>, experiment: &Experiment) -> Result<(), Failure> {
+    let last = experiment.architecture.n_layers;
+    match layer {
+        Some(layer) if layer > last => Err(Failure::Request(anyhow::anyhow!(
+            "--layer must be between 0 and model.n_layers ({last}), but is {layer}"
+        ))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,146 @@
+//! A run's states and models in the formats of other tools.
+
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::backend::Backend;
+use data::Prompt;
+use model::{Device, Transformer};
+use npyz::WriterBuilder;
+use npyz::npz::NpzWriter;
+use run::{Experiment, RunDir, RunError};
+use thiserror::Error;
+
+use crate::stages::{OnModel, with_model};
+use crate::{Probe, Representations, knn, resample_states};
+
+/// Why an export failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// An option has a value outside its range.
+    #[error("{field} must be {range}, but is {value}")]
+    OutOfRange {
+        /// The option.
+        field: &'static str,
+        /// The allowed values.
+        range: String,
+        /// The value found.
+        value: String,
+    },
+    /// The run could not be read.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The operating system refused.
+    #[error("could not write {}: {error}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+}
+
+/// The prompts and hidden states of one resample of the decodability table, ready to write.
+#[derive(Debug)]
+pub struct StatesExport {
+    prompts: Vec<Prompt>,
+    states: Representations,
+    /// What our probe guesses, `[layers + 1][tokens][n]`.
+    guesses: Vec<Vec<Vec<usize>>>,
+}
+
+impl StatesExport {
+    /// Of the checkpoint at `step`.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be read.
+    pub fn collect(
+        run: &RunDir,
+        experiment: &Experiment,
+        step: usize,
+        resample: usize,
+        device: Device,
+    ) -> Result<Self, ExportError> {
+        let resamples = experiment.config.probe.resamples;
+        if resample >= resamples {
+            let range = format!("between 0 and probe.resamples - 1 ({})", resamples - 1);
+            return Err(ExportError::OutOfRange { field: "--resample", range, value: resample.to_string() });
+        }
+        struct Collect<'a>(&'a Experiment, usize);
+        impl OnModel for Collect<'_> {
+            type Output = Representations;
+            fn on<B: Backend>(self, model: &Transformer<B>, device: &B::Device) -> Representations {
+                resample_states(model, self.0, self.1, device)
+            }
+        }
+        let states = with_model(run, step, device, Collect(experiment, resample))?;
+        let probe = knn(experiment);
+        let guess = |layer, token| probe.guess(&states.states(layer, token), &[&states.labels]).swap_remove(0);
+        let guesses = (0..states.n_layers())
+            .map(|layer| (0..states.tokens.len()).map(|token| guess(layer, token)).collect())
+            .collect();
+        Ok(Self { prompts: crate::decodability::resample_prompts(experiment, resample), states, guesses })
+    }
+
+    /// Writes `hidden` `[n, layers + 1, tokens, d_model]` f32, `concept` `[n]`, `xs` `[n, n_points, d_x]`, `ys` and
+    /// `predictions` `[n, n_points]`, and `knn` `[n, layers + 1, tokens]`, our probe's guesses, as NumPy arrays.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_npz(&self, path: &Path) -> Result<(), ExportError> {
+        let write = || -> std::io::Result<()> {
+            let mut npz = NpzWriter::new(BufWriter::new(File::create(path)?));
+            let states = &self.states;
+            let (n, layers, tokens, d) = (self.prompts.len(), states.n_layers(), states.tokens.len(), states.d_model());
+            let row = |i: usize, layer, token| states.row_major(layer, token)[i * d..(i + 1) * d].iter().copied();
+            let places: Vec<_> = (0..layers).flat_map(|layer| (0..tokens).map(move |token| (layer, token))).collect();
+            let each = |i: usize| places.iter().map(move |&(layer, token)| (i, layer, token));
+            let n_points = self.prompts[0].ys.len();
+            let d_x = self.prompts[0].xs.len() / n_points;
+            let hidden = (0..n).flat_map(each).flat_map(|(i, layer, token)| row(i, layer, token));
+            array(&mut npz, "hidden", &[n, layers, tokens, d], hidden)?;
+            array(&mut npz, "concept", &[n], states.labels.iter().map(|&label| label as i64))?;
+            array(
+                &mut npz,
+                "xs",
+                &[n, n_points, d_x],
+                self.prompts.iter().flat_map(|prompt| prompt.xs.iter().copied()),
+            )?;
+            array(&mut npz, "ys", &[n, n_points], self.prompts.iter().flat_map(|prompt| prompt.ys.iter().copied()))?;
+            array(&mut npz, "predictions", &[n, n_points], states.predictions.iter().flatten().copied())?;
+            let guesses = (0..n).flat_map(each).map(|(i, layer, token)| self.guesses[layer][token][i] as i64);
+            array(&mut npz, "knn", &[n, layers, tokens], guesses)
+        };
+        write().map_err(|error| ExportError::Io { path: path.to_owned(), error })
+    }
+}
+
+fn array<T: npyz::AutoSerialize>(
+    npz: &mut NpzWriter<BufWriter<File>>,
+    name: &str,
+    shape: &[usize],
+    values: impl Iterator<Item = T>,
+) -> std::io::Result<()> {
+    let shape: Vec<u64> = shape.iter().map(|&length| length as u64).collect();
+    let mut array = npz.array(name, Default::default())?.default_dtype().shape(&shape).begin_nd()?;
+    array.extend(values)?;
+    array.finish()
+}
+
+/// Writes the model at `step` as a folder that `transformers.GPT2Model.from_pretrained` loads, its read-in and
+/// read-out beside it.
+///
+/// # Errors
+/// When the checkpoint cannot be read or the folder not be written.
+pub fn write_gpt2(run: &RunDir, step: usize, folder: &Path) -> Result<(), ExportError> {
+    let checkpoint = run.checkpoint(step)?;
+    let write = || {
+        fs::create_dir_all(folder)?;
+        model::gpt2(&checkpoint.architecture, &checkpoint.weights)
+            .into_iter()
+            .try_for_each(|(name, bytes)| fs::write(folder.join(name), bytes))
+    };
+    write().map_err(|error| ExportError::Io { path: folder.to_owned(), error })
+}

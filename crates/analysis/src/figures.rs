@@ -1,0 +1,164 @@
+//! The figures and the report of a run, from its tables alone.
+
+use std::path::PathBuf;
+
+use run::{BaselineRow, DecodabilityRow, Experiment, MapRow, MetricRow, RunDir};
+
+use crate::plots::{self, PlotError};
+use crate::report::{self, Figure, Report, ReportTable};
+use crate::summary::{ConceptSummary, Summary, TokenSummary};
+use crate::terminal::Failure;
+
+/// Draws every figure whose table has rows, writes the report, and returns its path.
+///
+/// # Errors
+/// When a table cannot be read, a figure not be drawn, or a file not be written.
+pub fn write_report(run: &RunDir, experiment: &Experiment) -> Result<PathBuf, Failure> {
+    let summary = Summary::read(run, experiment)?;
+    let figures = figures(run, experiment, &summary)?;
+    for (name, figure) in &figures {
+        run.write_plot(name, &figure.svg, &plots::png(&figure.svg)?)?;
+    }
+    let report = Report {
+        title: experiment.config.name.clone(),
+        facts: facts(run, experiment, &summary),
+        figures: figures.into_iter().map(|(_, figure)| figure).collect(),
+        tables: vec![errors_table(&summary), decodability_table(&summary)],
+        config: experiment.config.to_toml(),
+        reproduce: vec![
+            format!("cargo run -p trainer -- train {}/config.toml", run.path().display()),
+            format!("cargo run -p analysis -- cd {}", run.path().display()),
+            format!("cargo run -p analysis -- report {}", run.path().display()),
+        ],
+    };
+    Ok(run.write_report(&report::render(&report))?)
+}
+
+fn figures(run: &RunDir, experiment: &Experiment, summary: &Summary) -> Result<Vec<(&'static str, Figure)>, Failure> {
+    let metrics = run.table::<MetricRow>().read()?;
+    let baselines = run.table::<BaselineRow>().read()?;
+    let cd = run.table::<DecodabilityRow>().read()?;
+    let map = run.table::<MapRow>().read()?;
+    let drawn = [
+        ("emergence", "Emergence", emergence_caption(summary), plots::emergence(&metrics, &baselines, &cd)),
+        ("heatmap", "Where and when the concept can be read", heatmap_caption(summary), plots::heatmap(&cd)),
+        ("positions", "Error along the prompt", positions_caption(), plots::positions(&metrics, &baselines)),
+        ("map", "Hidden states", map_caption(&map, experiment), plots::maps(&map)),
+    ];
+    let keep = |(name, title, caption, svg): (_, &str, String, Result<String, PlotError>)| match svg {
+        Ok(svg) => Some(Ok((name, Figure { title: title.to_owned(), caption, svg }))),
+        Err(PlotError::Empty { .. }) => None,
+        Err(error) => Some(Err(Failure::from(error))),
+    };
+    drawn.into_iter().filter_map(keep).collect()
+}
+
+fn facts(run: &RunDir, experiment: &Experiment, summary: &Summary) -> Vec<(String, String)> {
+    let config = &experiment.config;
+    let mut facts = vec![
+        ("Task", format!("{}, {} concepts", task_kind(experiment), experiment.task.concepts().len())),
+        ("Prompt", format!("{} pairs, x of width {}", experiment.architecture.n_points, experiment.architecture.d_x)),
+        (
+            "Model",
+            format!(
+                "{} blocks of width {}, {} heads",
+                config.model.n_layers, config.model.d_model, config.model.n_heads
+            ),
+        ),
+        (
+            "Training",
+            format!("{} of {} steps of {} prompts", summary.step, config.train.steps, config.train.batch_size),
+        ),
+        ("Seed", config.seed.to_string()),
+    ];
+    if let Some(made) = run.environment() {
+        facts.push(("Version", format!("{} ({})", made.version, made.commit)));
+        facts.push(("Made on", format!("{}, {} threads, {}", made.device, made.threads, made.platform)));
+    }
+    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn task_kind(experiment: &Experiment) -> &str {
+    experiment.config.task.get("kind").and_then(|kind| kind.as_str()).unwrap_or("task")
+}
+
+fn emergence_caption(summary: &Summary) -> String {
+    let mean = |of: fn(&ConceptSummary) -> Option<f64>| {
+        let values: Vec<f64> = summary.concepts.iter().filter_map(of).collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    };
+    let ratio = mean(|concept| concept.over_bayes)
+        .map_or(String::new(), |ratio| format!(", {ratio:.2} times the Bayes mixture's on average"));
+    let error = mean(|concept| Some(concept.error)).unwrap_or(f64::NAN);
+    let cd = summary.decodability.first().map_or(String::new(), |token| {
+        format!(
+            " In the same time CD at layer {} goes from {:.2} to {:.2}; guessing gives {:.2}.",
+            token.layer, token.first, token.last, token.chance
+        )
+    });
+    format!("Above: each concept's error, at the end {error:.3} of E[y²]{ratio}.{cd}")
+}
+
+fn heatmap_caption(summary: &Summary) -> String {
+    summary.decodability.first().map_or(String::new(), |token| {
+        format!(
+            "The concept is read best at layer {} of the {} token; layer 0 is the embedding.",
+            token.layer, token.token
+        )
+    })
+}
+
+fn positions_caption() -> String {
+    "With more pairs before it a prediction gets better; the distance to the Bayes mixture is what the model has not learned.".to_owned()
+}
+
+fn map_caption(map: &[MapRow], experiment: &Experiment) -> String {
+    map.first().map_or(String::new(), |row| {
+        format!(
+            "First two principal components at layer {} of the {} token, {} prompts a concept, for a few checkpoints. A plane shows less than the CD measures.",
+            row.layer, row.token, experiment.config.probe.prompts_per_concept
+        )
+    })
+}
+
+fn errors_table(summary: &Summary) -> ReportTable {
+    let names = summary.concepts.first().map(|concept| concept.predictors.clone()).unwrap_or_default();
+    let mut header = vec!["concept".to_owned(), "model".to_owned()];
+    header.extend(names.into_iter().map(|(name, _)| name));
+    header.push("model / bayes".to_owned());
+    let row = |concept: &ConceptSummary| {
+        let mut row = vec![concept.concept.clone(), format!("{:.4}", concept.error)];
+        row.extend(concept.predictors.iter().map(|(_, error)| format!("{error:.4}")));
+        row.push(concept.over_bayes.map_or("–".to_owned(), |ratio| format!("{ratio:.2}")));
+        row
+    };
+    ReportTable {
+        title: "Final error".to_owned(),
+        caption: "Squared error on held-out prompts divided by E[y²], mean over positions.".to_owned(),
+        header,
+        rows: summary.concepts.iter().map(row).collect(),
+    }
+}
+
+fn decodability_table(summary: &Summary) -> ReportTable {
+    let header = ["token", "layer", "first", "held-out", "95% interval", "optimistic", "shuffled labels", "chance"];
+    let row = |token: &TokenSummary| {
+        let number = |value: f64| format!("{value:.3}");
+        vec![
+            token.token.clone(),
+            token.layer.to_string(),
+            number(token.first),
+            number(token.last),
+            format!("{:.3} – {:.3}", token.interval[0], token.interval[1]),
+            number(token.optimistic),
+            number(token.shuffled),
+            number(token.chance),
+        ]
+    };
+    ReportTable {
+        title: "Final Concept Decodability".to_owned(),
+        caption: "Held-out: the layer is chosen on one half of the resamples and scored on the other. Optimistic: both on all, as in the paper.".to_owned(),
+        header: header.map(str::to_owned).to_vec(),
+        rows: summary.decodability.iter().map(row).collect(),
+    }
+}

@@ -1,0 +1,61 @@
+//! Principal components of hidden states.
+
+use nalgebra::{DMatrix, SymmetricEigen};
+
+/// States in the plane of their first two principal components.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plane {
+    /// Coordinates of every state.
+    pub points: Vec<[f64; 2]>,
+    /// Share of the variance that each axis carries, 0 to 1.
+    pub explained: [f64; 2],
+}
+
+/// Projects `[n, d]` states; every axis points to where its largest loading is positive.
+pub fn plane(states: &DMatrix<f64>) -> Plane {
+    let mut centred = states.clone();
+    for mut column in centred.column_iter_mut() {
+        let mean = column.mean();
+        column.add_scalar_mut(-mean);
+    }
+    let eigen = SymmetricEigen::new(centred.transpose() * &centred);
+    let mut order: Vec<usize> = (0..eigen.eigenvalues.len()).collect();
+    order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
+    let total: f64 = eigen.eigenvalues.iter().map(|value| value.max(0.0)).sum();
+    let axis = |rank: usize| {
+        let Some(&index) = order.get(rank) else {
+            return (vec![0.0; states.nrows()], 0.0);
+        };
+        let axis = eigen.eigenvectors.column(index);
+        let sign = if axis[axis.iamax()] < 0.0 { -1.0 } else { 1.0 };
+        let share = if total > 0.0 { eigen.eigenvalues[index].max(0.0) / total } else { 0.0 };
+        ((&centred * axis * sign).iter().copied().collect(), share)
+    };
+    let ((first, first_share), (second, second_share)): ((Vec<f64>, _), (Vec<f64>, _)) = (axis(0), axis(1));
+    let points = first.into_iter().zip(second).map(|(a, b)| [a, b]).collect();
+    Plane { points, explained: [first_share, second_share] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_a_planted_plane() {
+        // 3·cos and 1·sin along two orthogonal directions of three dimensions, off the origin.
+        let angles: Vec<f64> = (0..100).map(|i| f64::from(i) * std::f64::consts::TAU / 100.0).collect();
+        let states = DMatrix::from_fn(100, 3, |i, j| {
+            5.0 + [0.6, 0.8, 0.0][j] * 3.0 * angles[i].cos() + [0.0, 0.0, 1.0][j] * angles[i].sin()
+        });
+        let found = plane(&states);
+        assert!((found.explained[0] - 0.9).abs() < 1e-12 && (found.explained[1] - 0.1).abs() < 1e-12);
+        for (point, angle) in found.points.iter().zip(&angles) {
+            assert!((point[0] - 3.0 * angle.cos()).abs() < 1e-9 && (point[1] - angle.sin()).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn states_that_are_all_the_same_have_no_spread() {
+        assert_eq!(plane(&DMatrix::from_element(5, 4, 2.0)).explained, [0.0, 0.0]);
+    }
+}

@@ -1,0 +1,86 @@
+//! How the programs speak: results to standard output, everything else to standard error, one exit code a meaning.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use model::ModelError;
+use run::{ConfigError, RunError};
+
+use crate::{ExportError, PlotError};
+
+/// Why a program ends other than well.
+#[derive(Debug)]
+pub enum Failure {
+    /// What was asked for is wrong; nothing was changed. Exit code 2.
+    Request(anyhow::Error),
+    /// It was right, but went wrong. Exit code 1.
+    Run(anyhow::Error),
+    /// Asked to stop, and everything is saved; says how to go on. Exit code 130.
+    Interrupted(String),
+}
+
+/// Writes a result to standard output. A reader that went away is no error.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Writes a note to standard error.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Says what went wrong, once, and gives the exit code.
+pub fn conclude(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Request(error)) => {
+            note(&format!("error: {error:#}"));
+            ExitCode::from(2)
+        }
+        Err(Failure::Run(error)) => {
+            note(&format!("error: {error:#}"));
+            ExitCode::from(1)
+        }
+        Err(Failure::Interrupted(message)) => {
+            note(&message);
+            ExitCode::from(130)
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Request(error.into())
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::NotARun { .. } | RunError::NoCheckpoint { .. } => Self::Request(error.into()),
+            _ => Self::Run(error.into()),
+        }
+    }
+}
+
+impl From<ModelError> for Failure {
+    fn from(error: ModelError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+impl From<PlotError> for Failure {
+    fn from(error: PlotError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::OutOfRange { .. } => Self::Request(error.into()),
+            ExportError::Run(error) => error.into(),
+            ExportError::Io { .. } => Self::Run(error.into()),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! One checkpoint: a folder that is there whole or not at all.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use model::{Architecture, Weights};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::config::hex;
+use crate::{RunError, io_error};
+
+const VERSION: u32 = 1;
+const META: &str = "meta.toml";
+const WEIGHTS: &str = "model.safetensors";
+const MOMENTS: [&str; 2] = ["moment_1.safetensors", "moment_2.safetensors"];
+
+/// A model after some steps of training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Optimizer steps taken.
+    pub step: usize,
+    /// Size of the model.
+    pub architecture: Architecture,
+    /// Its parameters.
+    pub weights: Weights,
+    /// What it takes to train on; older checkpoints have it no more.
+    pub moments: Option<Moments>,
+}
+
+/// Adam's state: one tensor for every parameter in each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moments {
+    /// Decaying mean of the gradients.
+    pub first: Weights,
+    /// Decaying mean of the squared gradients.
+    pub second: Weights,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Meta {
+    version: u32,
+    step: usize,
+    sha256: BTreeMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Writes every file to `folder`, which must not be there yet: under another name, flushed to the disk, renamed.
+    pub(crate) fn save(&self, folder: &Path) -> Result<(), RunError> {
+        let partial = folder.with_extension("partial");
+        if partial.exists() {
+            fs::remove_dir_all(&partial).map_err(|error| io_error("remove", &partial, error))?;
+        }
+        fs::create_dir_all(&partial).map_err(|error| io_error("create", &partial, error))?;
+        let mut sha256 = BTreeMap::new();
+        for (name, weights) in self.files() {
+            let bytes = model::encode(&self.architecture, weights);
+            sha256.insert(name.to_owned(), hex(&Sha256::digest(&bytes)));
+            write_synced(&partial.join(name), &bytes)?;
+        }
+        let meta = toml::to_string(&Meta { version: VERSION, step: self.step, sha256 });
+        write_synced(&partial.join(META), meta.expect("strings and integers are TOML").as_bytes())?;
+        fs::rename(&partial, folder).map_err(|error| io_error("rename", &partial, error))?;
+        let parent = folder.parent().unwrap_or(folder);
+        File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| io_error("flush", parent, error))
+    }
+
+    /// Reads and verifies every file.
+    pub(crate) fn load(folder: &Path) -> Result<Self, RunError> {
+        let meta = Meta::read(folder)?;
+        let (architecture, weights) = meta.load(folder, WEIGHTS)?;
+        let moments = match has_moments(folder) {
+            false => None,
+            true => {
+                let [first, second] = MOMENTS.map(|name| meta.load(folder, name));
+                let ((first_of, first), (second_of, second)) = (first?, second?);
+                if first_of != architecture || second_of != architecture {
+                    return Err(malformed(folder, "its moments belong to another model"));
+                }
+                Some(Moments { first, second })
+            }
+        };
+        Ok(Self { step: meta.step, architecture, weights, moments })
+    }
+
+    fn files(&self) -> Vec<(&'static str, &Weights)> {
+        let mut files = vec![(WEIGHTS, &self.weights)];
+        if let Some(moments) = &self.moments {
+            files.extend(MOMENTS.into_iter().zip([&moments.first, &moments.second]));
+        }
+        files
+    }
+}
+
+/// Whether training can go on from the checkpoint in `folder`.
+pub(crate) fn has_moments(folder: &Path) -> bool {
+    MOMENTS.iter().all(|name| folder.join(name).exists())
+}
+
+/// Removes what it takes to train on, and keeps the weights.
+pub(crate) fn drop_moments(folder: &Path) -> Result<(), RunError> {
+    for path in MOMENTS.map(|name| folder.join(name)) {
+        if path.exists() {
+            fs::remove_file(&path).map_err(|error| io_error("remove", &path, error))?;
+        }
+    }
+    Ok(())
+}
+
+impl Meta {
+    fn read(folder: &Path) -> Result<Self, RunError> {
+        let path = folder.join(META);
+        let text = fs::read_to_string(&path).map_err(|error| io_error("read", &path, error))?;
+        let meta: Self = toml::from_str(&text).map_err(|error| malformed(&path, error.message()))?;
+        if meta.version != VERSION {
+            return Err(malformed(&path, &format!("version must be {VERSION}, but is {}", meta.version)));
+        }
+        Ok(meta)
+    }
+
+    fn load(&self, folder: &Path, name: &str) -> Result<(Architecture, Weights), RunError> {
+        let path = folder.join(name);
+        let bytes = fs::read(&path).map_err(|error| io_error("read", &path, error))?;
+        let (found, expected) = (hex(&Sha256::digest(&bytes)), self.sha256.get(name));
+        if expected != Some(&found) {
+            let expected = expected.map_or("absent", String::as_str);
+            return Err(malformed(&path, &format!("its SHA-256 must be {expected}, but is {found}")));
+        }
+        model::decode(&bytes).map_err(|error| malformed(&path, &error.to_string()))
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|error| io_error("write", path, error))
+}
+
+fn malformed(path: &Path, reason: &str) -> RunError {
+    RunError::Malformed { path: path.to_owned(), reason: reason.to_owned() }
+}

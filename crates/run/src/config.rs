@@ -1,0 +1,304 @@
+//! What a user writes, and what it means once every field is checked.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use data::{PromptShape, Task, TaskRegistry, Token};
+use model::{Architecture, ModelConfig};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use toml::Table;
+
+use crate::{ConfigError, Schedule};
+
+/// A complete configuration. No field has a default here: every default stands in `experiments/base.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Name of the run directory, before the hash: letters, digits, `-` and `_`.
+    pub name: String,
+    /// Seed of all randomness.
+    pub seed: u64,
+    /// The task, read by the constructor that its `kind` names.
+    pub task: Table,
+    /// Size and initialisation of the model.
+    pub model: ModelConfig,
+    /// The optimizer and its data.
+    pub train: TrainConfig,
+    /// The held-out error.
+    pub eval: EvalConfig,
+    /// Concept Decodability.
+    pub probe: ProbeConfig,
+    /// When to save.
+    pub checkpoints: CheckpointConfig,
+}
+
+/// The `[train]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Optimizer steps, at least 1.
+    pub steps: usize,
+    /// Prompts a step, at least 1.
+    pub batch_size: usize,
+    /// Parts a batch is split into on a CPU, each for one thread; 1 to `batch_size`. Gradients are summed in the order
+    /// of the parts, so the number of threads changes nothing but the time.
+    pub shards: usize,
+    /// Adam's step size, above 0.
+    pub learning_rate: f64,
+    /// How the step size goes over training.
+    pub schedule: Schedule,
+    /// Adam's decay of the first moment, 0 ≤ β₁ < 1.
+    pub beta_1: f64,
+    /// Adam's decay of the second moment, 0 ≤ β₂ < 1.
+    pub beta_2: f64,
+    /// Adam's ε, above 0.
+    pub epsilon: f64,
+    /// Largest global gradient norm, above 0; `inf` for no clipping.
+    pub clip_norm: f64,
+    /// Steps between rows of the training table, at least 1.
+    pub log_every: usize,
+}
+
+/// The `[eval]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalConfig {
+    /// Held-out prompts of every concept, at least 1.
+    pub prompts_per_concept: usize,
+}
+
+/// The `[probe]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeConfig {
+    /// Neighbours that vote, k; 1 to the number of prompts less one.
+    pub neighbours: usize,
+    /// Prompts of every concept in a resample, N; at least 2.
+    pub prompts_per_concept: usize,
+    /// Independent sets of prompts that the score is averaged over, at least 2.
+    pub resamples: usize,
+    /// How far apart two hidden states are.
+    pub distance: Distance,
+    /// Tokens whose hidden states are probed: `query_x`, `last_y`, or a token by name such as `x7`. At least one.
+    pub tokens: Vec<ProbeToken>,
+}
+
+/// Distance between hidden states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Distance {
+    /// Euclidean, on the states as they are.
+    Euclidean,
+    /// One minus the cosine of the angle between the states.
+    Cosine,
+}
+
+/// A token named in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ProbeToken {
+    /// The x token of the last pair, where the last prediction is read.
+    QueryX,
+    /// The y token of the last pair.
+    LastY,
+    /// A token by its name.
+    At(Token),
+}
+
+/// The `[checkpoints]` section. Steps 0, 1, 2, 4, 8, … below `every`, multiples of `every`, and the last are saved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// Steps between regular checkpoints, at least 1.
+    pub every: usize,
+    /// Latest checkpoints that keep the optimizer's state, at least 1; older ones keep their weights.
+    pub full: usize,
+}
+
+/// A configuration whose every field has been checked, with what it describes.
+#[derive(Clone, Debug)]
+pub struct Experiment {
+    /// The configuration.
+    pub config: Config,
+    /// The task it names.
+    pub task: Arc<dyn Task>,
+    /// The model's size.
+    pub architecture: Architecture,
+    /// The probed tokens.
+    pub tokens: Vec<Token>,
+}
+
+impl Config {
+    /// Checks every field and builds the task.
+    ///
+    /// # Errors
+    /// When a field is outside its range; the message names the field, the range and the value.
+    pub fn build(self, registry: &TaskRegistry) -> Result<Experiment, ConfigError> {
+        let legible = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let named = (1..=64).contains(&self.name.len()) && self.name.chars().all(legible);
+        check("name", "1 to 64 letters, digits, '-' or '_'", format!("{:?}", self.name), named)?;
+        // TOML integers are signed, and the configuration is written back to the run.
+        check("seed", format!("between 0 and {}", i64::MAX), self.seed, i64::try_from(self.seed).is_ok())?;
+        self.train.check()?;
+        let eval = self.eval.prompts_per_concept;
+        check("eval.prompts_per_concept", "between 1 and 100000", eval, (1..=100_000).contains(&eval))?;
+        check("checkpoints.every", "at least 1", self.checkpoints.every, self.checkpoints.every >= 1)?;
+        check("checkpoints.full", "at least 1", self.checkpoints.full, self.checkpoints.full >= 1)?;
+        let task = registry.build(&self.task)?;
+        let PromptShape { n_points, d_x } = task.shape();
+        let architecture = self.model.architecture(d_x, n_points)?;
+        let tokens = self.probe.check(n_points, task.concepts().len())?;
+        Ok(Experiment { config: self, task, architecture, tokens })
+    }
+
+    /// The configuration as TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a checked configuration is TOML")
+    }
+
+    /// Eight hexadecimal digits that differ when anything that changes numbers differs.
+    pub fn identity(&self) -> String {
+        let mut same = self.clone();
+        same.name.clear();
+        same.checkpoints.full = 1;
+        hex(&Sha256::digest(same.to_toml()))[..8].to_owned()
+    }
+}
+
+impl TrainConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let Self { steps, batch_size, shards, learning_rate, beta_1, beta_2, epsilon, clip_norm, .. } = *self;
+        let most = 1_000_000_000;
+        check("train.steps", format!("between 1 and {most}"), steps, (1..=most).contains(&steps))?;
+        check("train.batch_size", "between 1 and 65536", batch_size, (1..=65536).contains(&batch_size))?;
+        let up_to_batch = format!("between 1 and train.batch_size ({batch_size})");
+        check("train.shards", up_to_batch, shards, (1..=batch_size).contains(&shards))?;
+        check("train.learning_rate", "a finite number above 0", learning_rate, positive(learning_rate))?;
+        self.schedule.check()?;
+        check("train.beta_1", "at least 0 and below 1", beta_1, (0.0..1.0).contains(&beta_1))?;
+        check("train.beta_2", "at least 0 and below 1", beta_2, (0.0..1.0).contains(&beta_2))?;
+        check("train.epsilon", "a finite number above 0", epsilon, positive(epsilon))?;
+        check("train.clip_norm", "above 0 (inf for no clipping)", clip_norm, clip_norm > 0.0)?;
+        check("train.log_every", "at least 1", self.log_every, self.log_every >= 1)
+    }
+}
+
+impl ProbeConfig {
+    fn check(&self, n_points: usize, n_concepts: usize) -> Result<Vec<Token>, ConfigError> {
+        let per_concept = self.prompts_per_concept;
+        check("probe.prompts_per_concept", "between 2 and 10000", per_concept, (2..=10_000).contains(&per_concept))?;
+        let others = per_concept * n_concepts - 1;
+        let range = format!("between 1 and one less than the prompts of all concepts ({others})");
+        check("probe.neighbours", range, self.neighbours, (1..=others).contains(&self.neighbours))?;
+        check("probe.resamples", "between 2 and 1000", self.resamples, (2..=1000).contains(&self.resamples))?;
+        check("probe.tokens", "a list of at least one token", "empty", !self.tokens.is_empty())?;
+        self.tokens.iter().map(|token| token.resolve(n_points)).collect()
+    }
+}
+
+impl ProbeToken {
+    fn resolve(self, n_points: usize) -> Result<Token, ConfigError> {
+        let token = match self {
+            Self::QueryX => Token::X(n_points),
+            Self::LastY => Token::Y(n_points),
+            Self::At(token) => token,
+        };
+        let (Token::X(pair) | Token::Y(pair)) = token;
+        let range = format!("query_x, last_y, x1 … x{n_points} or y1 … y{n_points}");
+        check("probe.tokens", range, token, (1..=n_points).contains(&pair))?;
+        Ok(token)
+    }
+}
+
+impl FromStr for ProbeToken {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let pair =
+            |digits: &str| digits.parse().map_err(|_| format!("must be query_x, last_y, xN or yN, but is {name:?}"));
+        match name.split_at_checked(1) {
+            _ if name == "query_x" => Ok(Self::QueryX),
+            _ if name == "last_y" => Ok(Self::LastY),
+            Some(("x", digits)) => Ok(Self::At(Token::X(pair(digits)?))),
+            Some(("y", digits)) => Ok(Self::At(Token::Y(pair(digits)?))),
+            _ => Err(format!("must be query_x, last_y, xN or yN, but is {name:?}")),
+        }
+    }
+}
+
+impl TryFrom<String> for ProbeToken {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse()
+    }
+}
+
+impl From<ProbeToken> for String {
+    fn from(token: ProbeToken) -> Self {
+        token.to_string()
+    }
+}
+
+impl fmt::Display for ProbeToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::QueryX => f.write_str("query_x"),
+            Self::LastY => f.write_str("last_y"),
+            Self::At(token) => token.fmt(f),
+        }
+    }
+}
+
+impl CheckpointConfig {
+    /// Whether a run of `steps` steps is saved after `step` of them.
+    pub fn is_due(&self, step: usize, steps: usize) -> bool {
+        let dense = step < self.every && (step == 0 || step.is_power_of_two());
+        dense || step.is_multiple_of(self.every) || step == steps
+    }
+}
+
+pub(crate) fn check(
+    field: &str,
+    range: impl Into<String>,
+    value: impl ToString,
+    accepted: bool,
+) -> Result<(), ConfigError> {
+    if accepted {
+        return Ok(());
+    }
+    Err(ConfigError::OutOfRange { field: field.to_owned(), range: range.into(), value: value.to_string() })
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn positive(value: f64) -> bool {
+    value.is_finite() && value > 0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Source;
+
+    #[test]
+    fn checkpoints_are_dense_early_and_regular_later() {
+        let schedule = CheckpointConfig { every: 10, full: 1 };
+        let due: Vec<_> = (0..=33).filter(|&step| schedule.is_due(step, 33)).collect();
+        assert_eq!(due, [0, 1, 2, 4, 8, 10, 20, 30, 33]);
+    }
+
+    #[test]
+    fn identity_is_of_what_changes_numbers() {
+        let config = Config::resolve(&Source::named("base"), &[]).unwrap();
+        let with = |set: &str| Config::resolve(&Source::named("base"), &[set.to_owned()]).unwrap().identity();
+        assert_eq!(with("name=\"other\""), config.identity());
+        assert_eq!(with("checkpoints.full=7"), config.identity());
+        assert_ne!(with("seed=1"), config.identity());
+        assert_ne!(with("task.noise_variance=0.02"), config.identity());
+    }
+}

@@ -1,0 +1,125 @@
+use std::path::{Path, PathBuf};
+
+use data::TaskError;
+use model::ModelError;
+use thiserror::Error;
+
+/// Why a configuration was refused.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Neither a file nor a preset.
+    #[error("config must be a TOML file or one of the presets {presets}, but is {found:?}: {reason}")]
+    NotFound {
+        /// What was asked for.
+        found: String,
+        /// The built-in presets.
+        presets: String,
+        /// What the operating system said.
+        reason: String,
+    },
+    /// Not TOML.
+    #[error("{origin}: not TOML: {reason}")]
+    Syntax {
+        /// File, preset or option.
+        origin: String,
+        /// What the parser said.
+        reason: String,
+    },
+    /// A field is missing, unknown, or of another type.
+    #[error("config: {reason}")]
+    Shape {
+        /// What the parser said, with the field's path.
+        reason: String,
+    },
+    /// A `--set` that is not `path=value`.
+    #[error("--set must be PATH=VALUE with dots between the parts of PATH, but is {found:?}: {reason}")]
+    Set {
+        /// The argument.
+        found: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A preset that extends one that extends another.
+    #[error("extends must name a preset or file that itself extends nothing, but {found:?} does")]
+    Chain {
+        /// The one named.
+        found: String,
+    },
+    /// A field has a value outside its range.
+    #[error("{field} must be {range}, but is {value}")]
+    OutOfRange {
+        /// Path of the field.
+        field: String,
+        /// The allowed values.
+        range: String,
+        /// The value found.
+        value: String,
+    },
+    /// The task's own fields.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// The model's own fields.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+/// Why something on disk could not be read or written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The operating system refused.
+    #[error("could not {verb} {}: {error}", path.display())]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// Not a run directory.
+    #[error("{} is not a run: it has no {missing}", path.display())]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+        /// The file every run has.
+        missing: &'static str,
+    },
+    /// The configuration in the run directory is damaged.
+    #[error("{}: {error}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Why it was refused.
+        error: ConfigError,
+    },
+    /// Another process writes to this run.
+    #[error("{} is in use by another process", path.display())]
+    Locked {
+        /// The run directory.
+        path: PathBuf,
+    },
+    /// A file whose content is not what it must be.
+    #[error("{} is damaged: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No checkpoint at that step.
+    #[error("step must be one of the checkpoints of {} ({known}), but is {step}", path.display())]
+    NoCheckpoint {
+        /// The run directory.
+        path: PathBuf,
+        /// The step asked for.
+        step: String,
+        /// The steps there are.
+        known: String,
+    },
+}
+
+pub(crate) fn io_error(verb: &'static str, path: &Path, error: std::io::Error) -> RunError {
+    RunError::Io { verb, path: path.to_owned(), error }
+}

@@ -1,0 +1,185 @@
+//! From what was asked for to a complete configuration: presets, files, one level of `extends`, and `--set`.
+
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use crate::{Config, ConfigError};
+
+/// The presets built into the program, by name.
+pub const PRESETS: [(&str, &str); 4] = [
+    ("base", include_str!("../../../experiments/base.toml")),
+    ("quickstart", include_str!("../../../experiments/quickstart.toml")),
+    ("smoke", include_str!("../../../experiments/smoke.toml")),
+    ("paper", include_str!("../../../experiments/paper.toml")),
+];
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// One of [`PRESETS`].
+    Preset(&'static str),
+    /// A file.
+    File(PathBuf),
+}
+
+impl Source {
+    /// The preset of that name, or else the file at that path.
+    pub fn named(name: &str) -> Self {
+        match PRESETS.iter().find(|(preset, _)| *preset == name) {
+            Some((preset, _)) => Self::Preset(preset),
+            None => Self::File(PathBuf::from(name)),
+        }
+    }
+
+    fn read(&self) -> Result<Table, ConfigError> {
+        let (origin, text) = match self {
+            Self::Preset(name) => {
+                let text = PRESETS.iter().find(|(preset, _)| preset == name).map_or("", |(_, text)| text);
+                (format!("preset {name}"), text.to_owned())
+            }
+            Self::File(path) => (path.display().to_string(), read_file(path)?),
+        };
+        text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax { origin, reason: error.to_string() })
+    }
+
+    /// What `extends` in this source names: a preset, or a file beside this one.
+    fn beside(&self, name: &str) -> Self {
+        match (Self::named(name), self) {
+            (Self::File(path), Self::File(from)) => Self::File(from.parent().unwrap_or(Path::new("")).join(path)),
+            (source, _) => source,
+        }
+    }
+}
+
+impl Config {
+    /// Reads `source`, lays it over what it extends, and applies `sets` (`path=value`) in order.
+    ///
+    /// The fields of a section are laid over one by one, each as a whole; a task of another `kind` replaces the whole
+    /// section.
+    ///
+    /// # Errors
+    /// When something is not there, not TOML, extends more than one level, or the result has a missing, unknown or
+    /// mistyped field. Ranges are checked by [`Config::build`].
+    pub fn resolve(source: &Source, sets: &[String]) -> Result<Self, ConfigError> {
+        let mut table = source.read()?;
+        if let Some(name) = take_extends(&mut table)? {
+            let mut extended = source.beside(&name).read()?;
+            if take_extends(&mut extended)?.is_some() {
+                return Err(ConfigError::Chain { found: name });
+            }
+            lay_over(&mut extended, table);
+            table = extended;
+        }
+        for set in sets {
+            apply(&mut table, set).map_err(|reason| ConfigError::Set { found: set.clone(), reason })?;
+        }
+        Self::from_table(table)
+    }
+
+    pub(crate) fn from_table(table: Table) -> Result<Self, ConfigError> {
+        // The error's second line names the field's path; one line reads better.
+        let one_line = |error: toml::de::Error| error.to_string().trim().replace('\n', " ");
+        table.try_into().map_err(|error| ConfigError::Shape { reason: one_line(error) })
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| ConfigError::NotFound {
+        found: path.display().to_string(),
+        presets: PRESETS.map(|(name, _)| name).join(", "),
+        reason: error.to_string(),
+    })
+}
+
+fn take_extends(table: &mut Table) -> Result<Option<String>, ConfigError> {
+    match table.remove("extends") {
+        None => Ok(None),
+        Some(Value::String(name)) => Ok(Some(name)),
+        Some(other) => Err(ConfigError::OutOfRange {
+            field: "extends".to_owned(),
+            range: "the name of a preset or file".to_owned(),
+            value: other.to_string(),
+        }),
+    }
+}
+
+fn lay_over(base: &mut Table, over: Table) {
+    for (section, value) in over {
+        match (base.get_mut(&section), value) {
+            (Some(Value::Table(below)), Value::Table(above)) if same_kind(below, &above) => below.extend(above),
+            (_, value) => drop(base.insert(section, value)),
+        }
+    }
+}
+
+fn same_kind(below: &Table, above: &Table) -> bool {
+    above.get("kind").is_none_or(|kind| below.get("kind") == Some(kind))
+}
+
+fn apply(table: &mut Table, set: &str) -> Result<(), String> {
+    let (path, value) = set.split_once('=').ok_or("there is no '='")?;
+    let mut parts: Vec<&str> = path.trim().split('.').collect();
+    let field = parts.pop().filter(|field| !field.is_empty()).ok_or("the path is empty")?;
+    let mut section = table;
+    for part in parts {
+        let entry = section.get_mut(part).ok_or_else(|| format!("there is no section {part:?}"))?;
+        section = entry.as_table_mut().ok_or_else(|| format!("{part:?} is not a section"))?;
+    }
+    section.insert(field.to_owned(), parse_value(value.trim()));
+    Ok(())
+}
+
+/// A TOML value; what is none is a string, so that names need no quotes.
+fn parse_value(text: &str) -> Value {
+    let parsed = format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
+    parsed.unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(text: &str, sets: &[&str]) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("experiment.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::resolve(&Source::File(path), &sets.iter().map(|set| (*set).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_preset_is_complete() {
+        for (name, _) in PRESETS {
+            let config = Config::resolve(&Source::named(name), &[]).unwrap();
+            config.build(&data::TaskRegistry::builtin()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_field_is_replaced_as_a_whole_and_its_neighbours_stay() {
+        let config = resolve("extends = \"base\"\ntask.bases = { coordinates = [[0, 1], [1, 2]] }", &[]).unwrap();
+        assert_eq!(config.task["bases"].as_table().unwrap().keys().collect::<Vec<_>>(), ["coordinates"]);
+        assert_eq!(config.task["d_x"].as_integer(), Some(16));
+    }
+
+    #[test]
+    fn a_task_of_another_kind_inherits_no_field() {
+        let config = resolve("extends = \"base\"\ntask = { kind = \"mine\", size = 3 }", &[]).unwrap();
+        assert_eq!(config.task.keys().collect::<Vec<_>>(), ["kind", "size"]);
+    }
+
+    #[test]
+    fn set_reaches_into_a_field_and_wins() {
+        let sets = ["task.bases.blocks.rank=2", "train.schedule={kind=\"warm_up\", steps=3}", "name=plain-word"];
+        let config = resolve("extends = \"base\"\nname = \"mine\"", &sets).unwrap();
+        assert_eq!(config.task["bases"]["blocks"]["rank"].as_integer(), Some(2));
+        assert_eq!(config.train.schedule, crate::Schedule::WarmUp { steps: 3 });
+        assert_eq!(config.name, "plain-word");
+    }
+
+    #[test]
+    fn what_a_run_writes_resolves_to_itself() {
+        let config = Config::resolve(&Source::named("paper"), &[]).unwrap();
+        assert_eq!(resolve(&config.to_toml(), &[]).unwrap(), config);
+    }
+}

@@ -1,0 +1,192 @@
+//! The run directory: every name in it, and who may write.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use data::TaskRegistry;
+use serde::{Deserialize, Serialize};
+
+use crate::{Checkpoint, Config, Experiment, Row, RunError, Source, Table, checkpoint, io_error};
+
+const CONFIG: &str = "config.toml";
+const ENVIRONMENT: &str = "environment.toml";
+const LOCK: &str = "run.lock";
+const CHECKPOINTS: &str = "checkpoints";
+const PLOTS: &str = "plots";
+const REPORT: &str = "report.html";
+
+/// Where a run was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Version of this program.
+    pub version: String,
+    /// Commit it was built from, when known.
+    pub commit: String,
+    /// The device that did the arithmetic.
+    pub device: String,
+    /// Threads at hand.
+    pub threads: usize,
+    /// Processor architecture and operating system.
+    pub platform: String,
+}
+
+/// A run on disk.
+#[derive(Clone, Debug)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+/// The right to write to a run, until dropped.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
+}
+
+impl Environment {
+    /// This program, here, on `device` with `threads` threads.
+    pub fn here(device: impl ToString, threads: usize) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: env!("EMERGENCE_COMMIT").to_owned(),
+            device: device.to_string(),
+            threads,
+            platform: format!("{} {}", std::env::consts::ARCH, std::env::consts::OS),
+        }
+    }
+}
+
+impl RunDir {
+    /// The run of `experiment` under `root`, made if it is not there: `root/<name>-<identity>`.
+    pub fn create(root: &Path, experiment: &Experiment) -> Result<Self, RunError> {
+        let config = &experiment.config;
+        let run = Self { path: root.join(format!("{}-{}", config.name, config.identity())) };
+        create_folder(&run.path.join(CHECKPOINTS))?;
+        if !run.path.join(CONFIG).exists() {
+            run.write(CONFIG, config.to_toml().as_bytes())?;
+        }
+        Ok(run)
+    }
+
+    /// The run at `path`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open(path: &Path) -> Result<Self, RunError> {
+        match path.join(CONFIG).is_file() {
+            true => Ok(Self { path: path.to_owned() }),
+            false => Err(RunError::NotARun { path: path.to_owned(), missing: CONFIG }),
+        }
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was run.
+    ///
+    /// # Errors
+    /// When the configuration is damaged or names a task that `registry` does not know.
+    pub fn experiment(&self, registry: &TaskRegistry) -> Result<Experiment, RunError> {
+        let path = self.path.join(CONFIG);
+        Config::resolve(&Source::File(path.clone()), &[])
+            .and_then(|config| config.build(registry))
+            .map_err(|error| RunError::Config { path, error })
+    }
+
+    /// Takes the right to write, or says that another process has it.
+    pub fn lock(&self) -> Result<RunLock, RunError> {
+        let path = self.path.join(LOCK);
+        let file = File::create(&path).map_err(|error| io_error("create", &path, error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(RunLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(RunError::Locked { path: self.path.clone() }),
+            Err(TryLockError::Error(error)) => Err(io_error("lock", &path, error)),
+        }
+    }
+
+    /// Notes where the run was made.
+    pub fn write_environment(&self, environment: &Environment) -> Result<(), RunError> {
+        let text = toml::to_string(environment).expect("strings and integers are TOML");
+        self.write(ENVIRONMENT, text.as_bytes())
+    }
+
+    /// Where the run was made, when it was noted.
+    pub fn environment(&self) -> Option<Environment> {
+        toml::from_str(&fs::read_to_string(self.path.join(ENVIRONMENT)).ok()?).ok()
+    }
+
+    /// The table of rows `R`.
+    pub fn table<R: Row>(&self) -> Table<R> {
+        Table::new(&self.path)
+    }
+
+    /// Steps of the checkpoints, ascending.
+    pub fn steps(&self) -> Result<Vec<usize>, RunError> {
+        let path = self.path.join(CHECKPOINTS);
+        let entries = fs::read_dir(&path).map_err(|error| io_error("read", &path, error))?;
+        let step = |entry: fs::DirEntry| entry.file_name().to_str().filter(|name| name.len() == 8)?.parse().ok();
+        let mut steps: Vec<usize> = entries.flatten().filter_map(step).collect();
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    /// The checkpoint at `step`.
+    ///
+    /// # Errors
+    /// When there is none or a file of it is damaged.
+    pub fn checkpoint(&self, step: usize) -> Result<Checkpoint, RunError> {
+        let steps = self.steps()?;
+        if !steps.contains(&step) {
+            let known = steps.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+            return Err(RunError::NoCheckpoint { path: self.path.clone(), step: step.to_string(), known });
+        }
+        Checkpoint::load(&self.checkpoint_folder(step))
+    }
+
+    /// The last step that training can go on from.
+    pub fn resumable(&self) -> Result<Option<usize>, RunError> {
+        let full = |step: &usize| checkpoint::has_moments(&self.checkpoint_folder(*step));
+        Ok(self.steps()?.into_iter().rfind(full))
+    }
+
+    /// Saves a checkpoint unless it is there, and lets all but the last `full` ones go down to their weights.
+    pub fn save(&self, checkpoint: &Checkpoint, full: usize) -> Result<(), RunError> {
+        let folder = self.checkpoint_folder(checkpoint.step);
+        if !folder.exists() {
+            checkpoint.save(&folder)?;
+        }
+        let steps = self.steps()?;
+        let older = steps.len().saturating_sub(full);
+        steps[..older].iter().try_for_each(|&step| checkpoint::drop_moments(&self.checkpoint_folder(step)))
+    }
+
+    /// Writes a figure as `plots/<name>.svg` and `plots/<name>.png`.
+    pub fn write_plot(&self, name: &str, svg: &str, png: &[u8]) -> Result<(), RunError> {
+        create_folder(&self.path.join(PLOTS))?;
+        self.write(&format!("{PLOTS}/{name}.svg"), svg.as_bytes())?;
+        self.write(&format!("{PLOTS}/{name}.png"), png)
+    }
+
+    /// Writes the report and returns its path.
+    pub fn write_report(&self, html: &str) -> Result<PathBuf, RunError> {
+        self.write(REPORT, html.as_bytes())?;
+        Ok(self.path.join(REPORT))
+    }
+
+    fn checkpoint_folder(&self, step: usize) -> PathBuf {
+        self.path.join(CHECKPOINTS).join(format!("{step:08}"))
+    }
+
+    /// Writes a file under another name first, so that it is there whole or not at all.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
+        let path = self.path.join(name);
+        let partial = self.path.join(format!("{name}.partial"));
+        let write = || fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, &path));
+        write().map_err(|error| io_error("write", &path, error))
+    }
+}
+
+fn create_folder(path: &Path) -> Result<(), RunError> {
+    fs::create_dir_all(path).map_err(|error| io_error("create", path, error))
+}

@@ -1,0 +1,89 @@
+//! Times the training step.
+
+use std::time::Instant;
+
+use burn::tensor::backend::AutodiffBackend;
+use data::{Prompt, Purpose, Sampler, Stream};
+use model::Transformer;
+use run::Experiment;
+use serde::Serialize;
+
+use crate::{Adam, gradients};
+
+/// Step times and what they mean.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BenchResult {
+    /// Name of the configuration.
+    pub name: String,
+    /// Where the model ran.
+    pub device: String,
+    /// Threads at hand.
+    pub threads: usize,
+    /// Steps counted, after the warm-up.
+    pub steps: usize,
+    /// Median time of a step: sampling, gradients and update, in milliseconds.
+    pub median_ms: f64,
+    /// Shortest step in milliseconds.
+    pub min_ms: f64,
+    /// Longest step in milliseconds.
+    pub max_ms: f64,
+    /// Tokens a second at the median.
+    pub tokens_per_second: f64,
+    /// Arithmetic of the matrix products of a step, in 10⁹ operations.
+    pub gflop_per_step: f64,
+    /// `gflop_per_step` over the median time, in 10⁹ operations a second.
+    pub gflop_per_second: f64,
+    /// Time to draw a batch over the median time of a step.
+    pub sampling_share: f64,
+}
+
+/// Times `counted` training steps of a new model after `warm_up` uncounted ones.
+pub fn bench<B: AutodiffBackend>(
+    experiment: &Experiment,
+    shards: usize,
+    device: &B::Device,
+    [warm_up, counted]: [usize; 2],
+) -> BenchResult {
+    let config = &experiment.config;
+    let weights = config.model.init(&experiment.architecture, &mut Stream::new(config.seed, Purpose::Init).rng(0));
+    let mut model = Transformer::<B>::new(&experiment.architecture, &weights, device)
+        .expect("freshly drawn weights have the architecture's shapes");
+    let mut adam = Adam::new(&config.train);
+    let sampler = Sampler::new(experiment.task.clone(), Stream::new(config.seed, Purpose::Train));
+    let batch = config.train.batch_size as u64;
+    let (mut times, mut sampling) = (Vec::new(), Vec::new());
+    for step in 0..warm_up + counted {
+        let started = Instant::now();
+        let first = step as u64 * batch;
+        let prompts: Vec<Prompt> = (first..first + batch).map(|index| sampler.prompt(index)).collect();
+        sampling.push(started.elapsed().as_secs_f64());
+        let found = gradients(&model, &prompts, shards, device);
+        model = adam.step(model, found.parameters, config.train.learning_rate, step);
+        // Reading the loss waits for everything the step has queued.
+        let _ = found.loss.into_data();
+        times.push(started.elapsed().as_secs_f64());
+    }
+    summary(experiment, times.split_off(warm_up), sampling.split_off(warm_up))
+}
+
+fn summary(experiment: &Experiment, mut times: Vec<f64>, mut sampling: Vec<f64>) -> BenchResult {
+    times.sort_by(f64::total_cmp);
+    sampling.sort_by(f64::total_cmp);
+    let median = times[times.len() / 2];
+    let batch_size = experiment.config.train.batch_size;
+    let tokens = (batch_size * experiment.architecture.seq_len()) as f64;
+    let gflop = 3.0 * experiment.architecture.forward_flops(batch_size) as f64 / 1e9;
+    BenchResult {
+        name: experiment.config.name.clone(),
+        device: String::new(),
+        threads: rayon::current_num_threads(),
+        steps: times.len(),
+        median_ms: median * 1e3,
+        min_ms: times[0] * 1e3,
+        max_ms: times[times.len() - 1] * 1e3,
+        tokens_per_second: tokens / median,
+        gflop_per_step: gflop,
+        gflop_per_second: gflop / median,
+        sampling_share: sampling[sampling.len() / 2] / median,
+    }
+}

@@ -1,0 +1,71 @@
+//! What is measured during training. The loop knows none of it.
+
+use burn::tensor::backend::Backend;
+use model::Transformer;
+use run::{Experiment, RunDir, RunError, TrainingRow};
+
+/// Watches a training run.
+pub trait Observer<B: Backend> {
+    /// After every step; `row` is there when the loss has been read from the device.
+    fn on_step(&mut self, _step: usize, _row: Option<&TrainingRow>) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    /// At every scheduled checkpoint, before it is saved: a checkpoint that is there has all its rows.
+    fn on_checkpoint(&mut self, _step: usize, _model: &Transformer<B>) -> Result<(), RunError> {
+        Ok(())
+    }
+}
+
+/// Appends to the training table.
+#[derive(Debug)]
+pub struct TrainingTable<'a> {
+    /// Whose table.
+    pub run: &'a RunDir,
+}
+
+impl<B: Backend> Observer<B> for TrainingTable<'_> {
+    fn on_step(&mut self, _step: usize, row: Option<&TrainingRow>) -> Result<(), RunError> {
+        row.map_or(Ok(()), |row| self.run.table().append(std::slice::from_ref(row)))
+    }
+}
+
+/// Measures the error on the held-out prompts.
+#[derive(Debug)]
+pub struct Errors<'a, B: Backend> {
+    run: &'a RunDir,
+    held_out: analysis::HeldOut<'a>,
+    device: B::Device,
+}
+
+impl<'a, B: Backend> Errors<'a, B> {
+    /// Into the tables of `run`, on `device`.
+    pub fn new(run: &'a RunDir, experiment: &'a Experiment, device: B::Device) -> Self {
+        Self { run, held_out: analysis::HeldOut::new(experiment), device }
+    }
+}
+
+impl<B: Backend> Observer<B> for Errors<'_, B> {
+    fn on_checkpoint(&mut self, step: usize, model: &Transformer<B>) -> Result<(), RunError> {
+        self.run.table().append(&self.held_out.model_errors(model, step, &self.device))
+    }
+}
+
+/// Measures Concept Decodability.
+#[derive(Debug)]
+pub struct Decodabilities<'a, B: Backend> {
+    /// Whose tables.
+    pub run: &'a RunDir,
+    /// Whose prompts.
+    pub experiment: &'a Experiment,
+    /// Where the model runs.
+    pub device: B::Device,
+}
+
+impl<B: Backend> Observer<B> for Decodabilities<'_, B> {
+    fn on_checkpoint(&mut self, step: usize, model: &Transformer<B>) -> Result<(), RunError> {
+        let tables = analysis::decodability(model, self.experiment, step, &self.device);
+        self.run.table().append(&tables.cd)?;
+        self.run.table().append(&tables.best)
+    }
+}

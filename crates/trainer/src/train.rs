@@ -1,0 +1,226 @@
+//! The loop.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::thread::Scope;
+
+use burn::module::AutodiffModule;
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use data::{Prompt, Purpose, Sampler, Stream};
+use model::{ModelError, Transformer};
+use run::{
+    BestLayerRow, Checkpoint, DecodabilityRow, Experiment, MetricRow, Row, RunDir, RunError, TrainConfig, TrainingRow,
+};
+use thiserror::Error;
+
+use crate::{Adam, Gradients, Observer, gradients};
+
+/// Batches drawn ahead of their use.
+const PREFETCH: usize = 2;
+/// Steps whose losses may wait on the device before they are looked at.
+const MOST_PENDING: usize = 256;
+
+/// How training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All steps are done.
+    Finished,
+    /// Asked to stop; saved after this many steps.
+    Interrupted(usize),
+}
+
+/// Why training could not go on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The disk.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A checkpoint of another model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The loss is not a number any more.
+    #[error(
+        "the loss became {loss} at step {step} (gradient norm {gradient_norm}); the last good checkpoint is {last_good}"
+    )]
+    NonFinite {
+        /// The step.
+        step: usize,
+        /// The loss there.
+        loss: f64,
+        /// The gradient norm there.
+        gradient_norm: f64,
+        /// The step of the last checkpoint.
+        last_good: String,
+    },
+}
+
+/// Trains `experiment` in `run` until it is done or `stop` is set, from the last full checkpoint if there is one.
+///
+/// A batch is a function of its step, sums have a fixed order and the optimizer's state is saved in full, so a run
+/// that was stopped anywhere and went on has the same weights and tables, to the bit, as one that was not.
+///
+/// # Errors
+/// When the disk fails, a checkpoint is damaged, or the loss is not finite.
+pub fn train<B: AutodiffBackend>(
+    run: &RunDir,
+    experiment: &Experiment,
+    shards: usize,
+    device: &B::Device,
+    observers: &mut [&mut dyn Observer<B::InnerBackend>],
+    stop: &AtomicBool,
+) -> Result<Outcome, TrainError> {
+    let config = &experiment.config.train;
+    let (mut step, mut model, mut adam) = start::<B>(run, experiment, device)?;
+    let mut pending = Pending { run, first: step, scalars: Vec::new() };
+    std::thread::scope(|scope| {
+        let batches = prefetch(scope, experiment, step..config.steps);
+        loop {
+            let due = experiment.config.checkpoints.is_due(step, config.steps);
+            if due && !run.steps()?.contains(&step) {
+                pending.check()?;
+                let valid = model.valid();
+                observers.iter_mut().try_for_each(|observer| observer.on_checkpoint(step, &valid))?;
+                save(run, experiment, step, &model, &adam)?;
+            }
+            if step == config.steps {
+                return Ok(Outcome::Finished);
+            }
+            if stop.load(Ordering::Relaxed) {
+                pending.check()?;
+                save(run, experiment, step, &model, &adam)?;
+                return Ok(Outcome::Interrupted(step));
+            }
+            let prompts = batches.recv().expect("the sampling thread ends after the last step");
+            let learning_rate = config.learning_rate * config.schedule.factor(step);
+            let found = clipped(gradients(&model, &prompts, shards, device), &model, config);
+            pending.scalars.push([found.loss, found.norm]);
+            model = adam.step(model, found.parameters, learning_rate, step);
+            step += 1;
+            let row = pending.row(step, learning_rate, config)?;
+            observers.iter_mut().try_for_each(|observer| observer.on_step(step, row.as_ref()))?;
+        }
+    })
+}
+
+/// The last full checkpoint, with the rows behind it dropped, or a new model.
+fn start<B: AutodiffBackend>(
+    run: &RunDir,
+    experiment: &Experiment,
+    device: &B::Device,
+) -> Result<(usize, Transformer<B>, Adam), TrainError> {
+    let resumable = run.resumable()?;
+    let last = resumable.unwrap_or(0);
+    drop_after::<TrainingRow>(run, resumable)?;
+    drop_after::<MetricRow>(run, resumable)?;
+    drop_after::<DecodabilityRow>(run, resumable)?;
+    drop_after::<BestLayerRow>(run, resumable)?;
+    let (architecture, config) = (&experiment.architecture, &experiment.config);
+    if resumable.is_none() {
+        let mut rng = Stream::new(config.seed, Purpose::Init).rng(0);
+        let weights = config.model.init(architecture, &mut rng);
+        return Ok((0, Transformer::new(architecture, &weights, device)?, Adam::new(&config.train)));
+    }
+    let checkpoint = run.checkpoint(last)?;
+    let model = Transformer::<B>::new(architecture, &checkpoint.weights, device)?;
+    let adam = match checkpoint.moments.filter(|_| last > 0) {
+        Some(moments) => Adam::restore(&config.train, &moments, &model.valid(), architecture, device)?,
+        None => Adam::new(&config.train),
+    };
+    Ok((last, model, adam))
+}
+
+fn drop_after<R: Row>(run: &RunDir, resumable: Option<usize>) -> Result<(), RunError> {
+    match resumable {
+        Some(step) => run.table::<R>().truncate_after(step),
+        None => run.table::<R>().clear(),
+    }
+}
+
+/// Draws the batches of `steps` on a thread of its own, in order, a few ahead.
+fn prefetch<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    experiment: &Experiment,
+    steps: Range<usize>,
+) -> Receiver<Vec<Prompt>> {
+    let sampler = Sampler::new(experiment.task.clone(), Stream::new(experiment.config.seed, Purpose::Train));
+    let batch_size = experiment.config.train.batch_size as u64;
+    let (sender, receiver) = mpsc::sync_channel(PREFETCH);
+    scope.spawn(move || {
+        for step in steps {
+            let first = step as u64 * batch_size;
+            let batch = (first..first + batch_size).map(|index| sampler.prompt(index)).collect();
+            if sender.send(batch).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+fn clipped<B: AutodiffBackend>(
+    found: Gradients<B::InnerBackend>,
+    model: &Transformer<B>,
+    config: &TrainConfig,
+) -> Gradients<B::InnerBackend> {
+    if config.clip_norm.is_finite() { found.clip(model, config.clip_norm) } else { found }
+}
+
+fn save<B: AutodiffBackend>(
+    run: &RunDir,
+    experiment: &Experiment,
+    step: usize,
+    model: &Transformer<B>,
+    adam: &Adam,
+) -> Result<(), RunError> {
+    let model = model.valid();
+    let (weights, moments) = (model.weights(), Some(adam.moments(&model)));
+    let checkpoint = Checkpoint { step, architecture: experiment.architecture, weights, moments };
+    run.save(&checkpoint, experiment.config.checkpoints.full)
+}
+
+/// Losses and gradient norms that are still on the device.
+struct Pending<'a, B: Backend> {
+    run: &'a RunDir,
+    /// Steps before the first of them.
+    first: usize,
+    scalars: Vec<[Tensor<B, 1>; 2]>,
+}
+
+impl<B: Backend> Pending<'_, B> {
+    /// Reads them all in one transfer, errors if one is not finite, and returns the last loss and norm.
+    fn check(&mut self) -> Result<Option<[f64; 2]>, TrainError> {
+        if self.scalars.is_empty() {
+            return Ok(None);
+        }
+        let first = self.first;
+        self.first += self.scalars.len();
+        let all = Tensor::cat(self.scalars.drain(..).flatten().collect(), 0).into_data().convert::<f64>();
+        let values: Vec<f64> = all.to_vec().expect("the data was just converted to f64");
+        for (i, pair) in values.chunks_exact(2).enumerate() {
+            if !pair.iter().all(|value| value.is_finite()) {
+                let last_good = self.run.steps()?.last().map_or("none".to_owned(), usize::to_string);
+                let (step, loss, gradient_norm) = (first + i + 1, pair[0], pair[1]);
+                return Err(TrainError::NonFinite { step, loss, gradient_norm, last_good });
+            }
+        }
+        Ok(values.last_chunk().copied())
+    }
+
+    /// The row of `step`, when one is due; reads the device only then.
+    fn row(&mut self, step: usize, rate: f64, config: &TrainConfig) -> Result<Option<TrainingRow>, TrainError> {
+        let due = step.is_multiple_of(config.log_every) || step == config.steps;
+        if !due && self.scalars.len() < MOST_PENDING {
+            return Ok(None);
+        }
+        let last = self.check()?;
+        Ok(last.filter(|_| due).map(|[loss, gradient_norm]| TrainingRow {
+            step,
+            loss,
+            gradient_norm,
+            learning_rate: rate,
+        }))
+    }
+}
