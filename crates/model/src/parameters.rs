@@ -102,7 +102,8 @@ impl<B: Backend> ModuleMapper<B> for Load<'_, B> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        Param::initialized(param.id, to_device(&self.weights[&self.path.join(".")], self.device))
+        let value = to_device(&self.weights[&self.path.join(".")], self.device);
+        Param::initialized(param.id, value.require_grad())
     }
 }
 
