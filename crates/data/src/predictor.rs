@@ -182,3 +182,70 @@ fn softmax(logits: &[f64]) -> Vec<f64> {
     let sum: f64 = exp.iter().sum();
     exp.into_iter().map(|value| value / sum).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ConceptId, Purpose, SparseRegressionConfig, Stream, Task};
+
+    /// Solves a x = b by Gaussian elimination with pivoting.
+    fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
+        let n = b.len();
+        for column in 0..n {
+            let pivot = (column..n).max_by(|&i, &j| a[i][column].abs().total_cmp(&a[j][column].abs())).unwrap();
+            a.swap(column, pivot);
+            b.swap(column, pivot);
+            for row in column + 1..n {
+                let factor = a[row][column] / a[column][column];
+                for k in column..n {
+                    a[row][k] -= factor * a[column][k];
+                }
+                b[row] -= factor * b[column];
+            }
+        }
+        for row in (0..n).rev() {
+            let known: f64 = (row + 1..n).map(|k| a[row][k] * b[k]).sum();
+            b[row] = (b[row] - known) / a[row][row];
+        }
+        b
+    }
+
+    /// Ridge regression fitted from nothing: (Xᵀ X + s²/v I)⁻¹ Xᵀ y, at the coordinates of `basis`.
+    fn refitted(pairs: &[(Vec<f64>, f64)], basis: &[usize], ratio: f64, x: &[f64]) -> f64 {
+        let gram = |i: usize, j: usize| {
+            let sum: f64 = pairs.iter().map(|(x, _)| x[basis[i]] * x[basis[j]]).sum();
+            if i == j { sum + ratio } else { sum }
+        };
+        let a = (0..basis.len()).map(|i| (0..basis.len()).map(|j| gram(i, j)).collect()).collect();
+        let b = basis.iter().map(|&i| pairs.iter().map(|(x, y)| x[i] * y).sum()).collect();
+        solve(a, b).iter().zip(basis).map(|(w, &i)| w * x[i]).sum()
+    }
+
+    #[test]
+    fn updating_pair_by_pair_equals_refitting_every_prefix() {
+        let task = SparseRegressionConfig::paper().build().unwrap();
+        let prompt = task.sample(ConceptId(1), &mut Stream::new(0, Purpose::Eval).rng(0));
+        let pairs: Vec<_> = prompt.pairs().collect();
+        let predictors = task.predictors();
+        let (ridge, oracle) = (predictors[1].predict(&prompt), predictors[3].predict(&prompt));
+        let all: Vec<usize> = (0..16).collect();
+        for (i, (x, _)) in pairs.iter().enumerate() {
+            // Both are exact; the bound is the rounding of a 16-dimensional solve whose ridge is 0.04.
+            assert!((ridge[i] - refitted(&pairs[..i], &all, 0.01 / 0.25, x)).abs() < 1e-9);
+            assert!((oracle[i] - refitted(&pairs[..i], &[4, 5, 6, 7], 0.01, x)).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn the_posterior_is_a_distribution_that_starts_at_the_prior() {
+        let config =
+            SparseRegressionConfig { weights: Some(vec![1.0, 2.0, 3.0, 4.0]), ..SparseRegressionConfig::paper() };
+        let task = config.build().unwrap();
+        let prompt = task.sample(ConceptId(3), &mut Stream::new(0, Purpose::Eval).rng(1));
+        let posterior = task.predictors()[2].posterior(&prompt).unwrap();
+        for (found, expected) in posterior[0].iter().zip([0.1, 0.2, 0.3, 0.4]) {
+            assert!((found - expected).abs() < 1e-12);
+        }
+        assert!(posterior.iter().all(|over| (over.iter().sum::<f64>() - 1.0).abs() < 1e-12));
+    }
+}

@@ -128,3 +128,87 @@ fn from_view((name, view): (&str, TensorView<'_>)) -> Result<(String, HostTensor
 fn header(reason: impl ToString) -> ModelError {
     ModelError::Header { reason: reason.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::{Init, ModelConfig};
+
+    fn model() -> (Architecture, Weights) {
+        let config = ModelConfig { d_model: 8, n_layers: 1, n_heads: 2, init: Init::Gpt2, position_std: 0.02 };
+        let architecture = config.architecture(3, 4).unwrap();
+        let weights = config.init(&architecture, &mut rand_chacha::ChaCha8Rng::seed_from_u64(0));
+        (architecture, weights)
+    }
+
+    /// The message for a file that `change` was made to.
+    fn refusal(change: impl Fn(&mut Architecture, &mut Weights)) -> String {
+        let (mut architecture, mut weights) = model();
+        change(&mut architecture, &mut weights);
+        decode(&encode(&architecture, &weights)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_written_is_read_to_the_bit() {
+        let (architecture, weights) = model();
+        assert_eq!(decode(&encode(&architecture, &weights)).unwrap(), (architecture, weights));
+    }
+
+    #[test]
+    fn the_parameter_list_is_that_of_the_module() {
+        let (architecture, weights) = model();
+        let device = burn_flex::FlexDevice;
+        let transformer = crate::Transformer::<burn_flex::Flex>::new(&architecture, &weights, &device).unwrap();
+        assert_eq!(transformer.weights(), weights);
+    }
+
+    #[test]
+    fn names_and_shapes_are_checked() {
+        let cases = [
+            ("positions is missing", refusal(|_, weights| drop(weights.remove("positions")))),
+            ("extra is not part of the model", refusal(|_, w| drop(w.insert("extra".into(), w["positions"].clone())))),
+            ("positions must have shape [10, 8], but has [8, 8]", refusal(|architecture, _| architecture.n_points = 5)),
+            ("model.n_heads must be a divisor of model.d_model (8), but is 3", refusal(|a, _| a.n_heads = 3)),
+            ("model.d_model must be between 1 and 8192, but is 0", refusal(|a, _| a.d_model = 0)),
+        ];
+        for (expected, message) in cases {
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn header_version_and_dtype_are_checked() {
+        let entry = |version| format!("{{\"version\":{version},\"architecture\":{{}}}}");
+        let cases = [
+            (to_safetensors(&Weights::new(), (KEY.into(), entry("2"))), "version must be 1, but is 2"),
+            (to_safetensors(&Weights::new(), (KEY.into(), entry("\"one\""))), "no version"),
+            (to_safetensors(&Weights::new(), (KEY.into(), entry("1"))), "missing field"),
+            (to_safetensors(&Weights::new(), (KEY.into(), "[".into())), "EOF"),
+            (to_safetensors(&Weights::new(), ("other".into(), entry("1"))), "no such key"),
+        ];
+        for (bytes, expected) in cases {
+            let message = decode(&bytes).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+        let (architecture, weights) = model();
+        let mut integers = encode(&architecture, &weights);
+        let dtype = integers.windows(5).position(|window| window == b"\"F32\"").unwrap();
+        integers[dtype + 1] = b'I';
+        let message = decode(&integers).unwrap_err().to_string();
+        assert!(message.contains("must have dtype F32, but has I32"), "{message}");
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_or_grown_is_refused() {
+        let (architecture, weights) = model();
+        let bytes = encode(&architecture, &weights);
+        for length in (0..bytes.len()).step_by(97) {
+            assert!(decode(&bytes[..length]).is_err(), "cut to {length}");
+        }
+        assert!(decode(&[bytes.as_slice(), &[0; 4]].concat()).is_err());
+        let huge_header = [u64::MAX.to_le_bytes().as_slice(), &bytes[8..]].concat();
+        assert!(decode(&huge_header).is_err());
+    }
+}

@@ -177,9 +177,9 @@ impl Job {
         let stop = stop_signal()?;
         let outcome = device.run(TrainHere { run, experiment, device, quiet: self.quiet, stop: &stop })?;
         if let Outcome::Interrupted(step) = outcome {
-            let path = run.path().display();
+            let (program, path) = (program_name(), run.path().display());
             return Err(Failure::Interrupted(format!(
-                "interrupted after step {step}, everything is saved; go on with: trainer resume {path}"
+                "interrupted after step {step}, everything is saved; go on with: {program} resume {path}"
             )));
         }
         if started != Some(experiment.config.train.steps) || run.table::<MapRow>().read()?.is_empty() {
@@ -188,6 +188,12 @@ impl Job {
         let report = analysis::write_report(run, experiment)?;
         say_summary(&Summary::read(run, experiment)?, &report, self.json)
     }
+}
+
+/// The name of the running program, which is not ours when a task of the user's own is trained.
+fn program_name() -> String {
+    let program = std::env::current_exe().ok();
+    program.and_then(|path| Some(path.file_name()?.to_str()?.to_owned())).unwrap_or_else(|| "trainer".to_owned())
 }
 
 /// Set by the first SIGINT or SIGTERM; the second ends the program at once.

@@ -1,0 +1,28 @@
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use data::TaskRegistry;
+
+/// Train small transformers on in-context-learning tasks, and see what they come to know.
+#[derive(Debug, Parser)]
+#[command(name = "emergence", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Train(trainer::Command),
+    #[command(flatten)]
+    Analyse(analysis::Command),
+}
+
+/// Every command of `trainer` and `analysis` in one program, for the tasks in `registry`.
+pub fn command_line(registry: &TaskRegistry) -> ExitCode {
+    analysis::conclude(match Cli::parse().command {
+        Command::Train(command) => command.run(registry),
+        Command::Analyse(command) => command.run(registry),
+    })
+}

@@ -1,0 +1,23 @@
+# What there is to do; `just` alone lists it.
+default:
+    @just --list
+
+# Everything that must pass before a change goes in
+check:
+    bash .ci/run
+
+# All tests
+test:
+    cargo test
+
+# Train the quickstart preset and write its report
+quickstart:
+    cargo run -p trainer
+
+# The documentation of the crates, warnings as errors
+doc:
+    RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+
+# Make tests/golden/golden.safetensors anew; needs torch, numpy and safetensors
+golden:
+    python tests/golden/make.py

@@ -1,0 +1,132 @@
+"""Writes golden.safetensors: what PyTorch makes of a small model, for tests/golden.rs to compare ours with.
+
+    python tests/golden/make.py
+
+Made with Python 3.11, torch 2.15.0 (CPU), numpy 2.4.6 and safetensors 0.8.0. Nothing here reads our program: the model
+is written down a second time, from GPT-2 and the conventions of crates/model, with PyTorch's own layer norm, GELU,
+attention, autograd and Adam.
+
+Everything is computed in f64 and stored in f32, so that the tolerances of the test measure our f32 arithmetic and not
+PyTorch's. The weights, prompts and targets are rounded to f32 first: both programs start from the same numbers.
+
+Contents (K pairs, L blocks, B prompts):
+    weights.NAME     the parameters, by our names; linear maps are [in, out]
+    xs, ys           [B, K, d_x], [B, K]
+    hidden.0 … L     [B, 2K, d_model], the residual stream after the embedding and after every block
+    predictions      [B, K]
+    loss             [1], the mean squared error over all prompts and positions
+    gradients.NAME   of that loss
+    losses           [10], before each of ten steps of Adam on the same prompts
+    trained.NAME     the parameters after those steps
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional
+
+D_X, N_POINTS, D_MODEL, N_LAYERS, N_HEADS, BATCH = 3, 4, 8, 2, 2, 5
+NORM_EPSILON = 1e-5
+STEPS, LEARNING_RATE, BETAS, EPSILON = 10, 1e-2, (0.9, 0.9999), 1e-8
+
+Parameters = dict[str, torch.Tensor]
+
+
+def shapes() -> dict[str, tuple[int, ...]]:
+    """The shape of every parameter."""
+    norm = lambda name: {f"{name}.gamma": (D_MODEL,), f"{name}.beta": (D_MODEL,)}
+    linear = lambda name, fan_in, fan_out: {f"{name}.weight": (fan_in, fan_out), f"{name}.bias": (fan_out,)}
+    block = (
+        norm("attention_norm")
+        | linear("query_key_value", D_MODEL, 3 * D_MODEL)
+        | linear("attention_out", D_MODEL, D_MODEL)
+        | norm("feed_forward_norm")
+        | linear("feed_forward_in", D_MODEL, 4 * D_MODEL)
+        | linear("feed_forward_out", 4 * D_MODEL, D_MODEL)
+    )
+    blocks = {f"blocks.{layer}.{name}": shape for layer in range(N_LAYERS) for name, shape in block.items()}
+    ends = linear("read_in", D_X, D_MODEL) | norm("final_norm") | linear("read_out", D_MODEL, 1)
+    return ends | blocks | {"positions": (2 * N_POINTS, D_MODEL)}
+
+
+def draw(name: str, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    """Large enough that softmax, GELU and the norms are far from linear, and no parameter is at a trivial value."""
+    centre = 1.0 if name.endswith("gamma") else 0.0
+    std = shape[0] ** -0.5 if name.endswith("weight") else 0.4
+    return rounded(centre + std * torch.randn(shape, generator=generator, dtype=torch.float64))
+
+
+def rounded(values: torch.Tensor) -> torch.Tensor:
+    """The nearest f32, as f64."""
+    return values.float().double()
+
+
+def embed(p: Parameters, xs: torch.Tensor, ys: torch.Tensor) -> torch.Tensor:
+    """Tokens x1 y1 x2 y2 …, where y is (y, 0, …, 0), read in and placed."""
+    tokens = torch.zeros(BATCH, 2 * N_POINTS, D_X, dtype=torch.float64)
+    tokens[:, 0::2] = xs
+    tokens[:, 1::2, 0] = ys
+    return linear(p, "read_in", tokens) + p["positions"]
+
+
+def block(p: Parameters, layer: int, h: torch.Tensor) -> torch.Tensor:
+    """GPT-2's pre-norm block."""
+    at = f"blocks.{layer}"
+    heads = lambda part: part.unflatten(-1, (N_HEADS, D_MODEL // N_HEADS)).transpose(1, 2)
+    query_key_value = linear(p, f"{at}.query_key_value", norm(p, f"{at}.attention_norm", h))
+    query, key, value = (heads(part) for part in query_key_value.split(D_MODEL, dim=-1))
+    mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+    h = h + linear(p, f"{at}.attention_out", mixed.transpose(1, 2).flatten(2))
+    wide = linear(p, f"{at}.feed_forward_in", norm(p, f"{at}.feed_forward_norm", h))
+    return h + linear(p, f"{at}.feed_forward_out", functional.gelu(wide, approximate="tanh"))
+
+
+def linear(p: Parameters, name: str, h: torch.Tensor) -> torch.Tensor:
+    return functional.linear(h, p[f"{name}.weight"].T, p[f"{name}.bias"])
+
+
+def norm(p: Parameters, name: str, h: torch.Tensor) -> torch.Tensor:
+    return functional.layer_norm(h, (D_MODEL,), p[f"{name}.gamma"], p[f"{name}.beta"], NORM_EPSILON)
+
+
+def forward(p: Parameters, xs: torch.Tensor, ys: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """The residual stream of every layer, and the predictions at the x tokens."""
+    hidden = [embed(p, xs, ys)]
+    for layer in range(N_LAYERS):
+        hidden.append(block(p, layer, hidden[-1]))
+    predictions = linear(p, "read_out", norm(p, "final_norm", hidden[-1])).squeeze(-1)
+    return hidden, predictions[:, 0::2]
+
+
+def main() -> None:
+    generator = torch.Generator().manual_seed(0)
+    parameters = {name: draw(name, shape, generator).requires_grad_() for name, shape in shapes().items()}
+    xs = rounded(torch.randn(BATCH, N_POINTS, D_X, generator=generator, dtype=torch.float64))
+    ys = rounded(torch.randn(BATCH, N_POINTS, generator=generator, dtype=torch.float64))
+    loss_now = lambda: functional.mse_loss(forward(parameters, xs, ys)[1], ys)
+    named = lambda prefix, of: {f"{prefix}.{name}": of(p).detach().clone() for name, p in parameters.items()}
+
+    hidden, predictions = forward(parameters, xs, ys)
+    golden = {"xs": xs, "ys": ys, "predictions": predictions}
+    golden |= {f"hidden.{layer}": states for layer, states in enumerate(hidden)}
+    golden |= named("weights", lambda p: p)
+    adam = torch.optim.Adam(parameters.values(), lr=LEARNING_RATE, betas=BETAS, eps=EPSILON)
+    losses = []
+    for step in range(STEPS):
+        adam.zero_grad()
+        loss = loss_now()
+        loss.backward()
+        if step == 0:
+            golden |= named("gradients", lambda p: p.grad) | {"loss": loss.reshape(1)}
+        losses.append(loss.item())
+        adam.step()
+    golden |= named("trained", lambda p: p) | {"losses": torch.tensor(losses, dtype=torch.float64)}
+
+    path = Path(__file__).with_name("golden.safetensors")
+    save_file({name: tensor.detach().float().contiguous() for name, tensor in golden.items()}, path)
+    print(f"{path}: {path.stat().st_size} bytes, losses {losses[0]:.4f} to {losses[-1]:.4f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+//! An arrow between crates is a design change: it needs its own commit and a sentence in ARCHITECTURE.md.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+const MEMBERS: [&str; 6] = ["data", "model", "run", "analysis", "trainer", "emergence"];
+
+#[test]
+fn crates_use_only_what_lies_below_them() {
+    let allowed: [(&str, &[&str]); 5] = [
+        ("data", &[]),
+        ("model", &[]),
+        ("run", &["data", "model"]),
+        ("analysis", &["data", "model", "run"]),
+        ("trainer", &["analysis", "data", "model", "run"]),
+    ];
+    for (name, below) in allowed {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("crates/{name}/Cargo.toml"));
+        let manifest: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
+        let used: BTreeSet<&str> = ["dependencies", "dev-dependencies", "build-dependencies"]
+            .iter()
+            .filter_map(|section| manifest.get(*section)?.as_table())
+            .flat_map(|section| section.keys().map(String::as_str))
+            .filter(|dependency| MEMBERS.contains(dependency))
+            .collect();
+        assert_eq!(
+            used,
+            below.iter().copied().collect(),
+            "the arrows from `{name}` are a design decision: change ARCHITECTURE.md and this test in one commit"
+        );
+    }
+}

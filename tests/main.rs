@@ -1,0 +1,18 @@
+//! Whole-path tests, one module a promise:
+//!
+//! - `layering`: which crate may use which, read from the manifests
+//! - `golden`: the model, its gradients and ten Adam steps equal PyTorch's
+//! - `resume`: a run stopped anywhere goes on to the same bits
+//! - `requests`: what is wrong is refused with the field, the range and the value, and never with a panic
+//! - `report`: a finished run has every table, figure and a report that opens offline
+//! - `custom_task`: a task from outside gets the whole command line
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod custom_task;
+mod golden;
+mod layering;
+mod program;
+mod report;
+mod requests;
+mod resume;

@@ -1,0 +1,69 @@
+//! A finished run has every table, figure and a report that opens offline.
+
+use std::process::Command;
+
+use crate::program::{only_run, stderr, succeed};
+
+#[test]
+fn one_command_makes_tables_figures_and_a_report() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().to_str().unwrap();
+    let text = succeed(&["train", "smoke", "--quiet", "--out", out]);
+    let run = only_run(root.path());
+    for column in ["model", "ridge", "bayes", "oracle", "Concept Decodability", "report:"] {
+        assert!(text.contains(column), "no {column} in\n{text}");
+    }
+    for table in ["metrics", "training", "baselines", "cd", "cd_best", "map"] {
+        let rows = std::fs::read_to_string(run.join(format!("{table}.csv"))).unwrap().lines().count();
+        assert!(rows > 1, "{table}.csv has {rows} lines");
+    }
+    for figure in ["emergence", "heatmap", "positions", "map"] {
+        let png = std::fs::read(run.join(format!("plots/{figure}.png"))).unwrap();
+        assert!(png.starts_with(b"\x89PNG"), "{figure}.png");
+        assert!(std::fs::read_to_string(run.join(format!("plots/{figure}.svg"))).unwrap().starts_with("<svg"));
+    }
+    let html = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert_eq!(html.matches("<svg").count(), 4);
+    assert!(!html.contains("<script") && !html.contains("src=\"http") && !html.contains("href=\"http"));
+}
+
+#[test]
+fn tables_computed_again_from_checkpoints_are_the_same() {
+    let root = tempfile::tempdir().unwrap();
+    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
+    let run = only_run(root.path());
+    for (command, table) in
+        [("cd", "cd.csv"), ("cd", "cd_best.csv"), ("map", "map.csv"), ("baselines", "baselines.csv")]
+    {
+        let before = std::fs::read_to_string(run.join(table)).unwrap();
+        succeed(&[command, run.to_str().unwrap()]);
+        assert_eq!(std::fs::read_to_string(run.join(table)).unwrap(), before, "{table}");
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_a_run_that_goes_on() {
+    let [whole, full] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    // With all tokens probed cd.csv outgrows the limit in the middle of training; the weights stay below it.
+    let arguments = |out: &std::path::Path| {
+        let out = out.to_str().unwrap();
+        ["train", "smoke", "--quiet", "--set", "probe.tokens=[\"x1\",\"x2\",\"x3\",\"y4\",\"y5\",\"x6\"]", "--out", out]
+            .map(str::to_owned)
+    };
+    succeed(&arguments(whole.path()));
+    // A limit on the size of files fails a write as a full disk does.
+    let limited = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 80; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_emergence")])
+        .args(arguments(full.path()))
+        .output()
+        .unwrap();
+    let message = stderr(&limited);
+    assert_eq!(limited.status.code(), Some(1), "{message}");
+    assert!(message.contains("could not append to") && message.contains("cd.csv"), "{message}");
+    succeed(&["report", only_run(full.path()).to_str().unwrap()]);
+    succeed(&arguments(full.path()));
+    for table in ["training.csv", "metrics.csv", "cd.csv"] {
+        let [ours, theirs] = [&full, &whole].map(|root| std::fs::read(only_run(root.path()).join(table)).unwrap());
+        assert!(ours == theirs, "{table}");
+    }
+}

@@ -1,0 +1,243 @@
+//! What is wrong is refused with the field, the range and the value, and never with a panic.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use run::{Config, Source};
+
+use crate::program::{emergence, only_run, stderr, succeed};
+
+/// Runs a command that must fail with `code` and a message that contains every one of `words`.
+fn check(args: &[&str], code: i32, words: &[&str]) {
+    let output = emergence(args).output().unwrap();
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
+    assert!(!message.contains("panicked"), "{args:?}: {message}");
+    for word in words {
+        assert!(message.contains(word), "{args:?}: no {word:?} in: {message}");
+    }
+}
+
+#[test]
+fn a_field_out_of_range_is_named_with_its_range_and_value() {
+    let cases: &[(&str, &[&str])] = &[
+        ("name=", &["name", "1 to 64", "\"\""]),
+        ("name=a/b", &["name", "letters", "a/b"]),
+        ("seed=-1", &["seed", "-1"]),
+        ("task.kind=nothing", &["task.kind", "sparse_regression", "nothing"]),
+        ("task.kind=3", &["kind", "string", "3"]),
+        ("task.d_x=0", &["task.d_x", "between 1 and 4096", "0"]),
+        ("task.d_x=5000", &["task.d_x", "between 1 and 4096", "5000"]),
+        ("task.n_points=0", &["task.n_points", "between 1 and 4096", "0"]),
+        ("task.noise_variance=-0.1", &["task.noise_variance", "at least 0", "-0.1"]),
+        ("task.noise_variance=nan", &["task.noise_variance", "finite", "NaN"]),
+        ("task.noise_variance=inf", &["task.noise_variance", "finite", "inf"]),
+        ("task.w_std=0.0", &["task.w_std", "above 0", "0"]),
+        ("task.w_std=-1.0", &["task.w_std", "above 0", "-1"]),
+        ("task.bases.blocks.rank=5", &["task.bases.blocks.rank", "task.d_x (4)", "5"]),
+        ("task.bases.blocks.rank=0", &["task.bases.blocks.rank", "between 1", "0"]),
+        ("task.bases.blocks.count=0", &["task.bases.blocks.count", "between 1", "0"]),
+        ("task.bases.blocks.count=9", &["task.bases.blocks.count", "(2)", "9"]),
+        ("task.bases={coordinates=[]}", &["task.bases.coordinates", "at least one", "empty"]),
+        ("task.bases={coordinates=[[0],[]]}", &["task.bases.coordinates[1]", "at least one", "empty"]),
+        ("task.bases={coordinates=[[0],[4]]}", &["task.bases.coordinates[1]", "task.d_x - 1 (3)", "4"]),
+        ("task.bases={coordinates=[[0,0]]}", &["task.bases.coordinates[0]", "repeated", "twice 0"]),
+        ("task.bases={coordinates=[[0,1],[1,0]]}", &["task.bases.coordinates[1]", "unlike", "[0]"]),
+        ("task.weights=[1.0]", &["task.weights", "one number a basis (2)", "1 long"]),
+        ("task.weights=[0.0,0.0]", &["task.weights", "sum above 0", "0"]),
+        ("task.weights=[1.0,-1.0]", &["task.weights[1]", "at least 0", "-1"]),
+        ("task.weights=[1.0,nan]", &["task.weights[1]", "finite", "NaN"]),
+        ("model.d_model=0", &["model.d_model", "between 1 and 8192", "0"]),
+        ("model.n_layers=0", &["model.n_layers", "between 1 and 128", "0"]),
+        ("model.n_layers=200", &["model.n_layers", "between 1 and 128", "200"]),
+        ("model.n_heads=0", &["model.n_heads", "divisor", "0"]),
+        ("model.n_heads=3", &["model.n_heads", "model.d_model (16)", "3"]),
+        ("model.position_std=-1.0", &["model.position_std", "at least 0", "-1"]),
+        ("model.position_std=nan", &["model.position_std", "finite", "NaN"]),
+        ("train.steps=0", &["train.steps", "between 1", "0"]),
+        ("train.batch_size=0", &["train.batch_size", "between 1 and 65536", "0"]),
+        ("train.shards=0", &["train.shards", "train.batch_size (16)", "0"]),
+        ("train.shards=17", &["train.shards", "train.batch_size (16)", "17"]),
+        ("train.learning_rate=0.0", &["train.learning_rate", "above 0", "0"]),
+        ("train.learning_rate=inf", &["train.learning_rate", "finite", "inf"]),
+        ("train.beta_1=1.0", &["train.beta_1", "below 1", "1"]),
+        ("train.beta_2=-0.1", &["train.beta_2", "at least 0", "-0.1"]),
+        ("train.epsilon=0.0", &["train.epsilon", "above 0", "0"]),
+        ("train.clip_norm=0.0", &["train.clip_norm", "above 0", "0"]),
+        ("train.clip_norm=nan", &["train.clip_norm", "above 0", "NaN"]),
+        ("train.log_every=0", &["train.log_every", "at least 1", "0"]),
+        ("train.schedule={kind=\"warm_up\",steps=0}", &["train.schedule.steps", "at least 1", "0"]),
+        ("train.schedule={kind=\"cosine\",warm_up=5,until=5,floor=0.1}", &["train.schedule.until", "(5)", "5"]),
+        (
+            "train.schedule={kind=\"cosine\",warm_up=0,until=5,floor=1.5}",
+            &["train.schedule.floor", "between 0 and 1", "1.5"],
+        ),
+        ("eval.prompts_per_concept=0", &["eval.prompts_per_concept", "between 1", "0"]),
+        ("probe.neighbours=0", &["probe.neighbours", "(23)", "0"]),
+        ("probe.neighbours=24", &["probe.neighbours", "(23)", "24"]),
+        ("probe.prompts_per_concept=1", &["probe.prompts_per_concept", "between 2", "1"]),
+        ("probe.resamples=1", &["probe.resamples", "between 2", "1"]),
+        ("probe.tokens=[]", &["probe.tokens", "at least one", "empty"]),
+        ("probe.tokens=[\"x7\"]", &["probe.tokens", "x6", "x7"]),
+        ("probe.tokens=[\"y0\"]", &["probe.tokens", "y1", "y0"]),
+        ("checkpoints.every=0", &["checkpoints.every", "at least 1", "0"]),
+        ("checkpoints.full=0", &["checkpoints.full", "at least 1", "0"]),
+    ];
+    for (set, words) in cases {
+        check(&["train", "smoke", "--out", "/dev/null/never", "--set", set], 2, words);
+    }
+}
+
+#[test]
+fn a_field_of_another_shape_is_named() {
+    let cases: &[(&str, &[&str])] = &[
+        ("train.stepz=3", &["train", "stepz"]),
+        ("train.steps=many", &["steps", "many"]),
+        ("train.steps=-3", &["steps", "-3"]),
+        ("train.steps=1.5", &["steps", "1.5"]),
+        ("model.init=he", &["init", "he", "gpt2", "fan_in"]),
+        ("probe.distance=manhattan", &["distance", "manhattan", "euclidean", "cosine"]),
+        ("probe.tokens=[\"z3\"]", &["tokens", "z3"]),
+        ("train.schedule={kind=\"square\"}", &["schedule", "square"]),
+        ("task.size=3", &["task", "size"]),
+        ("task.bases={squares=3}", &["squares", "blocks", "coordinates"]),
+        ("colour=red", &["colour"]),
+        ("train", &["--set", "PATH=VALUE", "train"]),
+        ("=3", &["--set", "PATH=VALUE", "=3"]),
+        ("nosection.field=3", &["--set", "nosection"]),
+        ("name.field=3", &["--set", "not a section", "name"]),
+    ];
+    for (set, words) in cases {
+        check(&["train", "smoke", "--out", "/dev/null/never", "--set", set], 2, words);
+    }
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().to_str().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = root.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let not_toml = file("not.toml", "name = ");
+    let incomplete = file("incomplete.toml", "name = \"x\"");
+    let chain = file("chain.toml", "extends = \"quickstart\"");
+    let number = file("number.toml", "extends = 3");
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["train", "nothing-here"], &["nothing-here", "quickstart"]),
+        (&["train", &not_toml], &["not.toml", "TOML"]),
+        (&["train", &incomplete], &["missing field", "seed"]),
+        (&["train", &chain], &["extends", "quickstart"]),
+        (&["train", &number], &["extends", "3"]),
+        (&["train", folder], &[folder]),
+        (&["train", "smoke", "--device", "abacus"], &["device", "flex", "abacus"]),
+        (&["train", "smoke", "--threads", "0"], &["--threads", "0"]),
+        (&["train", "smoke", "--seed", "one"], &["--seed", "one"]),
+        (&["bench", "smoke", "--steps", "0"], &["--steps", "0"]),
+        (&["resume", folder], &["is not a run", "config.toml"]),
+        (&["report", "/nowhere/at/all"], &["is not a run", "/nowhere/at/all"]),
+        (&["dance"], &["dance"]),
+    ];
+    for (args, words) in cases {
+        check(args, 2, words);
+    }
+}
+
+#[test]
+fn a_request_about_a_run_is_checked_against_that_run() {
+    let root = tempfile::tempdir().unwrap();
+    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
+    let run = only_run(root.path());
+    let run = run.to_str().unwrap();
+    check(&["export", run, "--step", "7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
+    check(&["export", run, "--resample", "4"], 2, &["--resample", "(3)", "4"]);
+    check(&["export", run, "--what", "model", "--format", "npz"], 2, &["--what", "--format", "model", "npz"]);
+    check(&["export", run, "--what", "states", "--format", "hf"], 2, &["--what", "--format", "states", "hf"]);
+    check(&["map", run, "--layer", "3"], 2, &["--layer", "(2)", "3"]);
+}
+
+#[test]
+fn a_damaged_run_is_refused_without_a_panic() {
+    let root = tempfile::tempdir().unwrap();
+    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
+    let run = only_run(root.path());
+    let last = run.join("checkpoints/00000040");
+    let damage = |path: &Path, change: &dyn Fn(&mut Vec<u8>), words: &[&str]| {
+        let good = std::fs::read(path).unwrap();
+        let mut bad = good.clone();
+        change(&mut bad);
+        std::fs::write(path, bad).unwrap();
+        check(&["export", run.to_str().unwrap(), "--what", "model"], 1, words);
+        std::fs::write(path, good).unwrap();
+    };
+    let weights = last.join("model.safetensors");
+    damage(&weights, &|bytes| bytes.truncate(100), &["model.safetensors", "SHA-256"]);
+    damage(&weights, &|bytes| bytes.clear(), &["model.safetensors", "SHA-256"]);
+    damage(&weights, &|bytes| bytes.extend([0; 9]), &["model.safetensors", "SHA-256"]);
+    damage(&weights, &|bytes| bytes[2000] ^= 1, &["model.safetensors", "SHA-256"]);
+    damage(&last.join("moment_1.safetensors"), &|bytes| bytes[2000] ^= 1, &["moment_1.safetensors", "SHA-256"]);
+    damage(&last.join("meta.toml"), &|bytes| bytes.truncate(8), &["meta.toml"]);
+    damage(&last.join("meta.toml"), &|bytes| bytes[10] = b'7', &["meta.toml", "version must be 1, but is 7"]);
+    damage(&run.join("config.toml"), &|bytes| bytes.truncate(30), &["config.toml"]);
+    damage(&run.join("config.toml"), &|bytes| bytes.extend(b"\ncolour = 3\n"), &["config.toml", "colour"]);
+    std::fs::write(run.join("metrics.csv"), "step,split\n1,eval\n").unwrap();
+    check(&["report", run.to_str().unwrap()], 1, &["metrics.csv", "missing field"]);
+}
+
+/// Any text of `characters`.
+fn text(characters: impl Strategy<Value = char>, most: usize) -> impl Strategy<Value = String> {
+    prop::collection::vec(characters, 0..=most).prop_map(|characters| characters.into_iter().collect())
+}
+
+/// Any TOML value up to a small depth.
+fn value() -> impl Strategy<Value = toml::Value> {
+    let leaf = prop_oneof![
+        any::<i64>().prop_map(toml::Value::Integer),
+        any::<f64>().prop_map(toml::Value::Float),
+        any::<bool>().prop_map(toml::Value::Boolean),
+        text(prop::char::any(), 8).prop_map(toml::Value::String),
+    ];
+    leaf.prop_recursive(2, 8, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(toml::Value::Array),
+            prop::collection::btree_map(text(prop::char::range('a', 'z'), 8), inner, 0..3)
+                .prop_map(|table| toml::Value::Table(table.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_value_in_any_field_is_taken_or_refused(field in 0usize..40, value in value()) {
+        let smoke = Config::resolve(&Source::named("smoke"), &[]).unwrap();
+        let table: toml::Table = smoke.to_toml().parse().unwrap();
+        let paths: Vec<String> = table.iter().flat_map(|(section, fields)| match fields {
+            toml::Value::Table(fields) => fields.keys().map(|field| format!("{section}.{field}")).collect(),
+            _ => vec![section.clone()],
+        }).collect();
+        let path = &paths[field % paths.len()];
+        if let Ok(config) = Config::resolve(&Source::named("smoke"), &[format!("{path}={value}")]) {
+            let again = config.to_toml();
+            if let Ok(experiment) = config.build(&data::TaskRegistry::builtin()) {
+                prop_assert_eq!(experiment.config.to_toml(), again);
+            }
+        }
+    }
+
+    #[test]
+    fn any_text_is_taken_or_refused(text in text(prop::char::any(), 60)) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("any.toml");
+        std::fs::write(&path, &text).unwrap();
+        prop_assert!(Config::resolve(&Source::File(path), &[]).is_err());
+    }
+
+    #[test]
+    fn any_bytes_are_taken_or_refused_as_weights(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(model::decode(&bytes).is_err());
+    }
+}

@@ -1,0 +1,125 @@
+//! A run stopped anywhere goes on to the same bits, whatever the thread count.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use data::{Purpose, Stream};
+use rand::RngExt;
+
+use crate::program::{emergence, only_run, stderr, succeed};
+
+/// What must be the same: every table and the final weights and moments.
+fn fingerprint(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let last = run.join("checkpoints/00000040");
+    let tables = ["training.csv", "metrics.csv", "cd.csv", "cd_best.csv", "baselines.csv"].map(|name| run.join(name));
+    let weights = ["model", "moment_1", "moment_2"].map(|name| last.join(format!("{name}.safetensors")));
+    let files = tables.into_iter().chain(weights);
+    files
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap()))
+        .collect()
+}
+
+fn assert_same(found: &Path, expected: &Path, how: &str) {
+    let expected = fingerprint(expected);
+    for (name, bytes) in fingerprint(found) {
+        assert!(bytes == expected[&name], "{name} differs after {how}");
+    }
+}
+
+/// A whole run of the smoke preset, never stopped.
+fn uninterrupted(root: &Path, more: &[&str]) -> PathBuf {
+    let out = root.to_str().unwrap();
+    succeed(&[&["train", "smoke", "--quiet", "--out", out], more].concat());
+    only_run(root)
+}
+
+#[test]
+fn the_thread_count_changes_nothing() {
+    let [one, three] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    let single = uninterrupted(one.path(), &["--threads", "1"]);
+    assert_same(&uninterrupted(three.path(), &["--threads", "3"]), &single, "another thread count");
+}
+
+#[test]
+fn an_interrupted_run_goes_on_to_the_same_bits() {
+    let [whole, stopped] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    let whole = uninterrupted(whole.path(), &[]);
+    let out = stopped.path().to_str().unwrap();
+    for signal in ["-INT", "-TERM"] {
+        let child = emergence(&["train", "smoke", "--quiet", "--out", out]).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(60));
+        // The process may be done already, or not have its handler yet; both end in a run that goes on.
+        let _ = std::process::Command::new("kill").args([signal, &child.id().to_string()]).output().unwrap();
+        let output = child.wait_with_output().unwrap();
+        if output.status.code() == Some(130) {
+            assert!(stderr(&output).contains("go on with: emergence resume"), "{}", stderr(&output));
+        }
+    }
+    succeed(&["train", "smoke", "--quiet", "--out", out]);
+    assert_same(&only_run(stopped.path()), &whole, "interruptions");
+}
+
+#[test]
+fn twenty_kills_at_random_moments_change_nothing() {
+    let [whole, killed] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    let whole = uninterrupted(whole.path(), &[]);
+    let out = killed.path().to_str().unwrap();
+    let mut rng = Stream::new(20, Purpose::Shuffle).rng(0);
+    for _ in 0..20 {
+        let mut child = emergence(&["train", "smoke", "--quiet", "--out", out]).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(rng.random_range(5..250)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    succeed(&["train", "smoke", "--quiet", "--out", out]);
+    assert_same(&only_run(killed.path()), &whole, "twenty SIGKILLs");
+}
+
+#[test]
+fn a_kill_after_any_checkpoint_is_made_good() {
+    let [whole, cut] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    let keep_all = ["--set", "checkpoints.full=100"];
+    let whole = uninterrupted(whole.path(), &keep_all);
+    let cut = uninterrupted(cut.path(), &keep_all);
+    for step in [20, 8, 1, 0] {
+        // What a kill just before a later checkpoint leaves: later rows, none of the later checkpoints.
+        for entry in std::fs::read_dir(cut.join("checkpoints")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name().unwrap().to_str().unwrap().parse::<usize>().is_ok_and(|saved| saved > step) {
+                std::fs::remove_dir_all(path).unwrap();
+            }
+        }
+        let table = cut.join("metrics.csv");
+        let torn = std::fs::read_to_string(&table).unwrap() + "40,eval,\"B1 (0,1";
+        std::fs::write(&table, torn).unwrap();
+        succeed(&["resume", cut.to_str().unwrap(), "--quiet"]);
+        assert_same(&cut, &whole, &format!("a cut after step {step}"));
+    }
+}
+
+#[test]
+fn a_second_process_on_the_same_run_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run::RunDir::open(&uninterrupted(root.path(), &[])).unwrap();
+    let _lock = run.lock().unwrap();
+    let output = emergence(&["resume", run.path().to_str().unwrap()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("in use by another process"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().to_str().unwrap();
+    let output =
+        emergence(&["train", "smoke", "--quiet", "--out", out, "--set", "train.learning_rate=1e30"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = stderr(&output);
+    assert!(message.contains("at step") && message.contains("gradient norm"), "{message}");
+    let run = run::RunDir::open(&only_run(root.path())).unwrap();
+    let last = *run.steps().unwrap().last().unwrap();
+    let checkpoint = run.checkpoint(last).unwrap();
+    assert!(checkpoint.weights.values().all(|tensor| tensor.values.iter().all(|value| value.is_finite())));
+    assert!(message.contains(&format!("the last good checkpoint is {last}")), "{message}");
+}
