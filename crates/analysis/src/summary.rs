@@ -16,7 +16,7 @@ pub struct Summary {
     pub decodability: Vec<TokenSummary>,
 }
 
-/// The final error of one concept; all errors are divided by E[y²].
+/// The final error of one concept; all errors are divided by the mean of y².
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ConceptSummary {
     /// Name of the concept.

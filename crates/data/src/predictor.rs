@@ -185,7 +185,6 @@ fn softmax(logits: &[f64]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{ConceptId, Purpose, SparseRegressionConfig, Stream, Task};
 
     /// Solves a x = b by Gaussian elimination with pivoting.
@@ -197,9 +196,8 @@ mod tests {
             b.swap(column, pivot);
             for row in column + 1..n {
                 let factor = a[row][column] / a[column][column];
-                for k in column..n {
-                    a[row][k] -= factor * a[column][k];
-                }
+                let pivot_row = a[column].clone();
+                a[row].iter_mut().zip(pivot_row).skip(column).for_each(|(value, pivot)| *value -= factor * pivot);
                 b[row] -= factor * b[column];
             }
         }

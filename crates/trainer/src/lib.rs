@@ -1,6 +1,6 @@
 //! The training loop and the main command line.
 //!
-//! [`train`] is the loop; what is measured on the way is up to the [`Observer`]s handed to it. [`bench`] times its step.
+//! [`train`] is the loop; what is measured on the way is up to the [`Observer`]s handed to it. [`bench()`] times its step.
 //! [`command_line`] is the program `trainer`, for the tasks of any registry.
 
 mod adam;
