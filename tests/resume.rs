@@ -12,7 +12,8 @@ use crate::program::{emergence, only_run, stderr, succeed};
 /// What must be the same: every table and the final weights and moments.
 fn fingerprint(run: &Path) -> BTreeMap<String, Vec<u8>> {
     let last = run.join("checkpoints/00000040");
-    let tables = ["training.csv", "metrics.csv", "cd.csv", "cd_best.csv", "baselines.csv"].map(|name| run.join(name));
+    let tables =
+        ["training.csv", "metrics.csv", "cd.csv", "cd_best.csv", "baselines.csv", "map.csv"].map(|name| run.join(name));
     let weights = ["model", "moment_1", "moment_2"].map(|name| last.join(format!("{name}.safetensors")));
     let files = tables.into_iter().chain(weights);
     files

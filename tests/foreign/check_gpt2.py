@@ -2,9 +2,9 @@
 
     emergence export RUN
     emergence export RUN --format hf
-    python tests/foreign/check_gpt2.py RUN/states.npz RUN/hf [TOKEN ...]
+    python tests/foreign/check_gpt2.py RUN/export/STEP.npz RUN/export/STEP.hf [TOKEN ...]
 
-`hf` is the model as transformers loads it, `states.npz` what our own forward pass gave: prompts, hidden states and
+`STEP.hf` is the model as transformers loads it, `STEP.npz` what our own forward pass gave: prompts, hidden states and
 predictions. Here GPT2Model runs on the same prompts. The tokens are the positions that the states were exported at,
 the query's x and the last y unless given. Prints the largest error of every layer and of the predictions, relative to
 the largest absolute value there; exits with 1 if one is above 1e-5.
@@ -75,7 +75,7 @@ def relative_error(ours: np.ndarray, theirs: torch.Tensor) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("states", type=Path, help="states.npz of `emergence export`")
+    parser.add_argument("states", type=Path, help="file written by `emergence export`")
     parser.add_argument("folder", type=Path, help="folder of `emergence export --format hf`")
     parser.add_argument("tokens", type=int, nargs="*", help="positions of the exported states (2K-2 2K-1)")
     options = parser.parse_args()

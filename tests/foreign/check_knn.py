@@ -1,9 +1,9 @@
 """Checks Concept Decodability against scikit-learn, vote by vote.
 
     emergence export RUN
-    python tests/foreign/check_knn.py RUN/states.npz [k]
+    python tests/foreign/check_knn.py RUN/export/STEP.npz [k]
 
-`states.npz` has the hidden states of one resample and, in `knn`, what our probe guessed for each of them. Here
+`STEP.npz` has the hidden states of one resample and, in `knn`, what our probe guessed for each of them. Here
 scikit-learn guesses again: k nearest neighbours (10 unless given; it must be the run's `probe.neighbours`) by brute
 force in f64, every state left out of its own neighbourhood, ties going to the lowest label. Prints the decodability of
 every layer and token; exits with 1 if a single vote differs.
@@ -28,7 +28,7 @@ def leave_one_out(states: np.ndarray, concepts: np.ndarray, k: int, distance: st
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("states", type=Path, help="states.npz of `emergence export`")
+    parser.add_argument("states", type=Path, help="file written by `emergence export`")
     parser.add_argument("k", type=int, nargs="?", default=10, help="neighbours that vote (10)")
     parser.add_argument("--distance", choices=["euclidean", "cosine"], default="euclidean", help="probe.distance")
     options = parser.parse_args()

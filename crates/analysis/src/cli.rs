@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use data::TaskRegistry;
 use model::Device;
-use run::{Experiment, RunDir};
+use run::{BaselineRow, DecodabilityRow, Experiment, MapRow, RunDir};
 
 use crate::terminal::{Failure, conclude, note, say};
 use crate::{StatesExport, Summary, stages, write_gpt2, write_report};
@@ -85,7 +85,7 @@ pub struct Export {
     /// Resample of the decodability table whose states are exported
     #[arg(long, default_value_t = 0)]
     resample: usize,
-    /// File or folder to write [default: states.npz or hf in the run's folder]
+    /// File or folder to write [default: export/STEP.npz or export/STEP.hf in the run's folder]
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -128,20 +128,20 @@ impl Command {
                 let (run, experiment) = on.open(registry)?;
                 let _lock = run.lock()?;
                 stages::write_decodability(&run, &experiment, on.machine.device, |step| note(&format!("step {step}")))?;
-                say(&run.path().join("cd.csv").display().to_string());
+                say(&run.table::<DecodabilityRow>().path().display().to_string());
             }
             Self::Map { on, layer } => {
                 let (run, experiment) = on.open(registry)?;
                 check_layer(layer, &experiment)?;
                 let _lock = run.lock()?;
                 stages::write_map(&run, &experiment, layer, on.machine.device)?;
-                say(&run.path().join("map.csv").display().to_string());
+                say(&run.table::<MapRow>().path().display().to_string());
             }
             Self::Baselines(on) => {
                 let (run, experiment) = on.open(registry)?;
                 let _lock = run.lock()?;
                 stages::write_baselines(&run, &experiment)?;
-                say(&run.path().join("baselines.csv").display().to_string());
+                say(&run.table::<BaselineRow>().path().display().to_string());
             }
             Self::Export(export) => say(&export.run(registry)?.display().to_string()),
             Self::Report { on, json } => {
@@ -190,7 +190,7 @@ impl Export {
         let (run, experiment) = self.on.open(registry)?;
         let last = run.steps()?.last().copied().unwrap_or(0);
         let step = self.step.unwrap_or(last);
-        let out = self.out.unwrap_or_else(|| run.path().join(if hf { "hf" } else { "states.npz" }));
+        let out = self.out.unwrap_or_else(|| run.export_path(step, if hf { "hf" } else { "npz" }));
         if hf {
             write_gpt2(&run, step, &out)?;
         } else {

@@ -85,12 +85,13 @@ impl StatesExport {
     }
 
     /// Writes `hidden` `[n, layers + 1, tokens, d_model]` f32, `concept` `[n]`, `xs` `[n, n_points, d_x]`, `ys` and
-    /// `predictions` `[n, n_points]`, and `knn` `[n, layers + 1, tokens]`, our probe's guesses, as NumPy arrays.
+    /// `predictions` `[n, n_points]`, `tokens` `[tokens]`, their places in the sequence from 0, and `knn` `[n, layers + 1, tokens]`, our probe's guesses, as NumPy arrays.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write_npz(&self, path: &Path) -> Result<(), ExportError> {
         let write = || -> std::io::Result<()> {
+            fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
             let mut npz = NpzWriter::new(BufWriter::new(File::create(path)?));
             let states = &self.states;
             let (n, layers, tokens, d) = (self.prompts.len(), states.n_layers(), states.tokens.len(), states.d_model());
@@ -101,6 +102,7 @@ impl StatesExport {
             let d_x = self.prompts[0].xs.len() / n_points;
             let hidden = (0..n).flat_map(each).flat_map(|(i, layer, token)| row(i, layer, token));
             array(&mut npz, "hidden", &[n, layers, tokens, d], hidden)?;
+            array(&mut npz, "tokens", &[tokens], states.tokens.iter().map(|token| token.index() as i64))?;
             array(&mut npz, "concept", &[n], states.labels.iter().map(|&label| label as i64))?;
             array(
                 &mut npz,

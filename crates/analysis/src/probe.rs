@@ -25,7 +25,7 @@ pub trait Probe: Debug + Send + Sync {
 /// among labels with as many votes the lowest wins, as in scikit-learn.
 ///
 /// # Source
-/// Han et al., arXiv 2412.12276, section 4; distance and ties are not stated there.
+/// Han et al., arXiv 2412.12276, which states N, k and the vote, but neither distance nor ties.
 #[derive(Clone, Copy, Debug)]
 pub struct Knn {
     /// Neighbours that vote, k; fewer than there are states.

@@ -22,7 +22,7 @@ pub fn write_decodability(
     progress: impl Fn(usize),
 ) -> Result<(), RunError> {
     let (mut cd, mut best) = (Vec::new(), Vec::new());
-    for step in run.steps()? {
+    for step in run.scheduled_steps(experiment)? {
         progress(step);
         let tables = with_model(run, step, device, Decode { experiment, step })?;
         cd.extend(tables.cd);
@@ -35,7 +35,7 @@ pub fn write_decodability(
 /// Writes the principal components of the hidden states at the first probed token of `layer`, for a few checkpoints
 /// from first to last, by default of the layer that is best at the end.
 pub fn write_map(run: &RunDir, experiment: &Experiment, layer: Option<usize>, device: Device) -> Result<(), RunError> {
-    let steps = run.steps()?;
+    let steps = run.scheduled_steps(experiment)?;
     let layer = layer.map_or_else(|| best_layer(run, experiment), Ok)?;
     let panels = MAP_PANELS.min(steps.len());
     let spread = |panel: usize| steps[panel * (steps.len() - 1) / (panels - 1).max(1)];

@@ -31,7 +31,7 @@ pub enum TaskError {
 }
 
 impl TaskError {
-    /// An [`TaskError::OutOfRange`] for the field at `field`.
+    /// A [`TaskError::OutOfRange`] for the field at `field`.
     pub fn out_of_range(field: impl Into<String>, range: impl Into<String>, value: impl ToString) -> Self {
         Self::OutOfRange { field: field.into(), range: range.into(), value: value.to_string() }
     }

@@ -73,7 +73,7 @@ impl Predictor for Oracle {
 /// The optimal predictor: y* = Σ_k p_k · E[y | basis k], with p_k ∝ prior_k · N(y; 0, X_k X_kᵀ + s² I).
 ///
 /// # Source
-/// Bayes' rule; the formula stands in the paper's appendix on the optimal predictor's levels.
+/// Bayes' rule; the paper names the optimal predictor and gives no formula.
 #[derive(Clone, Debug)]
 pub struct BayesMixture {
     pub(crate) priors: Vec<Regression>,

@@ -183,7 +183,7 @@ fn check_number(field: &str, range: &str, value: f64, accept: impl Fn(f64) -> bo
 /// x ~ N(0, I_D), w ~ N(0, w_std²) on the basis and 0 elsewhere, y = w·x + e with e ~ N(0, s²).
 ///
 /// # Source
-/// Han et al., arXiv 2412.12276, section 3.
+/// The synthetic task of Han et al., arXiv 2412.12276.
 #[derive(Clone, Debug)]
 pub struct SparseRegression {
     config: SparseRegressionConfig,

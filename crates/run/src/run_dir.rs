@@ -13,6 +13,7 @@ const ENVIRONMENT: &str = "environment.toml";
 const LOCK: &str = "run.lock";
 const CHECKPOINTS: &str = "checkpoints";
 const PLOTS: &str = "plots";
+const EXPORT: &str = "export";
 const REPORT: &str = "report.html";
 
 /// Where a run was made.
@@ -121,7 +122,15 @@ impl RunDir {
         Table::new(&self.path)
     }
 
-    /// Steps of the checkpoints, ascending.
+    /// Steps of the checkpoints that `experiment` schedules, ascending: those that every run of it has, stopped or not.
+    pub fn scheduled_steps(&self, experiment: &Experiment) -> Result<Vec<usize>, RunError> {
+        let config = &experiment.config;
+        let mut steps = self.steps()?;
+        steps.retain(|&step| config.checkpoints.is_due(step, config.train.steps));
+        Ok(steps)
+    }
+
+    /// Steps of all checkpoints, ascending; one was added wherever the run was interrupted.
     pub fn steps(&self) -> Result<Vec<usize>, RunError> {
         let path = self.path.join(CHECKPOINTS);
         let entries = fs::read_dir(&path).map_err(|error| io_error("read", &path, error))?;
@@ -172,6 +181,11 @@ impl RunDir {
     pub fn write_report(&self, html: &str) -> Result<PathBuf, RunError> {
         self.write(REPORT, html.as_bytes())?;
         Ok(self.path.join(REPORT))
+    }
+
+    /// Where an export of the checkpoint at `step` goes unless told otherwise: `export/<step>.<format>`.
+    pub fn export_path(&self, step: usize, format: &str) -> PathBuf {
+        self.path.join(EXPORT).join(format!("{step:08}.{format}"))
     }
 
     fn checkpoint_folder(&self, step: usize) -> PathBuf {

@@ -38,12 +38,12 @@ pub struct MetricRow {
     pub relative_mse: f64,
 }
 
-/// Loss and gradient norm of a training step.
+/// One training step. It depends on that step alone, so that a run which was stopped and went on has the same rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingRow {
-    /// Optimizer steps taken when the row was written.
+    /// Optimizer steps taken.
     pub step: usize,
-    /// Mean loss over the steps since the row before, in units of y².
+    /// Mean squared error on the batch of this step, in units of y².
     pub loss: f64,
     /// Global gradient norm at this step, before clipping.
     pub gradient_norm: f64,
@@ -161,6 +161,11 @@ pub struct Table<R> {
 impl<R: Row> Table<R> {
     pub(crate) fn new(run: &Path) -> Self {
         Self { path: run.join(R::FILE), row: PhantomData }
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// All complete rows; none when the table does not exist. A last line cut short by a crash is left out.

@@ -11,7 +11,7 @@ use burn::tensor::backend::Backend;
 use clap::{Args, Parser, Subcommand};
 use data::TaskRegistry;
 use model::{Device, OnBackend};
-use run::{BaselineRow, Config, Environment, Experiment, MapRow, RunDir, Source};
+use run::{BaselineRow, Config, Environment, Experiment, MapRow, PRESETS, RunDir, Source};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{
@@ -31,7 +31,8 @@ struct Cli {
 pub enum Command {
     /// Train, from a preset or a file, or go on with the same run where it stopped
     Train {
-        /// Preset (base, quickstart, smoke, paper) or TOML file
+        /// Preset or TOML file
+        #[arg(help = format!("Preset ({}) or TOML file", PRESETS.map(|(name, _)| name).join(", ")))]
         #[arg(default_value = "quickstart")]
         config: String,
         /// Changes to it
