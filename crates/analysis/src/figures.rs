@@ -7,7 +7,7 @@ use run::{BaselineRow, DecodabilityRow, Experiment, MapRow, MetricRow, RunDir};
 use crate::plots::{self, PlotError};
 use crate::report::{self, Figure, Report, ReportTable};
 use crate::summary::{ConceptSummary, Summary, TokenSummary};
-use crate::terminal::Failure;
+use crate::terminal::{Failure, program_name};
 
 /// Draws every figure whose table has rows, writes the report, and returns its path.
 ///
@@ -19,6 +19,12 @@ pub fn write_report(run: &RunDir, experiment: &Experiment) -> Result<PathBuf, Fa
     for (name, figure) in &figures {
         run.write_plot(name, &figure.svg, &plots::png(&figure.svg)?)?;
     }
+    // `trainer` and `analysis` share a run's commands between them; every other program has them all.
+    let program = match program_name().as_str() {
+        "trainer" | "analysis" => "emergence".to_owned(),
+        other => other.to_owned(),
+    };
+    let path = run.path().display();
     let report = Report {
         title: experiment.config.name.clone(),
         facts: facts(run, experiment, &summary),
@@ -26,9 +32,9 @@ pub fn write_report(run: &RunDir, experiment: &Experiment) -> Result<PathBuf, Fa
         tables: vec![errors_table(&summary), decodability_table(&summary)],
         config: experiment.config.to_toml(),
         reproduce: vec![
-            format!("cargo run -p trainer -- train {}/config.toml", run.path().display()),
-            format!("cargo run -p analysis -- cd {}", run.path().display()),
-            format!("cargo run -p analysis -- report {}", run.path().display()),
+            format!("cargo run -p {program} -- train {path}/config.toml"),
+            format!("cargo run -p {program} -- cd {path}"),
+            format!("cargo run -p {program} -- report {path}"),
         ],
     };
     Ok(run.write_report(&report::render(&report))?)

@@ -42,4 +42,4 @@ pub use report::{Figure, Report, ReportTable, render};
 pub use stages::{write_baselines, write_decodability, write_map};
 pub use states::{Representations, predict};
 pub use summary::{ConceptSummary, Summary, TokenSummary};
-pub use terminal::{Failure, conclude, note, say};
+pub use terminal::{Failure, conclude, note, program_name, say};

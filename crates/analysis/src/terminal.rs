@@ -29,6 +29,12 @@ pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// The name of the running program, which is not ours when a task of the user's own is trained.
+pub fn program_name() -> String {
+    let program = std::env::current_exe().ok();
+    program.and_then(|path| Some(path.file_stem()?.to_str()?.to_owned())).unwrap_or_else(|| "emergence".to_owned())
+}
+
 /// Says what went wrong, once, and gives the exit code.
 pub fn conclude(result: Result<(), Failure>) -> ExitCode {
     match result {

@@ -213,25 +213,29 @@ impl ProbeToken {
 }
 
 impl FromStr for ProbeToken {
-    type Err = String;
+    type Err = ConfigError;
 
-    fn from_str(name: &str) -> Result<Self, String> {
-        let pair =
-            |digits: &str| digits.parse().map_err(|_| format!("must be query_x, last_y, xN or yN, but is {name:?}"));
-        match name.split_at_checked(1) {
-            _ if name == "query_x" => Ok(Self::QueryX),
-            _ if name == "last_y" => Ok(Self::LastY),
-            Some(("x", digits)) => Ok(Self::At(Token::X(pair(digits)?))),
-            Some(("y", digits)) => Ok(Self::At(Token::Y(pair(digits)?))),
-            _ => Err(format!("must be query_x, last_y, xN or yN, but is {name:?}")),
-        }
+    fn from_str(name: &str) -> Result<Self, ConfigError> {
+        let pair = |digits: &str| digits.parse::<usize>().ok();
+        let token = match name.split_at_checked(1) {
+            _ if name == "query_x" => Some(Self::QueryX),
+            _ if name == "last_y" => Some(Self::LastY),
+            Some(("x", digits)) => pair(digits).map(|pair| Self::At(Token::X(pair))),
+            Some(("y", digits)) => pair(digits).map(|pair| Self::At(Token::Y(pair))),
+            _ => None,
+        };
+        token.ok_or_else(|| ConfigError::OutOfRange {
+            field: "probe.tokens".to_owned(),
+            range: "query_x, last_y, xN or yN".to_owned(),
+            value: format!("{name:?}"),
+        })
     }
 }
 
 impl TryFrom<String> for ProbeToken {
-    type Error = String;
+    type Error = ConfigError;
 
-    fn try_from(name: String) -> Result<Self, String> {
+    fn try_from(name: String) -> Result<Self, ConfigError> {
         name.parse()
     }
 }

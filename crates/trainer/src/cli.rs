@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use analysis::{Failure, Machine, Summary, conclude, note, say, say_summary};
+use analysis::{Failure, Machine, Summary, conclude, note, program_name, say, say_summary};
 use burn::backend::Autodiff;
 use burn::tensor::backend::Backend;
 use clap::{Args, Parser, Subcommand};
@@ -189,12 +189,6 @@ impl Job {
         let report = analysis::write_report(run, experiment)?;
         say_summary(&Summary::read(run, experiment)?, &report, self.json)
     }
-}
-
-/// The name of the running program, which is not ours when a task of the user's own is trained.
-fn program_name() -> String {
-    let program = std::env::current_exe().ok();
-    program.and_then(|path| Some(path.file_name()?.to_str()?.to_owned())).unwrap_or_else(|| "trainer".to_owned())
 }
 
 /// Set by the first SIGINT or SIGTERM; the second ends the program at once.
