@@ -179,13 +179,8 @@ impl Export {
         let hf = match (self.what, self.format) {
             (None | Some(What::Model), Some(Format::Hf)) | (Some(What::Model), None) => true,
             (None | Some(What::States), Some(Format::Npz) | None) => false,
-            (what, format) => {
-                let pair =
-                    format!("--what {what:?} --format {format:?}").to_lowercase().replace("some(", "").replace(')', "");
-                return Err(Failure::Request(anyhow::anyhow!(
-                    "--what and --format must be states with npz or model with hf, but are {pair}"
-                )));
-            }
+            (Some(What::States), Some(Format::Hf)) => return Err(mismatch("states with hf")),
+            (Some(What::Model), Some(Format::Npz)) => return Err(mismatch("model with npz")),
         };
         let (run, experiment) = self.on.open(registry)?;
         let last = run.steps()?.last().copied().unwrap_or(0);
@@ -199,6 +194,10 @@ impl Export {
         }
         Ok(out)
     }
+}
+
+fn mismatch(found: &str) -> Failure {
+    Failure::Request(anyhow::anyhow!("--what and --format must be states with npz or model with hf, but are {found}"))
 }
 
 fn check_layer(layer: Option<usize>, experiment: &Experiment) -> Result<(), Failure> {

@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use model::ModelError;
 use run::{ConfigError, RunError};
 
 use crate::{ExportError, PlotError};
@@ -66,12 +65,6 @@ impl From<RunError> for Failure {
             RunError::NotARun { .. } | RunError::NoCheckpoint { .. } => Self::Request(error.into()),
             _ => Self::Run(error.into()),
         }
-    }
-}
-
-impl From<ModelError> for Failure {
-    fn from(error: ModelError) -> Self {
-        Self::Run(error.into())
     }
 }
 

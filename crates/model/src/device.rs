@@ -53,21 +53,21 @@ impl FromStr for Device {
     type Err = ModelError;
 
     fn from_str(name: &str) -> Result<Self, ModelError> {
-        match name {
-            "flex" => Ok(Self::Flex),
-            "ndarray" => Ok(Self::NdArray),
+        let found = match name {
+            "flex" => Some(Self::Flex),
+            "ndarray" => Some(Self::NdArray),
             #[cfg(feature = "cuda")]
-            "cuda" => Ok(Self::Cuda(0)),
+            "cuda" => Some(Self::Cuda(0)),
             #[cfg(feature = "cuda")]
-            _ if name.strip_prefix("cuda:").is_some_and(|index| index.parse::<usize>().is_ok()) => {
-                Ok(Self::Cuda(name["cuda:".len()..].parse().unwrap_or_default()))
-            }
-            _ => Err(ModelError::OutOfRange {
-                field: "device",
-                range: format!("one of {}", Self::NAMES),
-                value: name.to_owned(),
-            }),
-        }
+            _ => name.strip_prefix("cuda:").and_then(|index| index.parse().ok()).map(Self::Cuda),
+            #[cfg(not(feature = "cuda"))]
+            _ => None,
+        };
+        found.ok_or_else(|| ModelError::OutOfRange {
+            field: "device",
+            range: format!("one of {}", Self::NAMES),
+            value: name.to_owned(),
+        })
     }
 }
 

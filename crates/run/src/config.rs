@@ -38,7 +38,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Optimizer steps, at least 1.
+    /// Optimizer steps, 1 to 99,999,999.
     pub steps: usize,
     /// Prompts a step, at least 1.
     pub batch_size: usize,
@@ -170,7 +170,8 @@ impl Config {
 impl TrainConfig {
     fn check(&self) -> Result<(), ConfigError> {
         let Self { steps, batch_size, shards, learning_rate, beta_1, beta_2, epsilon, clip_norm, .. } = *self;
-        let most = 1_000_000_000;
+        // A checkpoint's folder has eight digits.
+        let most = 99_999_999;
         check("train.steps", format!("between 1 and {most}"), steps, (1..=most).contains(&steps))?;
         check("train.batch_size", "between 1 and 65536", batch_size, (1..=65536).contains(&batch_size))?;
         let up_to_batch = format!("between 1 and train.batch_size ({batch_size})");

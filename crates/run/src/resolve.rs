@@ -18,7 +18,12 @@ pub const PRESETS: [(&str, &str); 4] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// One of [`PRESETS`].
-    Preset(&'static str),
+    Preset {
+        /// Its name.
+        name: &'static str,
+        /// Its TOML.
+        text: &'static str,
+    },
     /// A file.
     File(PathBuf),
 }
@@ -27,17 +32,14 @@ impl Source {
     /// The preset of that name, or else the file at that path.
     pub fn named(name: &str) -> Self {
         match PRESETS.iter().find(|(preset, _)| *preset == name) {
-            Some((preset, _)) => Self::Preset(preset),
+            Some(&(name, text)) => Self::Preset { name, text },
             None => Self::File(PathBuf::from(name)),
         }
     }
 
     fn read(&self) -> Result<Table, ConfigError> {
         let (origin, text) = match self {
-            Self::Preset(name) => {
-                let text = PRESETS.iter().find(|(preset, _)| preset == name).map_or("", |(_, text)| text);
-                (format!("preset {name}"), text.to_owned())
-            }
+            Self::Preset { name, text } => (format!("preset {name}"), (*text).to_owned()),
             Self::File(path) => (path.display().to_string(), read_file(path)?),
         };
         text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax { origin, reason: error.to_string() })

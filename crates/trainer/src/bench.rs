@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use data::{Prompt, Purpose, Sampler, Stream};
 use model::Transformer;
 use run::Experiment;
@@ -15,7 +15,7 @@ use crate::{Adam, gradients};
 pub struct BenchResult {
     /// Name of the configuration.
     pub name: String,
-    /// Where the model ran.
+    /// The backend, by burn's name for it.
     pub device: String,
     /// Threads at hand.
     pub threads: usize,
@@ -63,10 +63,11 @@ pub fn bench<B: AutodiffBackend>(
         let _ = found.loss.into_data();
         times.push(started.elapsed().as_secs_f64());
     }
-    summary(experiment, times.split_off(warm_up), sampling.split_off(warm_up))
+    let name = <B::InnerBackend as Backend>::name(device);
+    summary(experiment, name, times.split_off(warm_up), sampling.split_off(warm_up))
 }
 
-fn summary(experiment: &Experiment, mut times: Vec<f64>, mut sampling: Vec<f64>) -> BenchResult {
+fn summary(experiment: &Experiment, device: String, mut times: Vec<f64>, mut sampling: Vec<f64>) -> BenchResult {
     times.sort_by(f64::total_cmp);
     sampling.sort_by(f64::total_cmp);
     let median = times[times.len() / 2];
@@ -75,7 +76,7 @@ fn summary(experiment: &Experiment, mut times: Vec<f64>, mut sampling: Vec<f64>)
     let gflop = 3.0 * experiment.architecture.forward_flops(batch_size) as f64 / 1e9;
     BenchResult {
         name: experiment.config.name.clone(),
-        device: String::new(),
+        device,
         threads: rayon::current_num_threads(),
         steps: times.len(),
         median_ms: median * 1e3,

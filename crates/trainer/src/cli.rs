@@ -249,8 +249,7 @@ impl OnBackend for BenchHere<'_> {
     type Output = BenchResult;
 
     fn on<B: Backend>(self, device: B::Device) -> BenchResult {
-        let result = bench::<Autodiff<B>>(self.experiment, shards(self.experiment, self.device), &device, self.steps);
-        BenchResult { device: self.device.to_string(), ..result }
+        bench::<Autodiff<B>>(self.experiment, shards(self.experiment, self.device), &device, self.steps)
     }
 }
 

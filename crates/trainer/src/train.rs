@@ -112,19 +112,19 @@ fn start<B: AutodiffBackend>(
     device: &B::Device,
 ) -> Result<(usize, Transformer<B>, Adam), TrainError> {
     let resumable = run.resumable()?;
-    let last = resumable.unwrap_or(0);
     drop_after::<TrainingRow>(run, resumable)?;
     drop_after::<MetricRow>(run, resumable)?;
     drop_after::<DecodabilityRow>(run, resumable)?;
     drop_after::<BestLayerRow>(run, resumable)?;
     let (architecture, config) = (&experiment.architecture, &experiment.config);
-    if resumable.is_none() {
+    let Some(last) = resumable else {
         let mut rng = Stream::new(config.seed, Purpose::Init).rng(0);
         let weights = config.model.init(architecture, &mut rng);
         return Ok((0, Transformer::new(architecture, &weights, device)?, Adam::new(&config.train)));
-    }
+    };
     let checkpoint = run.checkpoint(last)?;
     let model = Transformer::<B>::new(architecture, &checkpoint.weights, device)?;
+    // Before the first step there is no history; zeros in its place could differ in the sign of a zero.
     let adam = match checkpoint.moments.filter(|_| last > 0) {
         Some(moments) => Adam::restore(&config.train, &moments, &model.valid(), architecture, device)?,
         None => Adam::new(&config.train),
