@@ -11,7 +11,7 @@ use burn::module::AutodiffModule;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use data::{Batch, ConceptId, Prompt};
-use model::{Architecture, HostTensor, Transformer, Weights, gradients_to_weights};
+use model::{Architecture, FusedBackend, HostTensor, Transformer, Weights, gradients_to_weights};
 use run::{Config, Source, TrainConfig};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -55,7 +55,7 @@ macro_rules! on {
 on!(flex, burn_flex::Flex);
 on!(ndarray, burn::backend::NdArray);
 
-fn check_states<B: Backend>() {
+fn check_states<B: FusedBackend>() {
     let golden = Golden::load();
     let device = B::Device::default();
     let batch = Batch::<B>::new(&golden.prompts(), &device);
@@ -67,7 +67,7 @@ fn check_states<B: Backend>() {
     golden.assert_close("predictions", &host(stream.predictions), FORWARD_TOLERANCE);
 }
 
-fn check_gradients<B: Backend>() {
+fn check_gradients<B: FusedBackend>() {
     let golden = Golden::load();
     let device = B::Device::default();
     let model = golden.model::<Autodiff<B>>(&device);
@@ -79,7 +79,7 @@ fn check_gradients<B: Backend>() {
     }
 }
 
-fn check_training<B: Backend>() {
+fn check_training<B: FusedBackend>() {
     let golden = Golden::load();
     let device = B::Device::default();
     let (config, prompts) = (train_config(), golden.prompts());
@@ -143,7 +143,7 @@ impl Golden {
         self.0.iter().filter_map(|(full, tensor)| Some((name(full)?, tensor.clone()))).collect()
     }
 
-    fn model<B: Backend>(&self, device: &B::Device) -> Transformer<B> {
+    fn model<B: FusedBackend>(&self, device: &B::Device) -> Transformer<B> {
         Transformer::new(&ARCHITECTURE, &self.named("weights"), device).unwrap()
     }
 

@@ -1,8 +1,7 @@
 //! Concept Decodability: how often a probe reads the concept from a layer at a token.
 
-use burn::tensor::backend::Backend;
 use data::{Prompt, Purpose, Sampler, Stream};
-use model::Transformer;
+use model::{FusedBackend, Transformer};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use run::{BestLayerRow, DecodabilityRow, Experiment};
@@ -62,7 +61,7 @@ struct Place {
 }
 
 /// Probes a model after `step` steps of training, with the prompts that belong to the experiment's seed.
-pub fn decodability<B: Backend>(
+pub fn decodability<B: FusedBackend>(
     model: &Transformer<B>,
     experiment: &Experiment,
     step: usize,
@@ -90,7 +89,7 @@ pub fn resample_prompts(experiment: &Experiment, resample: usize) -> Vec<Prompt>
 }
 
 /// The hidden states that resample number `resample` of the table is computed from.
-pub fn resample_states<B: Backend>(
+pub fn resample_states<B: FusedBackend>(
     model: &Transformer<B>,
     experiment: &Experiment,
     resample: usize,

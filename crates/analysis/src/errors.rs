@@ -1,8 +1,7 @@
 //! Squared errors on the held-out prompts: the model's, and those of the closed-form predictors.
 
-use burn::tensor::backend::Backend;
 use data::{Prompt, Purpose, Sampler, Stream};
-use model::Transformer;
+use model::{FusedBackend, Transformer};
 use rayon::prelude::*;
 use run::{BaselineRow, Experiment, MetricRow};
 
@@ -30,7 +29,12 @@ impl<'a> HeldOut<'a> {
     }
 
     /// Errors of the model after `step` steps of training.
-    pub fn model_errors<B: Backend>(&self, model: &Transformer<B>, step: usize, device: &B::Device) -> Vec<MetricRow> {
+    pub fn model_errors<B: FusedBackend>(
+        &self,
+        model: &Transformer<B>,
+        step: usize,
+        device: &B::Device,
+    ) -> Vec<MetricRow> {
         let scale = self.mean_square();
         let row = |Cell { concept, position, mean: mse }| MetricRow {
             step,

@@ -4,9 +4,8 @@ use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::backend::Backend;
 use data::Prompt;
-use model::{Device, Transformer};
+use model::{Device, FusedBackend, Transformer};
 use npyz::WriterBuilder;
 use npyz::npz::NpzWriter;
 use run::{Experiment, RunDir, RunError};
@@ -71,7 +70,7 @@ impl StatesExport {
         struct Collect<'a>(&'a Experiment, usize);
         impl OnModel for Collect<'_> {
             type Output = Representations;
-            fn on<B: Backend>(self, model: &Transformer<B>, device: &B::Device) -> Representations {
+            fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Representations {
                 resample_states(model, self.0, self.1, device)
             }
         }

@@ -1,7 +1,6 @@
 //! What can be computed again from the checkpoints of a run, table by table.
 
-use burn::tensor::backend::Backend;
-use model::{Device, OnBackend, Transformer};
+use model::{Device, FusedBackend, OnBackend, Transformer};
 use run::{BaselineRow, BestLayerRow, Experiment, MapRow, RunDir, RunError};
 
 use crate::{HeldOut, decodability, plane, resample_states};
@@ -56,7 +55,7 @@ fn best_layer(run: &RunDir, experiment: &Experiment) -> Result<usize, RunError> 
 /// Work on the model of a checkpoint, generic over the backend.
 pub(crate) trait OnModel {
     type Output;
-    fn on<B: Backend>(self, model: &Transformer<B>, device: &B::Device) -> Self::Output;
+    fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Self::Output;
 }
 
 /// Loads the checkpoint at `step` on `device` and does `work` on it.
@@ -69,7 +68,7 @@ pub(crate) fn with_model<W: OnModel>(
     struct Load<W>(run::Checkpoint, W);
     impl<W: OnModel> OnBackend for Load<W> {
         type Output = W::Output;
-        fn on<B: Backend>(self, device: B::Device) -> W::Output {
+        fn on<B: FusedBackend>(self, device: B::Device) -> W::Output {
             let model = Transformer::<B>::new(&self.0.architecture, &self.0.weights, &device);
             self.1.on(&model.expect("a checkpoint's weights are checked when it is read"), &device)
         }
@@ -84,7 +83,7 @@ struct Decode<'a> {
 
 impl OnModel for Decode<'_> {
     type Output = crate::DecodabilityTables;
-    fn on<B: Backend>(self, model: &Transformer<B>, device: &B::Device) -> Self::Output {
+    fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Self::Output {
         decodability(model, self.experiment, self.step, device)
     }
 }
@@ -97,7 +96,7 @@ struct Map<'a> {
 
 impl OnModel for Map<'_> {
     type Output = Vec<MapRow>;
-    fn on<B: Backend>(self, model: &Transformer<B>, device: &B::Device) -> Vec<MapRow> {
+    fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Vec<MapRow> {
         let states = resample_states(model, self.experiment, 0, device);
         let found = plane(&states.states(self.layer, 0));
         let concepts = self.experiment.task.concepts();

@@ -2,7 +2,7 @@
 
 use burn::tensor::backend::Backend;
 use data::{Batch, Prompt, Token};
-use model::Transformer;
+use model::{FusedBackend, Transformer};
 use nalgebra::DMatrix;
 use rayon::prelude::*;
 
@@ -25,7 +25,7 @@ pub struct Representations {
 
 impl Representations {
     /// Runs `prompts` through the model and keeps the residual stream at `tokens`.
-    pub fn collect<B: Backend>(
+    pub fn collect<B: FusedBackend>(
         model: &Transformer<B>,
         prompts: &[Prompt],
         tokens: &[Token],
@@ -81,7 +81,7 @@ impl Representations {
 }
 
 /// Predictions of the model at every pair, `[n_prompts][n_points]`.
-pub fn predict<B: Backend>(model: &Transformer<B>, prompts: &[Prompt], device: &B::Device) -> Vec<Vec<f64>> {
+pub fn predict<B: FusedBackend>(model: &Transformer<B>, prompts: &[Prompt], device: &B::Device) -> Vec<Vec<f64>> {
     let forward = |chunk: &[Prompt]| {
         let batch = Batch::new(chunk, device);
         rows_f64(&to_vec(model.forward(batch.xs, batch.ys)), chunk.len())
@@ -95,7 +95,7 @@ struct Chunk {
     predictions: Vec<Vec<f64>>,
 }
 
-fn capture<B: Backend>(model: &Transformer<B>, prompts: &[Prompt], tokens: &[Token], device: &B::Device) -> Chunk {
+fn capture<B: FusedBackend>(model: &Transformer<B>, prompts: &[Prompt], tokens: &[Token], device: &B::Device) -> Chunk {
     let batch = Batch::new(prompts, device);
     let stream = model.residual_stream(batch.xs, batch.ys);
     let keep = |h: burn::tensor::Tensor<B, 3>| {

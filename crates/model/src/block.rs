@@ -1,8 +1,10 @@
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::{Bool, Tensor, activation, backend::Backend};
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{Bool, Slice, Tensor, TensorPrimitive, activation, backend::Backend};
 
-use crate::Architecture;
+use crate::fused::Geometry;
+use crate::{Architecture, FusedBackend};
 
 /// GPT-2's layer-norm constant.
 pub(crate) const NORM_EPSILON: f64 = 1e-5;
@@ -22,7 +24,7 @@ pub struct Block<B: Backend> {
     n_heads: usize,
 }
 
-impl<B: Backend> Block<B> {
+impl<B: FusedBackend> Block<B> {
     /// A block whose parameters are still to be loaded.
     pub(crate) fn empty(architecture: &Architecture, device: &B::Device) -> Self {
         let d = architecture.d_model;
@@ -39,11 +41,45 @@ impl<B: Backend> Block<B> {
         }
     }
 
+    /// The block at the tokens 0, every, 2·every, …: one operation where the backend has it.
+    ///
     /// # Shapes
-    /// `[batch, tokens, d_model]` to the same.
-    pub fn forward(&self, h: Tensor<B, 3>) -> Tensor<B, 3> {
+    /// `[batch, tokens, d_model]` to `[batch, tokens / every rounded up, d_model]`
+    pub fn forward(&self, h: Tensor<B, 3>, every: usize) -> Tensor<B, 3> {
+        if !B::FUSED {
+            return self.reference(h, every);
+        }
+        let [sequences, tokens, d_model] = h.dims();
+        let geometry = Geometry { sequences, tokens, d_model, n_heads: self.n_heads, every };
+        let out = B::block(geometry, h.into_primitive().tensor(), self.parameters());
+        Tensor::from_primitive(TensorPrimitive::Float(out))
+    }
+
+    /// What [`forward`](Self::forward) computes, in ordinary tensor operations.
+    pub fn reference(&self, h: Tensor<B, 3>, every: usize) -> Tensor<B, 3> {
         let h = h.clone() + self.attention(self.attention_norm.forward(h));
+        let h = if every == 1 { h } else { h.slice_dim(1, Slice::new(0, None, every as isize)) };
         h.clone() + self.feed_forward(self.feed_forward_norm.forward(h))
+    }
+
+    /// In the order of the fields, gamma before beta and weight before bias.
+    pub(crate) fn parameters(&self) -> [FloatTensor<B>; 12] {
+        let primitive = |tensor: TensorPrimitive<B>| tensor.tensor();
+        let norm = |norm: &LayerNorm<B>| {
+            let beta = norm.beta.as_ref().expect("the norms have a shift").val();
+            [norm.gamma.val(), beta].map(|tensor| primitive(tensor.into_primitive()))
+        };
+        let linear = |linear: &Linear<B>| {
+            let bias = linear.bias.as_ref().expect("the linear maps have a bias").val();
+            [primitive(linear.weight.val().into_primitive()), primitive(bias.into_primitive())]
+        };
+        let [a, b] = norm(&self.attention_norm);
+        let [c, d] = linear(&self.query_key_value);
+        let [e, f] = linear(&self.attention_out);
+        let [g, h] = norm(&self.feed_forward_norm);
+        let [i, j] = linear(&self.feed_forward_in);
+        let [k, l] = linear(&self.feed_forward_out);
+        [a, b, c, d, e, f, g, h, i, j, k, l]
     }
 
     /// softmax(q kᵀ / √d_head, causal) v in every head.

@@ -3,10 +3,9 @@ use std::str::FromStr;
 
 use burn::backend::NdArray;
 use burn::backend::ndarray::NdArrayDevice;
-use burn::tensor::backend::Backend;
 use burn_flex::{Flex, FlexDevice};
 
-use crate::ModelError;
+use crate::{FusedBackend, ModelError};
 
 /// Where a model runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +25,7 @@ pub trait OnBackend {
     /// What the work results in.
     type Output;
     /// Does the work on `device`.
-    fn on<B: Backend>(self, device: B::Device) -> Self::Output;
+    fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output;
 }
 
 impl Device {

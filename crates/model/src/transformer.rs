@@ -3,7 +3,7 @@ use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Tensor, backend::Backend};
 
 use crate::block::{Block, NORM_EPSILON};
-use crate::{Architecture, ModelError, Weights, parameters};
+use crate::{Architecture, FusedBackend, ModelError, Weights, parameters};
 
 /// A place in the residual stream: 0 is the embedding, l is after block l.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,7 +34,7 @@ pub struct ResidualStream<B: Backend> {
     pub predictions: Tensor<B, 2>,
 }
 
-impl<B: Backend> Transformer<B> {
+impl<B: FusedBackend> Transformer<B> {
     /// A model with the given weights.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl<B: Backend> Transformer<B> {
     /// # Panics
     /// When `layer` is 0 or behind the last.
     pub fn block(&self, layer: Layer, h: Tensor<B, 3>) -> Tensor<B, 3> {
-        self.blocks[layer.0 - 1].forward(h)
+        self.blocks[layer.0 - 1].forward(h, 1)
     }
 
     /// Predictions of every y, read at its x token.
@@ -92,17 +92,27 @@ impl<B: Backend> Transformer<B> {
     /// `[batch, 2 n_points, d_model]` to `[batch, n_points]`
     pub fn read_out(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {
         let [batch, tokens, d_model] = h.dims();
-        let at_x = h.reshape([batch, tokens / 2, 2 * d_model]).narrow(2, 0, d_model);
-        self.read_out.forward(self.final_norm.forward(at_x)).squeeze_dim(2)
+        self.read_out_at_x(h.reshape([batch, tokens / 2, 2 * d_model]).narrow(2, 0, d_model))
+    }
+
+    /// # Shapes
+    /// `[batch, n_points, d_model]` to `[batch, n_points]`
+    fn read_out_at_x(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {
+        self.read_out.forward(self.final_norm.forward(h)).squeeze_dim(2)
     }
 
     /// Predictions of every y from the pairs before it.
     ///
+    /// What cannot reach them is left out: the last y token, and the last block's output at y tokens.
+    ///
     /// # Shapes
     /// `[batch, n_points, d_x]` and `[batch, n_points]` to `[batch, n_points]`
     pub fn forward(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 2> {
-        let h = self.blocks.iter().fold(self.embed(xs, ys), |h, block| block.forward(h));
-        self.read_out(h)
+        let h = self.embed(xs, ys);
+        let tokens = h.dims()[1];
+        let (last, blocks) = self.blocks.split_last().expect("an architecture has at least one block");
+        let h = blocks.iter().fold(h.narrow(1, 0, tokens - 1), |h, block| block.forward(h, 1));
+        self.read_out_at_x(last.forward(h, 2))
     }
 
     /// Predictions, and the hidden states of every layer on the way.
@@ -112,7 +122,7 @@ impl<B: Backend> Transformer<B> {
     pub fn residual_stream(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> ResidualStream<B> {
         let mut layers = vec![self.embed(xs, ys)];
         for block in &self.blocks {
-            layers.push(block.forward(layers[layers.len() - 1].clone()));
+            layers.push(block.forward(layers[layers.len() - 1].clone(), 1));
         }
         let predictions = self.read_out(layers[layers.len() - 1].clone());
         ResidualStream { layers, predictions }

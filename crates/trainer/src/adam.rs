@@ -2,7 +2,7 @@ use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Bool, Int, Tensor};
-use model::{Architecture, ModelError, Transformer, gradients_from_weights, gradients_to_weights};
+use model::{Architecture, FusedBackend, ModelError, Transformer, gradients_from_weights, gradients_to_weights};
 use run::{Moments, TrainConfig};
 
 /// Adam with bias correction, m̂ / (√v̂ + ε), its constants in f64 and its state by parameter name.
@@ -29,7 +29,7 @@ impl Adam {
     ///
     /// # Errors
     /// When the moments are not those of a model of this architecture.
-    pub fn restore<B: Backend>(
+    pub fn restore<B: FusedBackend>(
         config: &TrainConfig,
         moments: &Moments,
         model: &Transformer<B>,
@@ -44,7 +44,7 @@ impl Adam {
     }
 
     /// The history, copied to the host; zeros before the first step.
-    pub fn moments<B: Backend>(&self, model: &Transformer<B>) -> Moments {
+    pub fn moments<B: FusedBackend>(&self, model: &Transformer<B>) -> Moments {
         let named = |moment| {
             let mut weights = model.weights();
             weights.values_mut().for_each(|tensor| tensor.values.fill(0.0));

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::backend::Backend;
 use data::{Prompt, Purpose, Sampler, Stream};
-use model::Transformer;
+use model::{TrainingBackend, Transformer};
 use run::Experiment;
 use serde::Serialize;
 
@@ -38,7 +38,7 @@ pub struct BenchResult {
 }
 
 /// Times `counted` training steps of a new model after `warm_up` uncounted ones.
-pub fn bench<B: AutodiffBackend>(
+pub fn bench<B: TrainingBackend>(
     experiment: &Experiment,
     shards: usize,
     device: &B::Device,

@@ -7,10 +7,9 @@ use std::sync::atomic::AtomicBool;
 
 use analysis::{Failure, Machine, Summary, conclude, note, program_name, say, say_summary};
 use burn::backend::Autodiff;
-use burn::tensor::backend::Backend;
 use clap::{Args, Parser, Subcommand};
 use data::TaskRegistry;
-use model::{Device, OnBackend};
+use model::{Device, FusedBackend, OnBackend};
 use run::{BaselineRow, Config, Environment, Experiment, MapRow, PRESETS, RunDir, Source};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -220,7 +219,7 @@ struct TrainHere<'a> {
 impl OnBackend for TrainHere<'_> {
     type Output = Result<Outcome, Failure>;
 
-    fn on<B: Backend>(self, device: B::Device) -> Self::Output {
+    fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output {
         let Self { run, experiment, quiet, stop, .. } = self;
         let mut table = TrainingTable { run };
         let mut errors = Errors::<B>::new(run, experiment, device.clone());
@@ -248,7 +247,7 @@ struct BenchHere<'a> {
 impl OnBackend for BenchHere<'_> {
     type Output = BenchResult;
 
-    fn on<B: Backend>(self, device: B::Device) -> BenchResult {
+    fn on<B: FusedBackend>(self, device: B::Device) -> BenchResult {
         bench::<Autodiff<B>>(self.experiment, shards(self.experiment, self.device), &device, self.steps)
     }
 }

@@ -5,7 +5,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use data::{Batch, Prompt};
-use model::Transformer;
+use model::{TrainingBackend, Transformer};
 use rayon::prelude::*;
 
 /// What one batch says about the model, still on the device.
@@ -23,7 +23,7 @@ pub struct Gradients<B: Backend> {
 ///
 /// The batch is cut into `shards` parts of nearly the same size. Every part has its own graph, since threads that
 /// share one wait for each other; their gradients are summed in the order of the parts.
-pub fn gradients<B: AutodiffBackend>(
+pub fn gradients<B: TrainingBackend>(
     model: &Transformer<B>,
     prompts: &[Prompt],
     shards: usize,

@@ -1,11 +1,10 @@
 //! What is measured during training. The loop knows none of it.
 
-use burn::tensor::backend::Backend;
-use model::Transformer;
+use model::{FusedBackend, Transformer};
 use run::{Experiment, RunDir, RunError, TrainingRow};
 
 /// Watches a training run.
-pub trait Observer<B: Backend> {
+pub trait Observer<B: FusedBackend> {
     /// After every step; `row` is there when the loss has been read from the device.
     fn on_step(&mut self, _step: usize, _row: Option<&TrainingRow>) -> Result<(), RunError> {
         Ok(())
@@ -24,7 +23,7 @@ pub struct TrainingTable<'a> {
     pub run: &'a RunDir,
 }
 
-impl<B: Backend> Observer<B> for TrainingTable<'_> {
+impl<B: FusedBackend> Observer<B> for TrainingTable<'_> {
     fn on_step(&mut self, _step: usize, row: Option<&TrainingRow>) -> Result<(), RunError> {
         row.map_or(Ok(()), |row| self.run.table().append(std::slice::from_ref(row)))
     }
@@ -32,20 +31,20 @@ impl<B: Backend> Observer<B> for TrainingTable<'_> {
 
 /// Measures the error on the held-out prompts.
 #[derive(Debug)]
-pub struct Errors<'a, B: Backend> {
+pub struct Errors<'a, B: FusedBackend> {
     run: &'a RunDir,
     held_out: analysis::HeldOut<'a>,
     device: B::Device,
 }
 
-impl<'a, B: Backend> Errors<'a, B> {
+impl<'a, B: FusedBackend> Errors<'a, B> {
     /// Into the tables of `run`, on `device`.
     pub fn new(run: &'a RunDir, experiment: &'a Experiment, device: B::Device) -> Self {
         Self { run, held_out: analysis::HeldOut::new(experiment), device }
     }
 }
 
-impl<B: Backend> Observer<B> for Errors<'_, B> {
+impl<B: FusedBackend> Observer<B> for Errors<'_, B> {
     fn on_checkpoint(&mut self, step: usize, model: &Transformer<B>) -> Result<(), RunError> {
         self.run.table().append(&self.held_out.model_errors(model, step, &self.device))
     }
@@ -53,7 +52,7 @@ impl<B: Backend> Observer<B> for Errors<'_, B> {
 
 /// Measures Concept Decodability.
 #[derive(Debug)]
-pub struct Decodabilities<'a, B: Backend> {
+pub struct Decodabilities<'a, B: FusedBackend> {
     /// Whose tables.
     pub run: &'a RunDir,
     /// Whose prompts.
@@ -62,7 +61,7 @@ pub struct Decodabilities<'a, B: Backend> {
     pub device: B::Device,
 }
 
-impl<B: Backend> Observer<B> for Decodabilities<'_, B> {
+impl<B: FusedBackend> Observer<B> for Decodabilities<'_, B> {
     fn on_checkpoint(&mut self, step: usize, model: &Transformer<B>) -> Result<(), RunError> {
         let tables = analysis::decodability(model, self.experiment, step, &self.device);
         self.run.table().append(&tables.cd)?;

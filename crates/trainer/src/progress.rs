@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use burn::tensor::backend::Backend;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use model::Transformer;
+use model::{FusedBackend, Transformer};
 use run::{BestLayerRow, Experiment, RunDir, RunError, TrainingRow};
 
 use crate::Observer;
@@ -51,7 +50,7 @@ impl<'a> Progress<'a> {
     }
 }
 
-impl<B: Backend> Observer<B> for Progress<'_> {
+impl<B: FusedBackend> Observer<B> for Progress<'_> {
     fn on_step(&mut self, step: usize, row: Option<&TrainingRow>) -> Result<(), RunError> {
         self.bar.set_position(step as u64);
         let Some(row) = row else { return Ok(()) };

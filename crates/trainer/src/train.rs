@@ -9,7 +9,7 @@ use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use data::{Prompt, Purpose, Sampler, Stream};
-use model::{ModelError, Transformer};
+use model::{ModelError, TrainingBackend, Transformer};
 use run::{
     BestLayerRow, Checkpoint, DecodabilityRow, Experiment, MetricRow, Row, RunDir, RunError, TrainConfig, TrainingRow,
 };
@@ -64,7 +64,7 @@ pub enum TrainError {
 ///
 /// # Errors
 /// When the disk fails, a checkpoint is damaged, or the loss is not finite.
-pub fn train<B: AutodiffBackend>(
+pub fn train<B: TrainingBackend>(
     run: &RunDir,
     experiment: &Experiment,
     shards: usize,
@@ -106,7 +106,7 @@ pub fn train<B: AutodiffBackend>(
 }
 
 /// The last full checkpoint, with the rows behind it dropped, or a new model.
-fn start<B: AutodiffBackend>(
+fn start<B: TrainingBackend>(
     run: &RunDir,
     experiment: &Experiment,
     device: &B::Device,
@@ -168,7 +168,7 @@ fn clipped<B: AutodiffBackend>(
     if config.clip_norm.is_finite() { found.clip(model, config.clip_norm) } else { found }
 }
 
-fn save<B: AutodiffBackend>(
+fn save<B: TrainingBackend>(
     run: &RunDir,
     experiment: &Experiment,
     step: usize,

@@ -1,0 +1,128 @@
+//! The transformer block as one operation with a hand-written gradient, for backends that have it.
+//!
+//! [`crate::Block::reference`] in ordinary tensor operations says what a block is; every backend can do that. What is
+//! here computes the same numbers faster, on the CPU, and is held to the reference by a test on outputs and gradients.
+
+mod attention;
+mod block;
+mod buffer;
+mod kernels;
+mod operation;
+mod product;
+
+pub(crate) use block::Geometry;
+pub use operation::{FusedBackend, TrainingBackend};
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::Autodiff;
+    use burn::module::Module;
+    use burn::tensor::{Tensor, TensorData};
+    use burn_flex::{Flex, FlexDevice, FlexTensor};
+    use pulp::Arch;
+    use rand::{RngExt, SeedableRng};
+
+    use super::block::{self, Geometry, Parameters};
+    use crate::parameters::Load;
+    use crate::{Architecture, Block, Init, ModelConfig, Weights};
+
+    type Training = Autodiff<Flex>;
+
+    /// Largest difference between fused and reference values, over the largest reference value of the same tensor.
+    const TOLERANCE: f32 = 5e-6;
+
+    /// Sequences, tokens, width, heads, and every how many tokens the output is wanted.
+    const SHAPES: &[[usize; 5]] = &[
+        [1, 1, 5, 1, 1],
+        [1, 2, 16, 1, 2],
+        [3, 1, 20, 4, 1],
+        [5, 7, 24, 3, 1],
+        [5, 7, 24, 3, 2],
+        [2, 40, 33, 11, 1],
+        [7, 39, 32, 2, 2],
+        [19, 20, 64, 4, 1],
+        [3, 17, 272, 1, 2],
+    ];
+
+    /// Every instruction set this machine has, the one without vectors included.
+    pub(super) fn instruction_sets() -> Vec<Arch> {
+        let mut found = vec![Arch::Scalar];
+        #[cfg(target_arch = "x86_64")]
+        {
+            found.extend(pulp::x86::V3::try_new().map(Arch::V3));
+            found.extend(pulp::x86::V4::try_new().map(Arch::V4));
+        }
+        found
+    }
+
+    fn random(len: usize, rng: &mut impl rand::Rng) -> Vec<f32> {
+        (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
+    }
+
+    fn tensor(values: &[f32], shape: [usize; 3]) -> Tensor<Training, 3> {
+        Tensor::from_data(TensorData::new(values.to_vec(), shape), &FlexDevice)
+    }
+
+    fn host(tensor: Tensor<Flex, 3>) -> Vec<f32> {
+        host_primitive(tensor.into_primitive().tensor())
+    }
+
+    fn host_primitive(tensor: FlexTensor) -> Vec<f32> {
+        tensor.into_data().to_vec().expect("the tensors are f32")
+    }
+
+    fn assert_close(found: &[f32], expected: &[f32], what: &str) {
+        assert_eq!(found.len(), expected.len(), "{what}");
+        let scale = expected.iter().fold(1e-3f32, |most, x| most.max(x.abs()));
+        for (i, (a, b)) in found.iter().zip(expected).enumerate() {
+            assert!((a - b).abs() <= TOLERANCE * scale, "{what}[{i}]: {a} against {b}, of at most {scale}");
+        }
+    }
+
+    /// A block with random parameters everywhere, biases, scales and shifts included.
+    fn random_block([_, _, d_model, n_heads, _]: [usize; 5], rng: &mut impl rand::Rng) -> Block<Training> {
+        let architecture = Architecture { d_x: 1, n_points: 1, d_model, n_layers: 1, n_heads };
+        let config = ModelConfig { d_model, n_layers: 1, n_heads, init: Init::FanIn, position_std: 1.0 };
+        let spread = 1.0 / (d_model as f32).sqrt();
+        let mut weights = Weights::new();
+        for (name, mut tensor) in config.init(&architecture, rng) {
+            tensor.values.iter_mut().for_each(|value| *value += rng.random_range(-spread..spread));
+            weights.insert(name.trim_start_matches("blocks.0.").to_owned(), tensor);
+        }
+        let mut load = Load { weights: &weights, device: &FlexDevice, path: Vec::new() };
+        Block::empty(&architecture, &FlexDevice).map(&mut load)
+    }
+
+    #[test]
+    fn outputs_and_gradients_equal_the_reference_with_every_instruction_set() {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+        for shape @ [sequences, tokens, d_model, n_heads, every] in SHAPES.iter().copied() {
+            let geometry = Geometry { sequences, tokens, d_model, n_heads, every };
+            let block = random_block(shape, &mut rng);
+            let h = random(sequences * tokens * d_model, &mut rng);
+            let toward = random(sequences * geometry.outputs() * d_model, &mut rng);
+
+            let input = tensor(&h, [sequences, tokens, d_model]).require_grad();
+            let output = block.reference(input.clone(), every);
+            let loss = (output.clone() * tensor(&toward, [sequences, geometry.outputs(), d_model])).sum();
+            let gradients = loss.backward();
+            let h_gradient = host(input.grad(&gradients).expect("h was tracked"));
+            let primitives = block.parameters();
+            let values = primitives.each_ref().map(|parameter| host_primitive(parameter.primitive.clone()));
+            let reference = primitives.each_ref().map(|parameter| gradients.get::<Flex>(parameter));
+            let reference = reference.map(|gradient| host_primitive(gradient.expect("all parameters were tracked")));
+
+            for arch in instruction_sets() {
+                let what = format!("{arch:?}, {shape:?}");
+                let slices = Parameters::from_array(values.each_ref().map(Vec::as_slice));
+                let (found, kept) = block::forward(arch, geometry, &slices, &h, true);
+                assert_close(&found, &host(output.clone().inner()), &what);
+                let (found, found_parameters) = block::backward(arch, geometry, &slices, &kept, &toward);
+                assert_close(&found, &h_gradient, &format!("{what}: h"));
+                for (i, (found, expected)) in found_parameters.into_array().iter().zip(&reference).enumerate() {
+                    assert_close(found, expected, &format!("{what}: parameter {i}"));
+                }
+            }
+        }
+    }
+}
