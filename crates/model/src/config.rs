@@ -106,14 +106,19 @@ impl Architecture {
         2 * self.n_points
     }
 
-    /// Multiplications and additions of the matrix products in one forward pass over `batch_size` prompts.
+    /// Multiplications and additions of the matrix products in one training step over `batch_size` prompts, counting
+    /// only what reaches the loss: no last y token, no feed-forward behind the last block's y tokens, no future keys.
     ///
-    /// A training step does three times as much: the backward pass has two products for each one of the forward pass.
-    pub fn forward_flops(&self, batch_size: usize) -> u64 {
-        let [tokens, d] = [self.seq_len(), self.d_model].map(|n| n as u64);
-        let block = 2 * 12 * d * d + 2 * 2 * tokens * d;
-        let ends = 2 * self.d_x as u64 * d + d;
-        batch_size as u64 * tokens * (self.n_layers as u64 * block + ends)
+    /// The backward pass has two products for each one of the forward pass.
+    pub fn step_flops(&self, batch_size: usize) -> u64 {
+        let [d_x, n_points, d, layers] = [self.d_x, self.n_points, self.d_model, self.n_layers].map(|n| n as u64);
+        let tokens = 2 * n_points - 1;
+        // Query, output and feed-forward; keys and values; a query with a key and a weight with a value.
+        let (asking, asked, pair) = (2 * 10 * d * d, 2 * 2 * d * d, 2 * 2 * d);
+        let full = tokens * (asking + asked) + tokens * (tokens + 1) / 2 * pair;
+        let last = n_points * asking + tokens * asked + n_points * n_points * pair;
+        let ends = tokens * 2 * d_x * d + n_points * 2 * d;
+        3 * batch_size as u64 * ((layers - 1) * full + last + ends)
     }
 
     pub(crate) fn check(&self) -> Result<(), ModelError> {

@@ -34,7 +34,7 @@ pub use config::{Architecture, Init, ModelConfig};
 pub use device::{Device, OnBackend};
 pub use error::ModelError;
 pub use format::{decode, encode, gpt2};
-pub use fused::{FusedBackend, TrainingBackend};
+pub use fused::{AdamStep, FusedBackend, TrainingBackend, products_per_second};
 pub use parameters::{gradients_from_weights, gradients_to_weights};
 pub use transformer::{Layer, ResidualStream, Transformer};
 pub use weights::{HostTensor, Weights};

@@ -68,11 +68,18 @@ impl<B: FusedBackend> Transformer<B> {
     /// # Shapes
     /// `[batch, n_points, d_x]` and `[batch, n_points]` to `[batch, 2 n_points, d_model]`
     pub fn embed(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 3> {
+        let tokens = 2 * ys.dims()[1];
+        self.embed_first(tokens, xs, ys)
+    }
+
+    /// The first `n` tokens of [`embed`](Self::embed).
+    fn embed_first(&self, n: usize, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 3> {
         let [batch, n_points, d_x] = xs.dims();
         let zeros = Tensor::zeros([batch, n_points, d_x - 1], &xs.device());
         let ys = Tensor::cat(vec![ys.unsqueeze_dim(2), zeros], 2);
-        let tokens = Tensor::stack::<4>(vec![xs, ys], 2).reshape([batch, 2 * n_points, d_x]);
-        self.read_in.forward(tokens) + self.positions.val().unsqueeze()
+        let tokens = Tensor::stack::<4>(vec![xs, ys], 2).reshape([batch, 2 * n_points, d_x]).narrow(1, 0, n);
+        let read = self.read_in.forward(tokens.reshape([batch * n, d_x]));
+        read.reshape([batch, n, self.positions.dims()[1]]) + self.positions.val().narrow(0, 0, n).unsqueeze()
     }
 
     /// Residual stream at `layer`, from the one at the layer before.
@@ -98,7 +105,9 @@ impl<B: FusedBackend> Transformer<B> {
     /// # Shapes
     /// `[batch, n_points, d_model]` to `[batch, n_points]`
     fn read_out_at_x(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {
-        self.read_out.forward(self.final_norm.forward(h)).squeeze_dim(2)
+        let [batch, n_points, d_model] = h.dims();
+        let h = self.final_norm.forward(h.reshape([batch * n_points, d_model]));
+        self.read_out.forward(h).reshape([batch, n_points])
     }
 
     /// Predictions of every y from the pairs before it.
@@ -108,10 +117,10 @@ impl<B: FusedBackend> Transformer<B> {
     /// # Shapes
     /// `[batch, n_points, d_x]` and `[batch, n_points]` to `[batch, n_points]`
     pub fn forward(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 2> {
-        let h = self.embed(xs, ys);
-        let tokens = h.dims()[1];
+        let tokens = 2 * ys.dims()[1];
+        let h = self.embed_first(tokens - 1, xs, ys);
         let (last, blocks) = self.blocks.split_last().expect("an architecture has at least one block");
-        let h = blocks.iter().fold(h.narrow(1, 0, tokens - 1), |h, block| block.forward(h, 1));
+        let h = blocks.iter().fold(h, |h, block| block.forward(h, 1));
         self.read_out_at_x(last.forward(h, 2))
     }
 

@@ -1,14 +1,14 @@
-use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Int, Tensor};
-use model::{Architecture, FusedBackend, ModelError, Transformer, gradients_from_weights, gradients_to_weights};
+use model::{
+    AdamStep, Architecture, FusedBackend, ModelError, TrainingBackend, Transformer, gradients_from_weights,
+    gradients_to_weights,
+};
 use run::{Moments, TrainConfig};
 
-/// Adam with bias correction, m̂ / (√v̂ + ε), its constants in f64 and its state by parameter name.
-///
-/// # Source
-/// Kingma and Ba (2015), arXiv 1412.6980; the order of operations is PyTorch's.
+/// Adam with bias correction, m̂ / (√v̂ + ε), its state by parameter; the arithmetic is [`FusedBackend::adam`].
 #[derive(Debug)]
 pub struct Adam {
     beta_1: f64,
@@ -54,53 +54,45 @@ impl Adam {
         Moments { first: named(&self.first), second: named(&self.second) }
     }
 
-    /// Moves every parameter by `learning_rate` against its gradient; `step` counts the steps before this one.
-    pub fn step<B: AutodiffBackend>(
+    /// Moves every parameter by `learning_rate` against its gradient, which is first multiplied by `factor`, `[1]`.
+    /// `step` counts the steps before this one.
+    pub fn step<B: TrainingBackend>(
         &mut self,
         model: Transformer<B>,
         gradients: GradientsParams,
+        factor: Option<Tensor<B::InnerBackend, 1>>,
         learning_rate: f64,
         step: usize,
     ) -> Transformer<B> {
+        let Self { beta_1, beta_2, epsilon, .. } = *self;
         let t = (step + 1) as f64;
-        let (correction_1, correction_2) = (1.0 - self.beta_1.powf(t), 1.0 - self.beta_2.powf(t));
-        let (rate, root) = (learning_rate / correction_1, correction_2.sqrt());
-        model.map(&mut Update { adam: self, gradients, rate, root })
+        let (rate, root) = (learning_rate / (1.0 - beta_1.powf(t)), (1.0 - beta_2.powf(t)).sqrt().recip());
+        let step = AdamStep { beta_1, beta_2, epsilon, rate, root };
+        model.map(&mut Update::<B::InnerBackend> { adam: self, gradients, factor, step })
     }
 }
 
-struct Update<'a> {
+struct Update<'a, B: Backend> {
     adam: &'a mut Adam,
     gradients: GradientsParams,
-    /// Learning rate over the first moment's bias correction.
-    rate: f64,
-    /// Root of the second moment's bias correction.
-    root: f64,
+    factor: Option<Tensor<B, 1>>,
+    step: AdamStep,
 }
 
-impl Update<'_> {
-    fn delta<B: Backend, const D: usize>(&mut self, id: ParamId, gradient: Tensor<B, D>) -> Tensor<B, D> {
-        let Adam { beta_1, beta_2, epsilon, ref mut first, ref mut second } = *self.adam;
-        let decay = |moment: Option<Tensor<B, D>>, beta: f64, value: Tensor<B, D>| match moment {
-            Some(moment) => moment * beta + value * (1.0 - beta),
-            None => value * (1.0 - beta),
-        };
-        let mean = decay(first.remove(id), beta_1, gradient.clone());
-        let square = decay(second.remove(id), beta_2, gradient.clone() * gradient);
-        first.register(id, mean.clone());
-        second.register(id, square.clone());
-        mean * self.rate / (square.sqrt() / self.root + epsilon)
-    }
-}
-
-impl<B: AutodiffBackend> ModuleMapper<B> for Update<'_> {
+impl<B: TrainingBackend> ModuleMapper<B> for Update<'_, B::InnerBackend> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
         let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(param.id) else {
             return param;
         };
         let (id, value, mapper) = param.consume();
-        let moved = value.inner() - self.delta(id, gradient);
-        Param::from_mapped_value(id, Tensor::from_inner(moved).require_grad(), mapper)
+        let Adam { first, second, .. } = &mut *self.adam;
+        let [mean, square] = [&mut *first, &mut *second]
+            .map(|moment| moment.remove::<B::InnerBackend, D>(id).unwrap_or_else(|| gradient.zeros_like()));
+        let state = [value.inner(), mean, square];
+        let [value, mean, square] = B::InnerBackend::adam(self.step, self.factor.clone(), state, gradient);
+        first.register(id, mean);
+        second.register(id, square);
+        Param::from_mapped_value(id, Tensor::from_inner(value).require_grad(), mapper)
     }
 
     fn map_int<const D: usize>(&mut self, param: Param<Tensor<B, D, Int>>) -> Param<Tensor<B, D, Int>> {

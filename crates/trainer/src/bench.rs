@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use burn::tensor::backend::Backend;
 use data::{Prompt, Purpose, Sampler, Stream};
-use model::{TrainingBackend, Transformer};
+use model::{FusedBackend, TrainingBackend, Transformer, products_per_second};
 use run::Experiment;
 use serde::Serialize;
 
@@ -33,6 +33,8 @@ pub struct BenchResult {
     pub gflop_per_step: f64,
     /// `gflop_per_step` over the median time, in 10⁹ operations a second.
     pub gflop_per_second: f64,
+    /// `gflop_per_second` over the rate of the machine's products at this width, measured just after; on a CPU.
+    pub share_of_products: Option<f64>,
     /// Time to draw a batch over the median time of a step.
     pub sampling_share: f64,
 }
@@ -58,22 +60,30 @@ pub fn bench<B: TrainingBackend>(
         let prompts: Vec<Prompt> = (first..first + batch).map(|index| sampler.prompt(index)).collect();
         sampling.push(started.elapsed().as_secs_f64());
         let found = gradients(&model, &prompts, shards, device);
-        model = adam.step(model, found.parameters, config.train.learning_rate, step);
+        model = adam.step(model, found.parameters, None, config.train.learning_rate, step);
         // Reading the loss waits for everything the step has queued.
         let _ = found.loss.into_data();
         times.push(started.elapsed().as_secs_f64());
     }
     let name = <B::InnerBackend as Backend>::name(device);
-    summary(experiment, name, times.split_off(warm_up), sampling.split_off(warm_up))
+    let on_cpu = <B::InnerBackend as FusedBackend>::FUSED;
+    summary(experiment, name, on_cpu, times.split_off(warm_up), sampling.split_off(warm_up))
 }
 
-fn summary(experiment: &Experiment, device: String, mut times: Vec<f64>, mut sampling: Vec<f64>) -> BenchResult {
+fn summary(
+    experiment: &Experiment,
+    device: String,
+    on_cpu: bool,
+    mut times: Vec<f64>,
+    mut sampling: Vec<f64>,
+) -> BenchResult {
     times.sort_by(f64::total_cmp);
     sampling.sort_by(f64::total_cmp);
     let median = times[times.len() / 2];
     let batch_size = experiment.config.train.batch_size;
     let tokens = (batch_size * experiment.architecture.seq_len()) as f64;
-    let gflop = 3.0 * experiment.architecture.forward_flops(batch_size) as f64 / 1e9;
+    let gflop = experiment.architecture.step_flops(batch_size) as f64 / 1e9;
+    let rate = on_cpu.then(|| products_per_second(experiment.architecture.d_model) / 1e9);
     BenchResult {
         name: experiment.config.name.clone(),
         device,
@@ -85,6 +95,7 @@ fn summary(experiment: &Experiment, device: String, mut times: Vec<f64>, mut sam
         tokens_per_second: tokens / median,
         gflop_per_step: gflop,
         gflop_per_second: gflop / median,
+        share_of_products: rate.map(|rate| gflop / median / rate),
         sampling_share: sampling[sampling.len() / 2] / median,
     }
 }

@@ -258,9 +258,12 @@ fn say_bench(result: &BenchResult, json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     let BenchResult { name, device, threads, steps, median_ms, min_ms, max_ms, .. } = result;
+    let share = result
+        .share_of_products
+        .map_or(String::new(), |share| format!(" ({:.0}% of the products' rate)", 100.0 * share));
     say(&format!(
         "{name} on {device}, {threads} threads: {median_ms:.2} ms a step (median of {steps}, {min_ms:.2} to {max_ms:.2})\n\
-         {:.0} tokens/s, {:.2} GFLOP a step, {:.1} GFLOP/s, sampling {:.1}% of a step",
+         {:.0} tokens/s, {:.2} GFLOP a step, {:.1} GFLOP/s{share}, sampling {:.1}% of a step",
         result.tokens_per_second,
         result.gflop_per_step,
         result.gflop_per_second,

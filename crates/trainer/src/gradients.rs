@@ -1,11 +1,11 @@
 //! Loss and gradients of one batch, split over threads in a way that does not depend on their number.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::backend::Backend;
 use data::{Batch, Prompt};
-use model::{TrainingBackend, Transformer};
+use model::{FusedBackend, TrainingBackend, Transformer};
 use rayon::prelude::*;
 
 /// What one batch says about the model, still on the device.
@@ -39,55 +39,35 @@ pub fn gradients<B: TrainingBackend>(
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         (loss.inner(), gradients)
     };
-    let parts: Vec<_> = (0..shards).into_par_iter().map(part).collect();
-    let mut sum = GradientsAccumulator::new();
-    let mut losses = Vec::with_capacity(shards);
-    for (loss, gradients) in parts {
-        sum.accumulate::<B>(model, gradients);
-        losses.push(loss);
-    }
-    let parameters = sum.grads();
-    let norm = norm(model, &parameters);
-    Gradients { parameters, loss: Tensor::cat(losses, 0).sum(), norm }
+    let (losses, parts): (Vec<_>, Vec<_>) = (0..shards).into_par_iter().map(part).unzip();
+    let mut sum = Sum { parts, parameters: GradientsParams::new(), squares: Vec::new() };
+    model.visit(&mut sum);
+    let norm = Tensor::cat(sum.squares, 0).sum().sqrt();
+    Gradients { parameters: sum.parameters, loss: Tensor::cat(losses, 0).sum(), norm }
 }
 
 impl<B: Backend> Gradients<B> {
-    /// Scales the gradients down to a global norm of at most `most`.
+    /// What the gradients are to be multiplied with for a global norm of at most `most`, `[1]`.
     ///
     /// # Source
     /// Pascanu et al. (2013), arXiv 1211.5063; the 1e-6 is PyTorch's.
-    pub fn clip<AB: AutodiffBackend<InnerBackend = B>>(self, model: &Transformer<AB>, most: f64) -> Self {
-        let factor = ((self.norm.clone() + 1e-6).recip() * most).clamp_max(1.0);
-        let mut scale = Scale { factor, gradients: self.parameters };
-        let _ = model.clone().map(&mut scale);
-        Self { parameters: scale.gradients, ..self }
+    pub fn clip_factor(&self, most: f64) -> Tensor<B, 1> {
+        ((self.norm.clone() + 1e-6).recip() * most).clamp_max(1.0)
     }
 }
 
-fn norm<B: AutodiffBackend>(model: &Transformer<B>, gradients: &GradientsParams) -> Tensor<B::InnerBackend, 1> {
-    struct Squares<'a, B: Backend>(&'a GradientsParams, Vec<Tensor<B, 1>>);
-    impl<B: AutodiffBackend> ModuleVisitor<B> for Squares<'_, B::InnerBackend> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-            if let Some(gradient) = self.0.get::<B::InnerBackend, D>(param.id) {
-                self.1.push((gradient.clone() * gradient).sum());
-            }
-        }
-    }
-    let mut squares = Squares(gradients, Vec::new());
-    model.visit(&mut squares);
-    Tensor::cat(squares.1, 0).sum().sqrt()
+/// Adds up the parts of every gradient.
+struct Sum<B: Backend> {
+    parts: Vec<GradientsParams>,
+    parameters: GradientsParams,
+    squares: Vec<Tensor<B, 1>>,
 }
 
-struct Scale<B: Backend> {
-    factor: Tensor<B, 1>,
-    gradients: GradientsParams,
-}
-
-impl<B: AutodiffBackend> ModuleMapper<B> for Scale<B::InnerBackend> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        if let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(param.id) {
-            self.gradients.register(param.id, gradient * self.factor.clone().reshape([1; D]));
-        }
-        param
+impl<B: TrainingBackend> ModuleVisitor<B> for Sum<B::InnerBackend> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let parts = self.parts.iter_mut().filter_map(|part| part.remove::<B::InnerBackend, D>(param.id)).collect();
+        let (sum, squares) = B::InnerBackend::add_parts(parts);
+        self.parameters.register(param.id, sum);
+        self.squares.push(squares);
     }
 }

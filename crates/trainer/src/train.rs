@@ -7,7 +7,7 @@ use std::thread::Scope;
 
 use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
-use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::backend::Backend;
 use data::{Prompt, Purpose, Sampler, Stream};
 use model::{ModelError, TrainingBackend, Transformer};
 use run::{
@@ -15,7 +15,7 @@ use run::{
 };
 use thiserror::Error;
 
-use crate::{Adam, Gradients, Observer, gradients};
+use crate::{Adam, Observer, gradients};
 
 /// Batches drawn ahead of their use.
 const PREFETCH: usize = 2;
@@ -95,9 +95,10 @@ pub fn train<B: TrainingBackend>(
             }
             let prompts = batches.recv().expect("the sampling thread ends after the last step");
             let learning_rate = config.learning_rate * config.schedule.factor(step);
-            let found = clipped(gradients(&model, &prompts, shards, device), &model, config);
+            let found = gradients(&model, &prompts, shards, device);
+            let factor = config.clip_norm.is_finite().then(|| found.clip_factor(config.clip_norm));
             pending.scalars.push([found.loss, found.norm]);
-            model = adam.step(model, found.parameters, learning_rate, step);
+            model = adam.step(model, found.parameters, factor, learning_rate, step);
             step += 1;
             let row = pending.row(step, learning_rate, config)?;
             observers.iter_mut().try_for_each(|observer| observer.on_step(step, row.as_ref()))?;
@@ -124,8 +125,7 @@ fn start<B: TrainingBackend>(
     };
     let checkpoint = run.checkpoint(last)?;
     let model = Transformer::<B>::new(architecture, &checkpoint.weights, device)?;
-    // Before the first step there is no history; zeros in its place could differ in the sign of a zero.
-    let adam = match checkpoint.moments.filter(|_| last > 0) {
+    let adam = match checkpoint.moments {
         Some(moments) => Adam::restore(&config.train, &moments, &model.valid(), architecture, device)?,
         None => Adam::new(&config.train),
     };
@@ -158,14 +158,6 @@ fn prefetch<'scope>(
         }
     });
     receiver
-}
-
-fn clipped<B: AutodiffBackend>(
-    found: Gradients<B::InnerBackend>,
-    model: &Transformer<B>,
-    config: &TrainConfig,
-) -> Gradients<B::InnerBackend> {
-    if config.clip_norm.is_finite() { found.clip(model, config.clip_norm) } else { found }
 }
 
 fn save<B: TrainingBackend>(

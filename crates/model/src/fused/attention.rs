@@ -151,10 +151,11 @@ impl Attention {
     #[inline(always)]
     fn mix_queries<S: Simd>(&mut self, simd: S, from: Head<'_>, weights: &[f32], to: HeadMut<'_>) {
         let columns = padded(self.keys);
+        let stride = padded(self.queries);
         for (i, row) in self.transposed.chunks_exact_mut(columns).enumerate() {
-            let (row, rest) = row.split_at_mut(self.keys);
-            for (key, to) in row.iter_mut().enumerate() {
-                *to = weights[key * padded(self.queries) + i];
+            let (seen, rest) = row.split_at_mut(self.keys.min(i * self.every + 1));
+            for (to, weight) in seen.iter_mut().zip(weights[i..].iter().step_by(stride)) {
+                *to = *weight;
             }
             rest.fill(0.0);
         }

@@ -15,8 +15,8 @@ use super::kernels::{
 };
 use super::product::{Matrix, MatrixMut};
 
-/// Floats of the widest intermediate value of a chunk, of the size of a core's own cache.
-const CHUNK: usize = 1 << 16;
+/// Tokens of a chunk: few enough to stay in a core's own cache, enough for products at their full rate.
+const CHUNK: usize = 512;
 
 /// What a block is applied to.
 #[derive(Clone, Copy, Debug)]
@@ -141,7 +141,7 @@ impl Geometry {
     }
 
     fn chunks(&self) -> impl Iterator<Item = Range<usize>> {
-        let size = (CHUNK / (4 * self.d_model * self.tokens)).max(1);
+        let size = (CHUNK / self.tokens).max(1);
         let sequences = self.sequences;
         (0..sequences).step_by(size).map(move |first| first..sequences.min(first + size))
     }

@@ -9,9 +9,12 @@ mod buffer;
 mod kernels;
 mod operation;
 mod product;
+mod update;
 
 pub(crate) use block::Geometry;
 pub use operation::{FusedBackend, TrainingBackend};
+pub use product::products_per_second;
+pub use update::AdamStep;
 
 #[cfg(test)]
 mod tests {

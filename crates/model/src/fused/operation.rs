@@ -9,11 +9,12 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, NdArray};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::ops::FloatTensor;
-use burn::tensor::{TensorData, TensorMetadata};
+use burn::tensor::{Tensor, TensorData, TensorMetadata, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
 use pulp::Arch;
 
 use super::block::{self, Geometry, Kept, Parameters};
+use super::update::{self, AdamStep};
 
 /// A backend that may have the whole transformer block as one operation.
 ///
@@ -34,6 +35,33 @@ pub trait FusedBackend: Backend {
     #[doc(hidden)]
     fn block_kept(_: Geometry, _: FloatTensor<Self>, _: &[FloatTensor<Self>; 12]) -> (FloatTensor<Self>, Kept) {
         unreachable!("asked only where FUSED_GRADIENT is set")
+    }
+
+    /// The sum of gradients of the same parameter, in their order, and the sum of its squares, `[1]`.
+    fn add_parts<const D: usize>(parts: Vec<Tensor<Self, D>>) -> (Tensor<Self, D>, Tensor<Self, 1>) {
+        let sum = parts.into_iter().reduce(|sum, part| sum + part).expect("a batch has at least one part");
+        (sum.clone(), (sum.clone() * sum).sum())
+    }
+
+    /// One step of Adam on a parameter and its two moments, with the gradient multiplied by `factor`, `[1]`.
+    ///
+    /// # Source
+    /// Kingma and Ba (2015), arXiv 1412.6980; the order of operations is PyTorch's.
+    fn adam<const D: usize>(
+        step: AdamStep,
+        factor: Option<Tensor<Self, 1>>,
+        [value, first, second]: [Tensor<Self, D>; 3],
+        gradient: Tensor<Self, D>,
+    ) -> [Tensor<Self, D>; 3] {
+        let AdamStep { beta_1, beta_2, epsilon, rate, root } = step;
+        let gradient = match factor {
+            Some(factor) => gradient * factor.reshape([1; D]),
+            None => gradient,
+        };
+        let first = first * beta_1 + gradient.clone() * (1.0 - beta_1);
+        let second = second * beta_2 + gradient.clone() * gradient * (1.0 - beta_2);
+        let value = value - first.clone() * rate / (second.clone().sqrt() * root + epsilon);
+        [value, first, second]
     }
 
     /// The gradients of `h` and of the parameters.
@@ -70,6 +98,28 @@ impl FusedBackend for Flex {
         on_slices(geometry, h, parameters, true)
     }
 
+    fn add_parts<const D: usize>(parts: Vec<Tensor<Self, D>>) -> (Tensor<Self, D>, Tensor<Self, 1>) {
+        let mut parts = parts.into_iter().map(|part| primitive(part).to_contiguous());
+        let mut sum = parts.next().expect("a batch has at least one part");
+        let parts: Vec<_> = parts.collect();
+        let squares =
+            update::add_parts(Arch::new(), values_mut(&mut sum), &parts.iter().map(values).collect::<Vec<_>>());
+        (from_primitive(sum), from_primitive(tensor(vec![squares], vec![1])))
+    }
+
+    fn adam<const D: usize>(
+        step: AdamStep,
+        factor: Option<Tensor<Self, 1>>,
+        state: [Tensor<Self, D>; 3],
+        gradient: Tensor<Self, D>,
+    ) -> [Tensor<Self, D>; 3] {
+        let factor = factor.map_or(1.0, |factor| values(&primitive(factor))[0]);
+        let [mut value, mut first, mut second] = state.map(|tensor| primitive(tensor).to_contiguous());
+        let state = [&mut value, &mut first, &mut second].map(values_mut);
+        update::adam(Arch::new(), step, factor, state, values(&primitive(gradient).to_contiguous()));
+        [value, first, second].map(from_primitive)
+    }
+
     fn block_gradient(
         geometry: Geometry,
         parameters: &[FlexTensor; 12],
@@ -96,6 +146,20 @@ fn on_slices(geometry: Geometry, h: FlexTensor, parameters: &[FlexTensor; 12], k
 fn values(tensor: &FlexTensor) -> &[f32] {
     let (first, end) = tensor.layout().contiguous_offsets().expect("parameters and states are contiguous");
     &tensor.storage::<f32>()[first..end]
+}
+
+/// The elements of a contiguous tensor, copied first if someone else holds them.
+fn values_mut(tensor: &mut FlexTensor) -> &mut [f32] {
+    let (first, end) = tensor.layout().contiguous_offsets().expect("gradients and moments are contiguous");
+    &mut tensor.storage_mut::<f32>()[first..end]
+}
+
+fn primitive<const D: usize>(tensor: Tensor<Flex, D>) -> FlexTensor {
+    tensor.into_primitive().tensor()
+}
+
+fn from_primitive<const D: usize>(primitive: FlexTensor) -> Tensor<Flex, D> {
+    Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }
 
 fn tensor(values: Vec<f32>, shape: Vec<usize>) -> FlexTensor {

@@ -1,0 +1,179 @@
+//! What happens to every parameter after the backward pass, in one pass over memory.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::kernels::{sum, update};
+
+/// Elements that one thread works on at a time; fixed, so that sums do not depend on the number of threads.
+const PIECE: usize = 1 << 15;
+
+/// The constants of one step of Adam: m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², x ← x − rate·m / (√v·root + ε).
+#[derive(Clone, Copy, Debug)]
+pub struct AdamStep {
+    /// Decay of the first moment, β₁.
+    pub beta_1: f64,
+    /// Decay of the second moment, β₂.
+    pub beta_2: f64,
+    /// Added to the root, ε.
+    pub epsilon: f64,
+    /// Learning rate over the first moment's bias correction, 1 − β₁ᵗ.
+    pub rate: f64,
+    /// One over the root of the second moment's bias correction, 1/√(1 − β₂ᵗ).
+    pub root: f64,
+}
+
+/// to += Σ parts; returns the sum of the squares of the result.
+pub(super) fn add_parts(arch: Arch, to: &mut [f32], parts: &[&[f32]]) -> f32 {
+    struct Add<'a>(&'a mut [f32], &'a [&'a [f32]], usize);
+    impl WithSimd for Add<'_> {
+        type Output = f32;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> f32 {
+            let Self(to, parts, first) = self;
+            for part in parts {
+                let part = &part[first..][..to.len()];
+                update(
+                    simd,
+                    to,
+                    [part],
+                    #[inline(always)]
+                    |to, [part]| simd.add_f32s(to, part),
+                );
+            }
+            sum(
+                simd,
+                [to],
+                #[inline(always)]
+                |sum, [x]| simd.mul_add_e_f32s(x, x, sum),
+            )
+        }
+    }
+    // Waking another thread costs more than a small tensor.
+    if to.len() <= PIECE {
+        return arch.dispatch(Add(to, parts, 0));
+    }
+    let piece = |(i, to)| arch.dispatch(Add(to, parts, i * PIECE));
+    let squares: Vec<f32> = to.par_chunks_mut(PIECE).enumerate().map(piece).collect();
+    squares.iter().sum()
+}
+
+/// One step of Adam, in place, with every gradient multiplied by `factor`.
+pub(super) fn adam(arch: Arch, step: AdamStep, factor: f32, [value, first, second]: [&mut [f32]; 3], gradient: &[f32]) {
+    struct Adam<'a>(AdamStep, f32, [&'a mut [f32]; 3], &'a [f32]);
+    impl WithSimd for Adam<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let Self(AdamStep { beta_1, beta_2, epsilon, rate, root }, factor, [value, first, second], gradient) = self;
+            let [keep_1, keep_2] = [beta_1, beta_2].map(|beta| simd.splat_f32s(beta as f32));
+            let [take_1, take_2] = [beta_1, beta_2].map(|beta| simd.splat_f32s((1.0 - beta) as f32));
+            let [epsilon, rate, root] = [epsilon, rate, root].map(|constant| simd.splat_f32s(constant as f32));
+            let factor = simd.splat_f32s(factor);
+            update(
+                simd,
+                first,
+                [gradient],
+                #[inline(always)]
+                |m, [g]| simd.mul_add_e_f32s(m, keep_1, simd.mul_f32s(simd.mul_f32s(g, factor), take_1)),
+            );
+            update(
+                simd,
+                second,
+                [gradient],
+                #[inline(always)]
+                |v, [g]| {
+                    let g = simd.mul_f32s(g, factor);
+                    simd.mul_add_e_f32s(v, keep_2, simd.mul_f32s(simd.mul_f32s(g, g), take_2))
+                },
+            );
+            update(
+                simd,
+                value,
+                [first, second],
+                #[inline(always)]
+                |x, [m, v]| {
+                    let scale = simd.mul_add_e_f32s(simd.sqrt_f32s(v), root, epsilon);
+                    simd.sub_f32s(x, simd.div_f32s(simd.mul_f32s(m, rate), scale))
+                },
+            );
+        }
+    }
+    if value.len() <= PIECE {
+        return arch.dispatch(Adam(step, factor, [value, first, second], gradient));
+    }
+    let moments = first.par_chunks_mut(PIECE).zip(second.par_chunks_mut(PIECE));
+    let pieces = value.par_chunks_mut(PIECE).zip(moments).zip(gradient.par_chunks(PIECE));
+    pieces.for_each(|((value, (first, second)), gradient)| {
+        arch.dispatch(Adam(step, factor, [value, first, second], gradient));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::NdArray;
+    use burn::tensor::{Tensor, TensorData};
+    use burn_flex::Flex;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+    use crate::FusedBackend;
+
+    /// A few elements, a whole number of pieces, and one element more.
+    const LENGTHS: [usize; 4] = [1, 77, 2 * PIECE, 2 * PIECE + 1];
+
+    fn on<B: FusedBackend>(values: &[f32]) -> Tensor<B, 1> {
+        Tensor::from_data(TensorData::from(values), &B::Device::default())
+    }
+
+    fn host<B: FusedBackend>(tensor: Tensor<B, 1>) -> Vec<f32> {
+        tensor.into_data().to_vec().expect("the tensors are f32")
+    }
+
+    fn random(len: usize, seed: u64) -> Vec<f32> {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        (0..len).map(|_| rng.random_range(0.1..1.0)).collect()
+    }
+
+    fn assert_close(found: &[f32], expected: &[f32]) {
+        for (a, b) in found.iter().zip(expected) {
+            assert!((a - b).abs() <= 1e-6 * b.abs().max(1e-3), "{a} against {b}");
+        }
+    }
+
+    /// The backend without fused operations is the reference.
+    #[test]
+    fn sums_of_gradients_equal_the_reference() {
+        for len in LENGTHS {
+            let parts = [random(len, 0), random(len, 1), random(len, 2)];
+            let (sum, squares) = Flex::add_parts(parts.iter().map(|part| on(part)).collect());
+            let (expected, expected_squares) = NdArray::<f32>::add_parts(parts.iter().map(|part| on(part)).collect());
+            assert_close(&host(sum), &host(expected));
+            let (squares, exact) = (f64::from(host(squares)[0]), f64::from(host(expected_squares)[0]));
+            assert!((squares / exact - 1.0).abs() < 1e-5, "{squares} against {exact}");
+        }
+    }
+
+    #[test]
+    fn adam_equals_the_reference_and_leaves_shared_tensors_alone() {
+        fn step<B: FusedBackend>(len: usize, clip: bool) -> [Vec<f32>; 3] {
+            let step = AdamStep { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, rate: 1e-2, root: 30.0 };
+            let state = [random(len, 3), random(len, 4), random(len, 5)];
+            let tensors = [0, 1, 2].map(|i| on::<B>(&state[i]));
+            let factor = clip.then(|| on(&[0.25]));
+            let found = B::adam(step, factor, tensors.clone(), on(&random(len, 6))).map(host);
+            assert_eq!(tensors.map(host), state);
+            found
+        }
+        for len in LENGTHS {
+            for clip in [false, true] {
+                let expected = step::<NdArray>(len, clip);
+                for (found, expected) in step::<Flex>(len, clip).iter().zip(&expected) {
+                    assert_close(found, expected);
+                }
+            }
+        }
+    }
+}
