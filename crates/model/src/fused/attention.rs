@@ -1,7 +1,9 @@
 //! Causal softmax attention of one head over one sequence, with queries along the vector lanes.
 //!
 //! With features or keys as rows and queries as columns, every sum runs down the rows: no vector is summed within
-//! itself, and keys that none of a vector's queries may see are left out.
+//! itself, and keys that none of a vector's queries may see are left out. The last vector of a row reaches into the
+//! columns behind it; lanes do not mix, so what it finds there changes nothing, and what it writes there is either
+//! overwritten by the sequence that owns the columns or lies in the padding of [`stride`].
 
 use std::ops::Range;
 
@@ -10,17 +12,20 @@ use pulp::Simd;
 use super::buffer::Buffer;
 use super::kernels::exp;
 
-/// The number of columns, rounded up to one that every instruction set divides into whole vectors.
-pub(super) const fn padded(columns: usize) -> usize {
-    columns.next_multiple_of(16)
+/// The most lanes of any instruction set.
+const LANES: usize = 16;
+
+/// Elements from one row of features to the next: room for a whole vector at the last token, and an odd multiple of
+/// a cache line, so that the rows do not compete for the same places in the cache.
+pub(super) fn stride(tokens: usize) -> usize {
+    (tokens + LANES - 1).next_multiple_of(LANES) | LANES
 }
 
-/// One head of one sequence inside a matrix of features by tokens.
+/// The rows of one head, at the columns of one sequence, in a matrix of features by tokens.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head<'a> {
     /// From the head's first feature and the sequence's first token on.
     pub(super) data: &'a [f32],
-    /// Elements from one feature to the next.
     pub(super) stride: usize,
 }
 
@@ -31,16 +36,6 @@ pub(super) struct HeadMut<'a> {
     pub(super) stride: usize,
 }
 
-impl HeadMut<'_> {
-    /// Takes over the first `tokens` columns of `rows`.
-    #[inline(always)]
-    fn store(self, rows: &[f32], columns: usize, tokens: usize) {
-        for (d, row) in rows.chunks_exact(columns).enumerate() {
-            self.data[d * self.stride..][..tokens].copy_from_slice(&row[..tokens]);
-        }
-    }
-}
-
 /// The size of a head, and its working memory.
 #[derive(Debug)]
 pub(super) struct Attention {
@@ -49,61 +44,35 @@ pub(super) struct Attention {
     queries: usize,
     /// Query i stands at token i·`every` and sees the keys up to there.
     every: usize,
-    /// The token of every query, of padded length.
+    /// The token of every query.
     tokens: Buffer,
-    /// Rows of queries.
-    padded: Buffer,
+    /// `[keys, stride(queries)]`
+    gradient: Buffer,
+    /// `[queries, stride(keys)]`
     transposed: Buffer,
-    rows: Buffer,
 }
 
 impl Attention {
     pub(super) fn new(d_head: usize, keys: usize, every: usize) -> Self {
         let queries = keys.div_ceil(every);
-        let mut tokens = Buffer::new(padded(queries));
+        let mut tokens = Buffer::new(stride(queries));
         tokens.iter_mut().enumerate().for_each(|(i, token)| *token = (i * every) as f32);
-        Self {
-            d_head,
-            keys,
-            queries,
-            every,
-            tokens,
-            padded: Buffer::new(d_head * padded(queries)),
-            transposed: Buffer::new(queries * padded(keys)),
-            rows: Buffer::new(d_head * padded(keys)),
-        }
+        let gradient = Buffer::new(keys * stride(queries));
+        let transposed = Buffer::new(queries * stride(keys));
+        Self { d_head, keys, queries, every, tokens, gradient, transposed }
     }
 
-    /// Elements of the attention weights of a head, `[keys, padded(queries)]`.
+    /// Elements of the attention weights of a head, `[keys, stride(queries)]`.
     pub(super) fn n_weights(&self) -> usize {
-        self.keys * padded(self.queries)
+        self.keys * stride(self.queries)
     }
 
     /// mixed = v·p with p = softmax(kᵀq, over the keys each query sees). The scale 1/√`d_head` is already in q.
     #[inline(always)]
-    pub(super) fn attend<S: Simd>(
-        &mut self,
-        simd: S,
-        [q, k, v]: [Head<'_>; 3],
-        weights: &mut [f32],
-        mixed: HeadMut<'_>,
-    ) {
-        let columns = padded(self.queries);
-        pad(q, &mut self.padded, self.queries);
-        self.products_with_keys(simd, weights, k, &self.padded);
+    pub(super) fn attend<S: Simd>(&self, simd: S, [q, k, v]: [Head<'_>; 3], weights: &mut [f32], mixed: HeadMut<'_>) {
+        self.products_with_keys(simd, weights, k, q);
         self.softmax(simd, weights);
-        let rows = &mut self.rows[..self.d_head * columns];
-        let seen = |queries: Range<usize>| 0..self.keys.min((queries.end - 1) * self.every + 1);
-        product(
-            simd,
-            rows,
-            columns,
-            Features(v),
-            weights,
-            #[inline(always)]
-            |_, queries| seen(queries),
-        );
-        mixed.store(rows, columns, self.queries);
+        self.mix_keys(simd, v, weights, mixed);
     }
 
     /// The gradients of q, k and v from that of `mixed`.
@@ -116,76 +85,81 @@ impl Attention {
         mixed: Head<'_>,
         [of_q, of_k, of_v]: [HeadMut<'_>; 3],
     ) {
-        let columns = padded(self.queries);
-        pad(mixed, &mut self.padded, self.queries);
-        let mut scores = Buffer::new(self.n_weights());
-        self.products_with_keys(simd, &mut scores, v, &self.padded);
-        softmax_gradient(simd, &mut scores, weights, columns);
-        let rows = &mut self.rows[..self.d_head * columns];
-        let seen = |queries: Range<usize>| 0..self.keys.min((queries.end - 1) * self.every + 1);
-        product(
-            simd,
-            rows,
-            columns,
-            Features(k),
-            &scores,
-            #[inline(always)]
-            |_, queries| seen(queries),
-        );
-        of_q.store(rows, columns, self.queries);
-        self.mix_queries(simd, q, &scores, of_k);
+        let mut gradient = std::mem::replace(&mut self.gradient, Buffer::new(0));
+        self.products_with_keys(simd, &mut gradient, v, mixed);
+        self.softmax_gradient(simd, &mut gradient, weights);
+        self.mix_keys(simd, k, &gradient, of_q);
+        self.mix_queries(simd, q, &gradient, of_k);
         self.mix_queries(simd, mixed, weights, of_v);
+        self.gradient = gradient;
     }
 
-    /// out\[key\]\[query\] = keyᵀ·query, zero where no query of a vector sees the key.
+    /// out\[key\]\[query\] = keyᵀ·query, zero where no query of a tile sees the key.
     #[inline(always)]
-    fn products_with_keys<S: Simd>(&self, simd: S, out: &mut [f32], keys: Head<'_>, queries: &[f32]) {
-        let reach = |keys: Range<usize>, queries: Range<usize>| {
-            let seen = (queries.end - 1) * self.every >= keys.start;
-            0..if seen { self.d_head } else { 0 }
-        };
-        product(simd, out, padded(self.queries), Tokens(keys), queries, reach);
+    fn products_with_keys<S: Simd>(&self, simd: S, out: &mut [f32], keys: Head<'_>, queries: Head<'_>) {
+        let out = HeadMut { data: out, stride: stride(self.queries) };
+        product(
+            simd,
+            out,
+            [self.keys, self.queries],
+            Left { data: keys.data, row: 1, column: keys.stride },
+            queries,
+            #[inline(always)]
+            |keys, queries| {
+                let seen = (queries.end - 1) * self.every >= keys.start;
+                0..if seen { self.d_head } else { 0 }
+            },
+        );
+    }
+
+    /// to\[feature\]\[query\] = Σ over the keys it sees of from\[feature\]\[key\]·weights\[key\]\[query\]
+    #[inline(always)]
+    fn mix_keys<S: Simd>(&self, simd: S, from: Head<'_>, weights: &[f32], to: HeadMut<'_>) {
+        product(
+            simd,
+            to,
+            [self.d_head, self.queries],
+            Left { data: from.data, row: from.stride, column: 1 },
+            Head { data: weights, stride: stride(self.queries) },
+            #[inline(always)]
+            |_, queries| 0..self.keys.min((queries.end - 1) * self.every + 1),
+        );
     }
 
     /// to\[feature\]\[key\] = Σ over the queries that see the key of from\[feature\]\[query\]·weights\[key\]\[query\]
     #[inline(always)]
     fn mix_queries<S: Simd>(&mut self, simd: S, from: Head<'_>, weights: &[f32], to: HeadMut<'_>) {
-        let columns = padded(self.keys);
-        let stride = padded(self.queries);
-        for (i, row) in self.transposed.chunks_exact_mut(columns).enumerate() {
+        let stride_of_keys = stride(self.keys);
+        for (i, row) in self.transposed.chunks_exact_mut(stride_of_keys).enumerate() {
             let (seen, rest) = row.split_at_mut(self.keys.min(i * self.every + 1));
-            for (to, weight) in seen.iter_mut().zip(weights[i..].iter().step_by(stride)) {
+            for (to, weight) in seen.iter_mut().zip(weights[i..].iter().step_by(stride(self.queries))) {
                 *to = *weight;
             }
             rest.fill(0.0);
         }
-        let see = |keys: Range<usize>| keys.start.div_ceil(self.every).min(self.queries)..self.queries;
         product(
             simd,
-            &mut self.rows,
-            columns,
-            Features(from),
-            &self.transposed,
+            to,
+            [self.d_head, self.keys],
+            Left { data: from.data, row: from.stride, column: 1 },
+            Head { data: &self.transposed, stride: stride_of_keys },
             #[inline(always)]
-            |_, keys| see(keys),
+            |_, keys| keys.start.div_ceil(self.every).min(self.queries)..self.queries,
         );
-        to.store(&self.rows, columns, self.keys);
     }
 
     /// Scores to weights, column by column; what a query does not see gets 0.
     #[inline(always)]
     fn softmax<S: Simd>(&self, simd: S, scores: &mut [f32]) {
         let (tokens, scores) = (S::as_simd_f32s(&self.tokens).0, S::as_mut_simd_f32s(scores).0);
-        let width = tokens.len();
-        let zero = simd.splat_f32s(0.0);
-        for (vector, tokens) in tokens.iter().enumerate() {
-            let last = ((vector + 1) * S::F32_LANES - 1) * self.every;
-            let seen = self.keys.min(last + 1);
-            let mut most = simd.splat_f32s(f32::NEG_INFINITY);
+        let (width, lowest, zero) = (tokens.len(), simd.splat_f32s(f32::NEG_INFINITY), simd.splat_f32s(0.0));
+        for (vector, tokens) in tokens[..self.queries.div_ceil(S::F32_LANES)].iter().enumerate() {
+            let seen = self.keys.min(((vector + 1) * S::F32_LANES - 1) * self.every + 1);
+            let mut most = lowest;
             for key in 0..seen {
                 let visible = simd.less_than_or_equal_f32s(simd.splat_f32s(key as f32), *tokens);
                 let score = &mut scores[key * width + vector];
-                *score = simd.select_f32s(visible, *score, simd.splat_f32s(f32::NEG_INFINITY));
+                *score = simd.select_f32s(visible, *score, lowest);
                 most = simd.max_f32s(most, *score);
             }
             let mut sum = zero;
@@ -205,121 +179,62 @@ impl Attention {
             }
         }
     }
-}
 
-/// Gradients of the weights p to those of the scores: p (g − Σ p g), column by column.
-#[inline(always)]
-fn softmax_gradient<S: Simd>(simd: S, gradient: &mut [f32], weights: &[f32], columns: usize) {
-    let (gradient, weights) = (S::as_mut_simd_f32s(gradient).0, S::as_simd_f32s(weights).0);
-    let width = columns / S::F32_LANES;
-    for vector in 0..width {
-        let mut sum = simd.splat_f32s(0.0);
-        for at in (vector..weights.len()).step_by(width) {
-            sum = simd.mul_add_e_f32s(weights[at], gradient[at], sum);
-        }
-        for at in (vector..weights.len()).step_by(width) {
-            gradient[at] = simd.mul_f32s(weights[at], simd.sub_f32s(gradient[at], sum));
-        }
-    }
-}
-
-/// Copies the features into rows of padded length.
-#[inline(always)]
-fn pad(head: Head<'_>, to: &mut [f32], tokens: usize) {
-    for (d, to) in to.chunks_exact_mut(padded(tokens)).enumerate() {
-        let (to, rest) = to.split_at_mut(tokens);
-        to.copy_from_slice(&head.data[d * head.stride..][..tokens]);
-        rest.fill(0.0);
-    }
-}
-
-/// The left factor of [`product`].
-trait Left: Copy {
-    /// Elements of `R` rows, from `row` on, in one column.
-    fn column<const R: usize>(self, row: usize, column: usize) -> [f32; R];
-}
-
-/// A head with its features as rows.
-#[derive(Clone, Copy)]
-struct Features<'a>(Head<'a>);
-
-/// A head with its tokens as rows.
-#[derive(Clone, Copy)]
-struct Tokens<'a>(Head<'a>);
-
-impl Left for Features<'_> {
+    /// Gradients g of the weights p to those of the scores, p (g − Σ p g), column by column.
     #[inline(always)]
-    fn column<const R: usize>(self, row: usize, column: usize) -> [f32; R] {
-        std::array::from_fn(|r| self.0.data[(row + r) * self.0.stride + column])
+    fn softmax_gradient<S: Simd>(&self, simd: S, gradient: &mut [f32], weights: &[f32]) {
+        let (gradient, weights) = (S::as_mut_simd_f32s(gradient).0, S::as_simd_f32s(weights).0);
+        let width = stride(self.queries) / S::F32_LANES;
+        for vector in 0..self.queries.div_ceil(S::F32_LANES) {
+            let seen = self.keys.min(((vector + 1) * S::F32_LANES - 1) * self.every + 1);
+            let mut sum = simd.splat_f32s(0.0);
+            for key in 0..seen {
+                sum = simd.mul_add_e_f32s(weights[key * width + vector], gradient[key * width + vector], sum);
+            }
+            for key in 0..self.keys {
+                let gradient = &mut gradient[key * width + vector];
+                *gradient = simd.mul_f32s(weights[key * width + vector], simd.sub_f32s(*gradient, sum));
+            }
+        }
     }
 }
 
-impl Left for Tokens<'_> {
-    #[inline(always)]
-    fn column<const R: usize>(self, row: usize, column: usize) -> [f32; R] {
-        let tokens = &self.0.data[column * self.0.stride + row..][..R];
-        std::array::from_fn(|r| tokens[r])
-    }
+/// The left factor of [`product`]: element (r, c) lies at r·`row` + c·`column`.
+#[derive(Clone, Copy)]
+struct Left<'a> {
+    data: &'a [f32],
+    row: usize,
+    column: usize,
 }
 
-/// out = left · right for row-major matrices of `columns` columns, in tiles of 4 rows by 2 vectors that stay in
-/// registers. `reach(rows, columns)` says which columns of `left` matter to a tile; the others count as zero.
+/// out = left · right, `[rows, columns]`, in tiles of 4 rows by 2 vectors that stay in registers. `reach(rows,
+/// columns)` says which columns of `left` matter to a tile; the others count as zero.
 #[inline(always)]
 fn product<S: Simd>(
     simd: S,
-    out: &mut [f32],
-    columns: usize,
-    left: impl Left,
-    right: &[f32],
+    out: HeadMut<'_>,
+    [rows, columns]: [usize; 2],
+    left: Left<'_>,
+    right: Head<'_>,
     reach: impl Fn(Range<usize>, Range<usize>) -> Range<usize>,
 ) {
-    let (width, rows) = (columns / S::F32_LANES, out.len() / columns);
-    let (out, right) = (S::as_mut_simd_f32s(out).0, S::as_simd_f32s(right).0);
+    let vectors = columns.div_ceil(S::F32_LANES);
     let mut row = 0;
     while row < rows {
         let height = if rows - row >= 4 { 4 } else { 1 };
+        let left = Left { data: &left.data[row * left.row..], ..left };
         let mut vector = 0;
-        while vector < width {
-            let across = if width - vector >= 2 { 2 } else { 1 };
-            let inner = reach(row..row + height, vector * S::F32_LANES..(vector + across) * S::F32_LANES);
-            let (out, right) = (&mut out[row * width + vector..], &right[vector..]);
+        while vector < vectors {
+            let across = if vectors - vector >= 2 { 2 } else { 1 };
+            let first = vector * S::F32_LANES;
+            let inner = reach(row..row + height, first..first + across * S::F32_LANES);
+            let out = HeadMut { data: &mut out.data[row * out.stride + first..], ..out };
+            let right = Head { data: &right.data[first..], ..right };
             match (height, across) {
-                (4, 2) => tile::<S, 4, 2>(
-                    simd,
-                    out,
-                    width,
-                    inner,
-                    #[inline(always)]
-                    |k| left.column(row, k),
-                    right,
-                ),
-                (4, _) => tile::<S, 4, 1>(
-                    simd,
-                    out,
-                    width,
-                    inner,
-                    #[inline(always)]
-                    |k| left.column(row, k),
-                    right,
-                ),
-                (_, 2) => tile::<S, 1, 2>(
-                    simd,
-                    out,
-                    width,
-                    inner,
-                    #[inline(always)]
-                    |k| left.column(row, k),
-                    right,
-                ),
-                (_, _) => tile::<S, 1, 1>(
-                    simd,
-                    out,
-                    width,
-                    inner,
-                    #[inline(always)]
-                    |k| left.column(row, k),
-                    right,
-                ),
+                (4, 2) => tile::<S, 4, 2>(simd, out, inner, left, right),
+                (4, _) => tile::<S, 4, 1>(simd, out, inner, left, right),
+                (_, 2) => tile::<S, 1, 2>(simd, out, inner, left, right),
+                (_, _) => tile::<S, 1, 1>(simd, out, inner, left, right),
             }
             vector += across;
         }
@@ -330,22 +245,24 @@ fn product<S: Simd>(
 #[inline(always)]
 fn tile<S: Simd, const R: usize, const V: usize>(
     simd: S,
-    out: &mut [S::f32s],
-    width: usize,
+    out: HeadMut<'_>,
     inner: Range<usize>,
-    left: impl Fn(usize) -> [f32; R],
-    right: &[S::f32s],
+    left: Left<'_>,
+    right: Head<'_>,
 ) {
     let mut sums = [[simd.splat_f32s(0.0); V]; R];
     for k in inner {
-        let (left, right) = (left(k), &right[k * width..][..V]);
-        for (sums, left) in sums.iter_mut().zip(left) {
+        let (left_column, right) = (&left.data[k * left.column..], &right.data[k * right.stride..]);
+        let right = &S::as_simd_f32s(&right[..V * S::F32_LANES]).0[..V];
+        for (r, sums) in sums.iter_mut().enumerate() {
+            let left = simd.splat_f32s(left_column[r * left.row]);
             for (sum, right) in sums.iter_mut().zip(right) {
-                *sum = simd.mul_add_e_f32s(simd.splat_f32s(left), *right, *sum);
+                *sum = simd.mul_add_e_f32s(left, *right, *sum);
             }
         }
     }
     for (r, sums) in sums.iter().enumerate() {
-        out[r * width..][..V].copy_from_slice(sums);
+        let out = &mut out.data[r * out.stride..][..V * S::F32_LANES];
+        S::as_mut_simd_f32s(out).0.copy_from_slice(sums);
     }
 }

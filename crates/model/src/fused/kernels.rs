@@ -57,6 +57,55 @@ pub(super) fn add<S: Simd>(simd: S, to: &mut [f32], from: &[f32]) {
     );
 }
 
+/// to += factor·from
+#[inline(always)]
+pub(super) fn add_scaled<S: Simd>(simd: S, to: &mut [f32], from: &[f32], factor: f32) {
+    let factor = simd.splat_f32s(factor);
+    update(
+        simd,
+        to,
+        [from],
+        #[inline(always)]
+        |to, [from]| simd.mul_add_e_f32s(from, factor, to),
+    );
+}
+
+/// to = factor·to
+#[inline(always)]
+pub(super) fn scale<S: Simd>(simd: S, to: &mut [f32], factor: f32) {
+    let factor = simd.splat_f32s(factor);
+    update(
+        simd,
+        to,
+        [],
+        #[inline(always)]
+        |to, []| simd.mul_f32s(to, factor),
+    );
+}
+
+/// to\[i\] = to\[i\]·from\[i\]
+#[inline(always)]
+pub(super) fn multiply<S: Simd>(simd: S, to: &mut [f32], from: &[f32]) {
+    update(
+        simd,
+        to,
+        [from],
+        #[inline(always)]
+        |to, [from]| simd.mul_f32s(to, from),
+    );
+}
+
+/// Σ a\[i\]·b\[i\]
+#[inline(always)]
+pub(super) fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+    sum(
+        simd,
+        [a, b],
+        #[inline(always)]
+        |sum, [a, b]| simd.mul_add_e_f32s(a, b, sum),
+    )
+}
+
 /// to += Σ of the rows
 #[inline(always)]
 pub(super) fn add_rows<S: Simd>(simd: S, to: &mut [f32], rows: &[f32]) {
@@ -65,14 +114,14 @@ pub(super) fn add_rows<S: Simd>(simd: S, to: &mut [f32], rows: &[f32]) {
     }
 }
 
-/// to\[i\] += Σ of row i
+/// to\[i\] += Σ of the first `columns` elements of row i
 #[inline(always)]
-pub(super) fn add_row_sums<S: Simd>(simd: S, to: &mut [f32], rows: &[f32]) {
-    let columns = rows.len() / to.len();
-    for (to, row) in to.iter_mut().zip(rows.chunks_exact(columns)) {
+pub(super) fn add_row_sums<S: Simd>(simd: S, to: &mut [f32], rows: &[f32], columns: usize) {
+    let stride = rows.len() / to.len();
+    for (to, row) in to.iter_mut().zip(rows.chunks_exact(stride)) {
         *to += sum(
             simd,
-            [row],
+            [&row[..columns]],
             #[inline(always)]
             |sum, [x]| simd.add_f32s(sum, x),
         );
@@ -147,7 +196,7 @@ pub(super) fn add_normalise_gradient<S: Simd>(
             #[inline(always)]
             |sum, [g, n]| simd.mul_add_e_f32s(g, n, sum),
         ) / d as f32;
-        let [mean, along, factor] = [mean, along, *inverse_std].map(|value| simd.splat_f32s(value));
+        let (mean, along, factor) = (simd.splat_f32s(mean), simd.splat_f32s(along), simd.splat_f32s(*inverse_std));
         update(
             simd,
             to,
@@ -168,8 +217,8 @@ const GELU_CUBIC: f32 = GELU_LINEAR * 0.044_715;
 /// GELU of u, and its derivative.
 #[inline(always)]
 pub(super) fn gelu<S: Simd>(simd: S, u: S::f32s) -> (S::f32s, S::f32s) {
-    let [one, linear, cubic, cubic_slope] =
-        [1.0, GELU_LINEAR, GELU_CUBIC, 3.0 * GELU_CUBIC].map(|constant| simd.splat_f32s(constant));
+    let (one, linear) = (simd.splat_f32s(1.0), simd.splat_f32s(GELU_LINEAR));
+    let (cubic, cubic_slope) = (simd.splat_f32s(GELU_CUBIC), simd.splat_f32s(3.0 * GELU_CUBIC));
     let square = simd.mul_f32s(u, u);
     let z = simd.mul_f32s(u, simd.mul_add_e_f32s(cubic, square, linear));
     let z_slope = simd.mul_add_e_f32s(cubic_slope, square, linear);
@@ -181,15 +230,30 @@ pub(super) fn gelu<S: Simd>(simd: S, u: S::f32s) -> (S::f32s, S::f32s) {
     (value, slope)
 }
 
+/// Of every u its GELU.
+#[inline(always)]
+pub(super) fn gelu_all<S: Simd>(simd: S, u: &[f32], value: &mut [f32]) {
+    update(
+        simd,
+        value,
+        [u],
+        #[inline(always)]
+        |_, [u]| gelu(simd, u).0,
+    );
+}
+
 /// Of every u its GELU and the derivative there.
 #[inline(always)]
 pub(super) fn gelu_with_slope<S: Simd>(simd: S, u: &[f32], value: &mut [f32], slope: &mut [f32]) {
-    let lanes = S::F32_LANES;
-    let each = u.chunks(lanes).zip(value.chunks_mut(lanes)).zip(slope.chunks_mut(lanes));
-    for ((u, value), slope) in each {
-        let found = gelu(simd, simd.partial_load_f32s(u));
-        simd.partial_store_f32s(value, found.0);
-        simd.partial_store_f32s(slope, found.1);
+    let ((u, u_rest), (value, value_rest)) = (S::as_simd_f32s(u), S::as_mut_simd_f32s(value));
+    let (slope, slope_rest) = S::as_mut_simd_f32s(slope);
+    for ((u, value), slope) in u.iter().zip(value).zip(slope) {
+        (*value, *slope) = gelu(simd, *u);
+    }
+    if !u_rest.is_empty() {
+        let (value, slope) = gelu(simd, simd.partial_load_f32s(u_rest));
+        simd.partial_store_f32s(value_rest, value);
+        simd.partial_store_f32s(slope_rest, slope);
     }
 }
 
@@ -204,13 +268,20 @@ pub(super) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     // ln 2 in two parts, the first exact in few bits.
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     const POLYNOMIAL: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_66, 0.5];
-    let splat = |constant| simd.splat_f32s(constant);
-    let x = simd.max_f32s(simd.min_f32s(x, splat(87.0)), splat(-87.0));
-    let shifted = simd.mul_add_e_f32s(x, splat(std::f32::consts::LOG2_E), splat(ROUND));
-    let n = simd.sub_f32s(shifted, splat(ROUND));
-    let r = LN_2.iter().fold(x, |r, part| simd.mul_add_e_f32s(n, splat(-part), r));
-    let sum = POLYNOMIAL[1..].iter().fold(splat(POLYNOMIAL[0]), |sum, c| simd.mul_add_e_f32s(sum, r, splat(*c)));
-    let value = simd.add_f32s(simd.mul_add_e_f32s(simd.mul_f32s(r, r), sum, r), splat(1.0));
+    let [most, least] = [simd.splat_f32s(87.0), simd.splat_f32s(-87.0)];
+    let x = simd.max_f32s(simd.min_f32s(x, most), least);
+    let round = simd.splat_f32s(ROUND);
+    let shifted = simd.mul_add_e_f32s(x, simd.splat_f32s(std::f32::consts::LOG2_E), round);
+    let n = simd.sub_f32s(shifted, round);
+    let mut r = x;
+    for part in LN_2 {
+        r = simd.mul_add_e_f32s(n, simd.splat_f32s(-part), r);
+    }
+    let mut sum = simd.splat_f32s(POLYNOMIAL[0]);
+    for coefficient in &POLYNOMIAL[1..] {
+        sum = simd.mul_add_e_f32s(sum, r, simd.splat_f32s(*coefficient));
+    }
+    let value = simd.add_f32s(simd.mul_add_e_f32s(simd.mul_f32s(r, r), sum, r), simd.splat_f32s(1.0));
     let exponent = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(23));
     simd.mul_f32s(value, simd.transmute_f32s_u32s(exponent))
 }

@@ -6,6 +6,8 @@
 mod attention;
 mod block;
 mod buffer;
+mod chunk;
+mod fold;
 mod kernels;
 mod operation;
 mod product;
@@ -25,7 +27,8 @@ mod tests {
     use pulp::Arch;
     use rand::{RngExt, SeedableRng};
 
-    use super::block::{self, Geometry, Parameters};
+    use super::block::{self, Geometry};
+    use super::fold::Parameters;
     use crate::parameters::Load;
     use crate::{Architecture, Block, Init, ModelConfig, Weights};
 

@@ -13,7 +13,8 @@ use burn::tensor::{Tensor, TensorData, TensorMetadata, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
 use pulp::Arch;
 
-use super::block::{self, Geometry, Kept, Parameters};
+use super::block::{self, Geometry, Kept};
+use super::fold::Parameters;
 use super::update::{self, AdamStep};
 
 /// A backend that may have the whole transformer block as one operation.

@@ -68,10 +68,10 @@ pub(super) fn adam(arch: Arch, step: AdamStep, factor: f32, [value, first, secon
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) {
             let Self(AdamStep { beta_1, beta_2, epsilon, rate, root }, factor, [value, first, second], gradient) = self;
-            let [keep_1, keep_2] = [beta_1, beta_2].map(|beta| simd.splat_f32s(beta as f32));
-            let [take_1, take_2] = [beta_1, beta_2].map(|beta| simd.splat_f32s((1.0 - beta) as f32));
-            let [epsilon, rate, root] = [epsilon, rate, root].map(|constant| simd.splat_f32s(constant as f32));
-            let factor = simd.splat_f32s(factor);
+            let (keep_1, take_1) = (simd.splat_f32s(beta_1 as f32), simd.splat_f32s((1.0 - beta_1) as f32));
+            let (keep_2, take_2) = (simd.splat_f32s(beta_2 as f32), simd.splat_f32s((1.0 - beta_2) as f32));
+            let (epsilon, factor) = (simd.splat_f32s(epsilon as f32), simd.splat_f32s(factor));
+            let (rate, root) = (simd.splat_f32s(rate as f32), simd.splat_f32s(root as f32));
             update(
                 simd,
                 first,
