@@ -37,9 +37,11 @@ fn uninterrupted(root: &Path, more: &[&str]) -> PathBuf {
 
 #[test]
 fn the_thread_count_changes_nothing() {
-    let [one, three] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    let [one, two, three] = [1, 2, 3].map(|_| tempfile::tempdir().unwrap());
     let single = uninterrupted(one.path(), &["--threads", "1"]);
-    assert_same(&uninterrupted(three.path(), &["--threads", "3"]), &single, "another thread count");
+    for (folder, threads) in [(two, "2"), (three, "3")] {
+        assert_same(&uninterrupted(folder.path(), &["--threads", threads]), &single, &format!("{threads} threads"));
+    }
 }
 
 #[test]

@@ -78,8 +78,11 @@ impl<B: FusedBackend> Transformer<B> {
         let zeros = Tensor::zeros([batch, n_points, d_x - 1], &xs.device());
         let ys = Tensor::cat(vec![ys.unsqueeze_dim(2), zeros], 2);
         let tokens = Tensor::stack::<4>(vec![xs, ys], 2).reshape([batch, 2 * n_points, d_x]).narrow(1, 0, n);
-        let read = self.read_in.forward(tokens.reshape([batch * n, d_x]));
-        read.reshape([batch, n, self.positions.dims()[1]]) + self.positions.val().narrow(0, 0, n).unsqueeze()
+        let [_, d_model] = self.positions.dims();
+        // One long row a prompt: flex adds those faster than a matrix a prompt.
+        let read = self.read_in.forward(tokens.reshape([batch * n, d_x])).reshape([batch, n * d_model]);
+        let positions = self.positions.val().narrow(0, 0, n).reshape([1, n * d_model]);
+        (read + positions).reshape([batch, n, d_model])
     }
 
     /// Residual stream at `layer`, from the one at the layer before.

@@ -33,11 +33,14 @@ pub struct BenchResult {
     pub gflop_per_step: f64,
     /// `gflop_per_step` over the median time, in 10⁹ operations a second.
     pub gflop_per_second: f64,
-    /// `gflop_per_second` over the rate of the machine's products at this width, measured just after; on a CPU.
+    /// `gflop_per_second` over the rate of the machine's products at this width, measured between the steps; on a CPU.
     pub share_of_products: Option<f64>,
     /// Time to draw a batch over the median time of a step.
     pub sampling_share: f64,
 }
+
+/// Steps from one measurement of the machine's products to the next: a machine may slow down, and then for both.
+const PRODUCTS_EVERY: usize = 4;
 
 /// Times `counted` training steps of a new model after `warm_up` uncounted ones.
 pub fn bench<B: TrainingBackend>(
@@ -48,12 +51,13 @@ pub fn bench<B: TrainingBackend>(
 ) -> BenchResult {
     let config = &experiment.config;
     let weights = config.model.init(&experiment.architecture, &mut Stream::new(config.seed, Purpose::Init).rng(0));
+    let on_cpu = <B::InnerBackend as FusedBackend>::FUSED;
     let mut model = Transformer::<B>::new(&experiment.architecture, &weights, device)
         .expect("freshly drawn weights have the architecture's shapes");
     let mut adam = Adam::new(&config.train);
     let sampler = Sampler::new(experiment.task.clone(), Stream::new(config.seed, Purpose::Train));
     let batch = config.train.batch_size as u64;
-    let (mut times, mut sampling) = (Vec::new(), Vec::new());
+    let (mut times, mut sampling, mut products) = (Vec::new(), Vec::new(), Vec::new());
     for step in 0..warm_up + counted {
         let started = Instant::now();
         let first = step as u64 * batch;
@@ -64,38 +68,43 @@ pub fn bench<B: TrainingBackend>(
         // Reading the loss waits for everything the step has queued.
         let _ = found.loss.into_data();
         times.push(started.elapsed().as_secs_f64());
+        if on_cpu && step.is_multiple_of(PRODUCTS_EVERY) {
+            products.push(products_per_second(config.model.d_model));
+        }
     }
     let name = <B::InnerBackend as Backend>::name(device);
-    let on_cpu = <B::InnerBackend as FusedBackend>::FUSED;
-    summary(experiment, name, on_cpu, times.split_off(warm_up), sampling.split_off(warm_up))
+    summary(experiment, name, times.split_off(warm_up), sampling.split_off(warm_up), products)
 }
 
 fn summary(
     experiment: &Experiment,
     device: String,
-    on_cpu: bool,
-    mut times: Vec<f64>,
-    mut sampling: Vec<f64>,
+    times: Vec<f64>,
+    sampling: Vec<f64>,
+    products: Vec<f64>,
 ) -> BenchResult {
-    times.sort_by(f64::total_cmp);
-    sampling.sort_by(f64::total_cmp);
-    let median = times[times.len() / 2];
     let batch_size = experiment.config.train.batch_size;
-    let tokens = (batch_size * experiment.architecture.seq_len()) as f64;
+    let [min, median, max] = spread(times.clone()).expect("at least one step is counted");
     let gflop = experiment.architecture.step_flops(batch_size) as f64 / 1e9;
-    let rate = on_cpu.then(|| products_per_second(experiment.architecture.d_model) / 1e9);
+    let rate = spread(products).map(|[_, median, _]| median / 1e9);
     BenchResult {
         name: experiment.config.name.clone(),
         device,
         threads: rayon::current_num_threads(),
         steps: times.len(),
         median_ms: median * 1e3,
-        min_ms: times[0] * 1e3,
-        max_ms: times[times.len() - 1] * 1e3,
-        tokens_per_second: tokens / median,
+        min_ms: min * 1e3,
+        max_ms: max * 1e3,
+        tokens_per_second: (batch_size * experiment.architecture.seq_len()) as f64 / median,
         gflop_per_step: gflop,
         gflop_per_second: gflop / median,
         share_of_products: rate.map(|rate| gflop / median / rate),
-        sampling_share: sampling[sampling.len() / 2] / median,
+        sampling_share: spread(sampling).map_or(0.0, |[_, sampling, _]| sampling / median),
     }
+}
+
+/// The least, median and greatest of some values.
+fn spread(mut values: Vec<f64>) -> Option<[f64; 3]> {
+    values.sort_by(f64::total_cmp);
+    Some([*values.first()?, *values.get(values.len() / 2)?, *values.last()?])
 }

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use gemm::Parallelism;
 
+use super::buffer::Buffer;
+
 /// A matrix of f32 in a slice, with any strides: rows, columns, or a transpose of one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Matrix<'a> {
@@ -126,28 +128,23 @@ impl<'a> MatrixMut<'a> {
 }
 
 /// The rate of the machine's matrix products: multiplications and additions a second of `[512, d] · [d, 4d]` when every
-/// thread does them at once, the median of several rounds.
+/// thread does them at once for a millisecond or two.
 pub fn products_per_second(d_model: usize) -> f64 {
     const TOKENS: usize = 512;
     let flops = (2 * TOKENS * d_model * 4 * d_model) as f64;
     let repeats = (2e8 / flops).ceil() as usize;
-    let work = |_: rayon::BroadcastContext| {
-        let (left, right) = (vec![1.0; TOKENS * d_model], vec![1.0; 4 * d_model * d_model]);
-        let mut to = vec![0.0; TOKENS * 4 * d_model];
+    let started = Instant::now();
+    let times = rayon::broadcast(|_| {
+        let [mut left, mut right] = [TOKENS * d_model, 4 * d_model * d_model].map(Buffer::new);
+        let mut to = Buffer::new(TOKENS * 4 * d_model);
+        left.fill(1.0);
+        right.fill(1.0);
+        let (left, right) = (Matrix::new(&left, d_model), Matrix::new(&right, 4 * d_model));
         for _ in 0..repeats {
-            MatrixMut::new(&mut to, 4 * d_model)
-                .set_product(Matrix::new(&left, d_model), Matrix::new(&right, 4 * d_model));
+            MatrixMut::new(&mut to, 4 * d_model).set_product(left, right);
         }
-    };
-    let mut rates: Vec<f64> = (0..25)
-        .map(|_| {
-            let started = Instant::now();
-            let threads = rayon::broadcast(work).len();
-            (threads * repeats) as f64 * flops / started.elapsed().as_secs_f64()
-        })
-        .collect();
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
+    });
+    (times.len() * repeats) as f64 * flops / started.elapsed().as_secs_f64()
 }
 
 #[cfg(test)]
