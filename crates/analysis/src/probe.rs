@@ -80,6 +80,8 @@ fn majority(voters: &[usize], labels: &[usize]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use rand_distr::{Distribution, StandardNormal};
+
     use super::*;
 
     fn knn(neighbours: usize) -> Knn {
@@ -111,5 +113,34 @@ mod tests {
         let states = DMatrix::from_row_slice(4, 2, &[1.0, 0.0, 100.0, 1.0, 0.0, 1.0, 1.0, 100.0]);
         let cosine = Knn { neighbours: 1, distance: Distance::Cosine };
         assert_eq!(cosine.guess(&states, &[&[0, 0, 1, 1]]), [[0, 0, 1, 1]]);
+    }
+
+    /// Accuracy on states that hold exactly w, under three concepts of rank 2, and x times `gain` beside it.
+    fn planted(gain: f64) -> f64 {
+        const PER_CONCEPT: usize = 100;
+        let mut rng = data::Stream::new(0, data::Purpose::Probe).rng(0);
+        let labels: Vec<usize> = (0..3 * PER_CONCEPT).map(|i| i / PER_CONCEPT).collect();
+        let mut states = DMatrix::zeros(labels.len(), 12);
+        for (i, label) in labels.iter().enumerate() {
+            for j in 0..2 {
+                states[(i, 2 * label + j)] = StandardNormal.sample(&mut rng);
+            }
+            for j in 6..12 {
+                let x: f64 = StandardNormal.sample(&mut rng);
+                states[(i, j)] = gain * x;
+            }
+        }
+        let guesses = knn(10).guess(&states, &[&labels]);
+        labels.iter().zip(&guesses[0]).filter(|(label, guess)| label == guess).count() as f64 / labels.len() as f64
+    }
+
+    /// A state that holds the regression weights gives the concept away; a copy of the token beside them, of the same
+    /// size, hides it from a vote by distance. So CD can stay low in a model that predicts as if it knew the concept.
+    #[test]
+    fn a_copy_of_the_token_hides_a_concept_that_is_there() {
+        let [alone, small, equal] = [0.0, 0.5, 1.0].map(planted);
+        assert!(alone > 0.97, "{alone}");
+        assert!((0.80..0.94).contains(&small), "{small}");
+        assert!((0.54..0.70).contains(&equal), "{equal}");
     }
 }

@@ -13,6 +13,7 @@ use crate::{ModelError, parameters};
 /// | `n_layers` | blocks | 1 … 128 |
 /// | `n_heads` | attention heads a block | ≥ 1 |
 /// | `init` | | `gpt2` or `fan_in` |
+/// | `read_in_gain` | factor on the spread of the read-in's weights | > 0 |
 /// | `position_std` | spread of the position table | ≥ 0 |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +26,9 @@ pub struct ModelConfig {
     pub n_heads: usize,
     /// How the linear maps are drawn.
     pub init: Init,
+    /// Factor on the spread of the read-in's weights at the start. Below 1, what blocks write outweighs the copy of the
+    /// token in the residual stream.
+    pub read_in_gain: f64,
     /// Standard deviation of the learned position table at the start.
     pub position_std: f64,
 }
@@ -64,7 +68,10 @@ impl ModelConfig {
     /// # Errors
     /// When a field is outside its range.
     pub fn architecture(&self, d_x: usize, n_points: usize) -> Result<Architecture, ModelError> {
-        let Self { d_model, n_layers, n_heads, position_std, .. } = *self;
+        let Self { d_model, n_layers, n_heads, read_in_gain, position_std, .. } = *self;
+        if !(read_in_gain.is_finite() && read_in_gain > 0.0) {
+            return Err(out_of_range("model.read_in_gain", "a finite number above 0", read_in_gain));
+        }
         if !(position_std.is_finite() && position_std >= 0.0) {
             return Err(out_of_range("model.position_std", "a finite number of at least 0", position_std));
         }
@@ -83,14 +90,15 @@ impl ModelConfig {
         use parameters::Role;
         let residual = 1.0 / (2.0 * to.n_layers as f64).sqrt();
         let len = spec.shape.iter().product();
+        let gain = if spec.name == "read_in.weight" { self.read_in_gain } else { 1.0 };
         let values = match (spec.role, self.init) {
             (Role::NormScale, _) => vec![1.0; len],
             (Role::NormShift, _) => vec![0.0; len],
             (Role::Position, _) => normal(len, self.position_std, rng),
-            (Role::Boundary { fan_in, .. }, Init::Gpt2) => uniform(len, 1.0 / (fan_in as f64).sqrt(), rng),
+            (Role::Boundary { fan_in, .. }, Init::Gpt2) => uniform(len, gain / (fan_in as f64).sqrt(), rng),
             (Role::Boundary { bias: true, .. } | Role::Bias, _) => vec![0.0; len],
             (Role::Boundary { fan_in, .. } | Role::Linear { fan_in }, Init::FanIn) => {
-                normal(len, 1.0 / (fan_in as f64).sqrt(), rng)
+                normal(len, gain / (fan_in as f64).sqrt(), rng)
             }
             (Role::Residual { fan_in }, Init::FanIn) => normal(len, residual / (fan_in as f64).sqrt(), rng),
             (Role::Linear { .. }, Init::Gpt2) => normal(len, 0.02, rng),

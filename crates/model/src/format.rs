@@ -137,7 +137,14 @@ mod tests {
     use crate::{Init, ModelConfig};
 
     fn model() -> (Architecture, Weights) {
-        let config = ModelConfig { d_model: 8, n_layers: 1, n_heads: 2, init: Init::Gpt2, position_std: 0.02 };
+        let config = ModelConfig {
+            d_model: 8,
+            n_layers: 1,
+            n_heads: 2,
+            init: Init::Gpt2,
+            read_in_gain: 1.0,
+            position_std: 0.02,
+        };
         let architecture = config.architecture(3, 4).unwrap();
         let weights = config.init(&architecture, &mut rand_chacha::ChaCha8Rng::seed_from_u64(0));
         (architecture, weights)

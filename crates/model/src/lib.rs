@@ -10,7 +10,7 @@
 //! use model::{Architecture, Init, ModelConfig, Transformer};
 //! use rand::SeedableRng;
 //!
-//! let config = ModelConfig { d_model: 16, n_layers: 2, n_heads: 4, init: Init::FanIn, position_std: 0.02 };
+//! let config = ModelConfig { d_model: 16, n_layers: 2, n_heads: 4, init: Init::FanIn, read_in_gain: 1.0, position_std: 0.02 };
 //! let architecture = config.architecture(8, 10).unwrap();
 //! let weights = config.init(&architecture, &mut rand_chacha::ChaCha8Rng::seed_from_u64(0));
 //! let model = Transformer::<Flex>::new(&architecture, &weights, &FlexDevice).unwrap();

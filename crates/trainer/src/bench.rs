@@ -37,6 +37,8 @@ pub struct BenchResult {
     pub share_of_products: Option<f64>,
     /// Time to draw a batch over the median time of a step.
     pub sampling_share: f64,
+    /// The most memory the process has had at once, in MiB; on Linux.
+    pub peak_memory_mib: Option<f64>,
 }
 
 /// Steps from one measurement of the machine's products to the next: a machine may slow down, and then for both.
@@ -100,6 +102,7 @@ fn summary(
         gflop_per_second: gflop / median,
         share_of_products: rate.map(|rate| gflop / median / rate),
         sampling_share: spread(sampling).map_or(0.0, |[_, sampling, _]| sampling / median),
+        peak_memory_mib: peak_memory_mib(),
     }
 }
 
@@ -107,4 +110,10 @@ fn summary(
 fn spread(mut values: Vec<f64>) -> Option<[f64; 3]> {
     values.sort_by(f64::total_cmp);
     Some([*values.first()?, *values.get(values.len() / 2)?, *values.last()?])
+}
+
+fn peak_memory_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<f64>().ok()? / 1024.0)
 }
