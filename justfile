@@ -14,6 +14,10 @@ test:
 quickstart:
     cargo run -p trainer
 
+# Step times beside PyTorch's; needs torch and transformers
+compare:
+    python benches/pytorch/compare.py --rounds 2 --seconds 5
+
 # The documentation of the crates, warnings as errors
 doc:
     RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps

@@ -36,7 +36,7 @@ pub(super) struct HeadMut<'a> {
     pub(super) stride: usize,
 }
 
-/// The size of a head, and its working memory.
+/// The size of a head.
 #[derive(Debug)]
 pub(super) struct Attention {
     d_head: usize,
@@ -46,7 +46,12 @@ pub(super) struct Attention {
     every: usize,
     /// The token of every query.
     tokens: Buffer,
-    /// `[keys, stride(queries)]`
+}
+
+/// Working memory of the gradient.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    /// Of the weights, then of the scores, `[keys, stride(queries)]`.
     gradient: Buffer,
     /// `[queries, stride(keys)]`
     transposed: Buffer,
@@ -57,9 +62,11 @@ impl Attention {
         let queries = keys.div_ceil(every);
         let mut tokens = Buffer::new(stride(queries));
         tokens.iter_mut().enumerate().for_each(|(i, token)| *token = (i * every) as f32);
-        let gradient = Buffer::new(keys * stride(queries));
-        let transposed = Buffer::new(queries * stride(keys));
-        Self { d_head, keys, queries, every, tokens, gradient, transposed }
+        Self { d_head, keys, queries, every, tokens }
+    }
+
+    pub(super) fn scratch(&self) -> Scratch {
+        Scratch { gradient: Buffer::new(self.n_weights()), transposed: Buffer::new(self.queries * stride(self.keys)) }
     }
 
     /// Elements of the attention weights of a head, `[keys, stride(queries)]`.
@@ -78,20 +85,19 @@ impl Attention {
     /// The gradients of q, k and v from that of `mixed`.
     #[inline(always)]
     pub(super) fn attend_gradient<S: Simd>(
-        &mut self,
+        &self,
         simd: S,
         [q, k, v]: [Head<'_>; 3],
         weights: &[f32],
         mixed: Head<'_>,
         [of_q, of_k, of_v]: [HeadMut<'_>; 3],
+        Scratch { gradient, transposed }: &mut Scratch,
     ) {
-        let mut gradient = std::mem::replace(&mut self.gradient, Buffer::new(0));
-        self.products_with_keys(simd, &mut gradient, v, mixed);
-        self.softmax_gradient(simd, &mut gradient, weights);
-        self.mix_keys(simd, k, &gradient, of_q);
-        self.mix_queries(simd, q, &gradient, of_k);
-        self.mix_queries(simd, mixed, weights, of_v);
-        self.gradient = gradient;
+        self.products_with_keys(simd, gradient, v, mixed);
+        self.softmax_gradient(simd, gradient, weights);
+        self.mix_keys(simd, k, gradient, of_q);
+        self.mix_queries(simd, q, gradient, transposed, of_k);
+        self.mix_queries(simd, mixed, weights, transposed, of_v);
     }
 
     /// out\[key\]\[query\] = keyᵀ·query, zero where no query of a tile sees the key.
@@ -128,9 +134,9 @@ impl Attention {
 
     /// to\[feature\]\[key\] = Σ over the queries that see the key of from\[feature\]\[query\]·weights\[key\]\[query\]
     #[inline(always)]
-    fn mix_queries<S: Simd>(&mut self, simd: S, from: Head<'_>, weights: &[f32], to: HeadMut<'_>) {
+    fn mix_queries<S: Simd>(&self, simd: S, from: Head<'_>, weights: &[f32], transposed: &mut [f32], to: HeadMut<'_>) {
         let stride_of_keys = stride(self.keys);
-        for (i, row) in self.transposed.chunks_exact_mut(stride_of_keys).enumerate() {
+        for (i, row) in transposed.chunks_exact_mut(stride_of_keys).enumerate() {
             let (seen, rest) = row.split_at_mut(self.keys.min(i * self.every + 1));
             for (to, weight) in seen.iter_mut().zip(weights[i..].iter().step_by(stride(self.queries))) {
                 *to = *weight;
@@ -142,7 +148,7 @@ impl Attention {
             to,
             [self.d_head, self.keys],
             Left { data: from.data, row: from.stride, column: 1 },
-            Head { data: &self.transposed, stride: stride_of_keys },
+            Head { data: transposed, stride: stride_of_keys },
             #[inline(always)]
             |_, keys| keys.start.div_ceil(self.every).min(self.queries)..self.queries,
         );

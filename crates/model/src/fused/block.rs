@@ -155,7 +155,7 @@ pub(super) fn backward(
             let Self(geometry, parameters, kept, gradient) = self;
             let d = geometry.d_model;
             let pass = Pass { simd, geometry, parameters, folded: &kept.folded };
-            let mut attention = geometry.attention();
+            let attention = geometry.attention();
             let mut of_parameters = Parameters::zeros(d);
             let mut of_h = Vec::with_capacity(geometry.sequences * geometry.tokens * d);
             for (sequences, chunk) in geometry.chunks().zip(&kept.chunks) {
@@ -168,7 +168,7 @@ pub(super) fn backward(
                     of_h.resize(first + sequences.len() * geometry.tokens * d, 0.0);
                     geometry.scatter(simd, &middle, &mut of_h[first..]);
                 }
-                chunk.attend_gradient(pass, &mut attention, &middle, &mut of_h[first..], &mut of_parameters);
+                chunk.attend_gradient(pass, &attention, &middle, &mut of_h[first..], &mut of_parameters);
             }
             unfold(simd, parameters, geometry.attention_scale(), &mut of_parameters);
             (of_h, of_parameters)

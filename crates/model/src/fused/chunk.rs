@@ -176,7 +176,7 @@ impl Chunk {
     pub(super) fn attend_gradient<S: Simd>(
         &self,
         pass: Pass<'_, S>,
-        attention: &mut Attention,
+        attention: &Attention,
         middle: &[f32],
         of_h: &mut [f32],
         found: &mut Parameters<Vec<f32>>,
@@ -223,18 +223,19 @@ impl Chunk {
     fn head_gradients<S: Simd>(
         &self,
         Pass { simd, geometry, .. }: Pass<'_, S>,
-        attention: &mut Attention,
+        attention: &Attention,
         of_mixed: &[f32],
     ) -> (Buffer, Buffer) {
         let (mut of_queries, mut of_keys_values) =
             (Buffer::new(self.queries.len()), Buffer::new(self.keys_values.len()));
+        let mut scratch = attention.scratch();
         let half = self.keys_values.len() / 2;
         let (keys, values) = self.keys_values.split_at(half);
         let (of_keys, of_values) = of_keys_values.split_at_mut(half);
         for (at, weights) in self.heads(geometry).zip(self.weights.chunks_exact(attention.n_weights())) {
             let heads = [at.query(&self.queries), at.key(keys), at.key(values)];
             let gradients = [at.query_mut(&mut of_queries), at.key_mut(of_keys), at.key_mut(of_values)];
-            attention.attend_gradient(simd, heads, weights, at.query(of_mixed), gradients);
+            attention.attend_gradient(simd, heads, weights, at.query(of_mixed), gradients, &mut scratch);
         }
         (of_queries, of_keys_values)
     }

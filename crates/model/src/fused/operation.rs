@@ -38,6 +38,17 @@ pub trait FusedBackend: Backend {
         unreachable!("asked only where FUSED_GRADIENT is set")
     }
 
+    /// The gradients of `h` and of the parameters.
+    #[doc(hidden)]
+    fn block_gradient(
+        _: Geometry,
+        _: &[FloatTensor<Self>; 12],
+        _: &Kept,
+        _: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, [FloatTensor<Self>; 12]) {
+        unreachable!("asked only where FUSED_GRADIENT is set")
+    }
+
     /// The sum of gradients of the same parameter, in their order, and the sum of its squares, `[1]`.
     fn add_parts<const D: usize>(parts: Vec<Tensor<Self, D>>) -> (Tensor<Self, D>, Tensor<Self, 1>) {
         let sum = parts.into_iter().reduce(|sum, part| sum + part).expect("a batch has at least one part");
@@ -64,17 +75,6 @@ pub trait FusedBackend: Backend {
         let value = value - first.clone() * rate / (second.clone().sqrt() * root + epsilon);
         [value, first, second]
     }
-
-    /// The gradients of `h` and of the parameters.
-    #[doc(hidden)]
-    fn block_gradient(
-        _: Geometry,
-        _: &[FloatTensor<Self>; 12],
-        _: &Kept,
-        _: FloatTensor<Self>,
-    ) -> (FloatTensor<Self>, [FloatTensor<Self>; 12]) {
-        unreachable!("asked only where FUSED_GRADIENT is set")
-    }
 }
 
 /// A backend with gradients, whose inner backend runs what is trained.
@@ -99,6 +99,20 @@ impl FusedBackend for Flex {
         on_slices(geometry, h, parameters, true)
     }
 
+    fn block_gradient(
+        geometry: Geometry,
+        parameters: &[FlexTensor; 12],
+        kept: &Kept,
+        gradient: FlexTensor,
+    ) -> (FlexTensor, [FlexTensor; 12]) {
+        let gradient = gradient.to_contiguous();
+        let slices = Parameters::from_array(parameters.each_ref().map(values));
+        let (h, found) = block::backward(Arch::new(), geometry, &slices, kept, values(&gradient));
+        let mut shapes = parameters.iter().map(|parameter| parameter.shape().to_vec());
+        let found = found.into_array().map(|values| tensor(values, shapes.next().expect("there are twelve of both")));
+        (tensor(h, vec![geometry.sequences, geometry.tokens, geometry.d_model]), found)
+    }
+
     fn add_parts<const D: usize>(parts: Vec<Tensor<Self, D>>) -> (Tensor<Self, D>, Tensor<Self, 1>) {
         let mut parts = parts.into_iter().map(|part| primitive(part).to_contiguous());
         let mut sum = parts.next().expect("a batch has at least one part");
@@ -119,20 +133,6 @@ impl FusedBackend for Flex {
         let state = [&mut value, &mut first, &mut second].map(values_mut);
         update::adam(Arch::new(), step, factor, state, values(&primitive(gradient).to_contiguous()));
         [value, first, second].map(from_primitive)
-    }
-
-    fn block_gradient(
-        geometry: Geometry,
-        parameters: &[FlexTensor; 12],
-        kept: &Kept,
-        gradient: FlexTensor,
-    ) -> (FlexTensor, [FlexTensor; 12]) {
-        let gradient = gradient.to_contiguous();
-        let slices = Parameters::from_array(parameters.each_ref().map(values));
-        let (h, found) = block::backward(Arch::new(), geometry, &slices, kept, values(&gradient));
-        let mut shapes = parameters.iter().map(|parameter| parameter.shape().to_vec());
-        let found = found.into_array().map(|values| tensor(values, shapes.next().expect("there are twelve of both")));
-        (tensor(h, vec![geometry.sequences, geometry.tokens, geometry.d_model]), found)
     }
 }
 
