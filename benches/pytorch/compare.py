@@ -147,7 +147,8 @@ def environment():
 
 def main():
     subprocess.run(["cargo", "build", "--release", "-p", "trainer"], cwd=ROOT, check=True)
-    print(f"| size | program | step, ms | over ours | memory, MiB | share of the products' rate |\n|---|---|---|---|---|---|")
+    print("| size | program | step, ms | over ours | memory, MiB | share of the products' rate |")
+    print("|---|---|---|---|---|---|")
     for name in arguments.sizes.split(","):
         found = {program: [] for program in ["ours", *OPPONENTS]}
         guess = {"small": 14, "medium": 75, "paper": 1000}.get(name, 1000)

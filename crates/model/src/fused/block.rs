@@ -84,11 +84,9 @@ impl Geometry {
     }
 }
 
-/// The part of `rows` that belongs to some of its sequences.
-fn of_sequences(rows: &[f32], sequences: &Range<usize>, elements: usize) -> Range<usize> {
-    let range = sequences.start * elements..sequences.end * elements;
-    debug_assert!(range.end <= rows.len());
-    range
+/// The part of `rows` that belongs to some of its sequences, of `elements` each.
+fn of_sequences<'a>(rows: &'a [f32], sequences: &Range<usize>, elements: usize) -> &'a [f32] {
+    &rows[sequences.start * elements..sequences.end * elements]
 }
 
 /// `h + attention(norm(h))`, then `h + feed_forward(norm(h))`, at the tokens that are wanted; the chunks stay in
@@ -117,7 +115,7 @@ pub(super) fn forward(
             let mut out = Vec::with_capacity(geometry.sequences * geometry.outputs() * d);
             let mut chunks = Vec::new();
             for sequences in geometry.chunks() {
-                let h = &h[of_sequences(h, &sequences, geometry.tokens * d)];
+                let h = of_sequences(h, &sequences, geometry.tokens * d);
                 let first = out.len();
                 for (_, row) in geometry.output_rows(sequences.len()) {
                     out.extend_from_slice(&h[row * d..][..d]);
@@ -159,7 +157,7 @@ pub(super) fn backward(
             let mut of_parameters = Parameters::zeros(d);
             let mut of_h = Vec::with_capacity(geometry.sequences * geometry.tokens * d);
             for (sequences, chunk) in geometry.chunks().zip(&kept.chunks) {
-                let gradient = &gradient[of_sequences(gradient, &sequences, geometry.outputs() * d)];
+                let gradient = of_sequences(gradient, &sequences, geometry.outputs() * d);
                 let middle = chunk.feed_forward_gradient(pass, gradient, &mut of_parameters);
                 let first = of_h.len();
                 if geometry.every == 1 {
