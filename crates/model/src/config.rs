@@ -90,15 +90,16 @@ impl ModelConfig {
         use parameters::Role;
         let residual = 1.0 / (2.0 * to.n_layers as f64).sqrt();
         let len = spec.shape.iter().product();
-        let gain = if spec.name == "read_in.weight" { self.read_in_gain } else { 1.0 };
         let values = match (spec.role, self.init) {
             (Role::NormScale, _) => vec![1.0; len],
             (Role::NormShift, _) => vec![0.0; len],
             (Role::Position, _) => normal(len, self.position_std, rng),
-            (Role::Boundary { fan_in, .. }, Init::Gpt2) => uniform(len, gain / (fan_in as f64).sqrt(), rng),
+            (Role::Boundary { fan_in, .. }, Init::Gpt2) => uniform(len, 1.0 / (fan_in as f64).sqrt(), rng),
+            (Role::ReadIn { fan_in }, Init::Gpt2) => uniform(len, self.read_in_gain / (fan_in as f64).sqrt(), rng),
+            (Role::ReadIn { fan_in }, Init::FanIn) => normal(len, self.read_in_gain / (fan_in as f64).sqrt(), rng),
             (Role::Boundary { bias: true, .. } | Role::Bias, _) => vec![0.0; len],
             (Role::Boundary { fan_in, .. } | Role::Linear { fan_in }, Init::FanIn) => {
-                normal(len, gain / (fan_in as f64).sqrt(), rng)
+                normal(len, 1.0 / (fan_in as f64).sqrt(), rng)
             }
             (Role::Residual { fan_in }, Init::FanIn) => normal(len, residual / (fan_in as f64).sqrt(), rng),
             (Role::Linear { .. }, Init::Gpt2) => normal(len, 0.02, rng),

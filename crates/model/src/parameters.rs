@@ -16,7 +16,10 @@ pub(crate) enum Role {
     Residual {
         fan_in: usize,
     },
-    /// Read-in and read-out.
+    ReadIn {
+        fan_in: usize,
+    },
+    /// The bias of the read-in, and the read-out.
     Boundary {
         fan_in: usize,
         bias: bool,
@@ -39,7 +42,7 @@ pub(crate) fn specs(architecture: &Architecture) -> Vec<Spec> {
     let Architecture { d_x, d_model: d, .. } = *architecture;
     let spec = |name: String, shape: &[usize], role| Spec { name, shape: shape.to_vec(), role };
     let mut specs = vec![
-        spec("read_in.weight".into(), &[d_x, d], Role::Boundary { fan_in: d_x, bias: false }),
+        spec("read_in.weight".into(), &[d_x, d], Role::ReadIn { fan_in: d_x }),
         spec("read_in.bias".into(), &[d], Role::Boundary { fan_in: d_x, bias: true }),
         spec("positions".into(), &[architecture.seq_len(), d], Role::Position),
     ];
