@@ -1,0 +1,5 @@
+//! Hidden states in a plane.
+
+mod pca;
+
+pub use pca::{Plane, plane};

@@ -1,0 +1,129 @@
+//! Long-format tables. A new probe or metric adds rows and changes no schema and no figure.
+//!
+//! An empty cell in `concept` or `position` means "over all of them".
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{RunError, io_error};
+
+mod errors;
+mod states;
+
+pub use errors::{BaselineRow, MetricRow, TrainingRow};
+pub use states::{BestLayerRow, DecodabilityRow, MapRow};
+
+/// A row type and the table it belongs to.
+pub trait Row: Serialize + DeserializeOwned {
+    /// File name inside the run directory.
+    const FILE: &'static str;
+    /// Training step the row was measured at; rows behind the checkpoint that a run goes on from are dropped.
+    /// `None` for rows that do not depend on training.
+    fn step(&self) -> Option<usize>;
+}
+
+/// Names a row type's file and the step it belongs to.
+macro_rules! row {
+    ($row:ty, $file:literal, |$r:ident| $step:expr) => {
+        impl $crate::tables::Row for $row {
+            const FILE: &'static str = $file;
+            fn step(&self) -> Option<usize> {
+                let $r = self;
+                $step
+            }
+        }
+    };
+}
+pub(crate) use row;
+
+/// One table of a run.
+#[derive(Clone, Debug)]
+pub struct Table<R> {
+    path: PathBuf,
+    row: PhantomData<R>,
+}
+
+impl<R: Row> Table<R> {
+    pub(crate) fn new(run: &Path) -> Self {
+        Self { path: run.join(R::FILE), row: PhantomData }
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All complete rows; none when the table does not exist. A last line cut short by a crash is left out.
+    pub fn read(&self) -> Result<Vec<R>, RunError> {
+        if !self.path.exists() {
+            return Ok(Vec::new());
+        }
+        let text = self.complete_lines()?;
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        reader.deserialize().map(|row| row.map_err(|error| self.malformed(&error))).collect()
+    }
+
+    /// Adds rows at the end and hands them to the operating system before it returns.
+    pub fn append(&self, rows: &[R]) -> Result<(), RunError> {
+        let fail = |error| io_error("append to", &self.path, error);
+        let file = OpenOptions::new().create(true).append(true).open(&self.path).map_err(fail)?;
+        let fresh = file.metadata().map_err(fail)?.len() == 0;
+        write_rows(BufWriter::new(file), rows, fresh).map_err(fail)
+    }
+
+    /// Writes the whole table anew, under another name first.
+    pub fn replace(&self, rows: &[R]) -> Result<(), RunError> {
+        let partial = self.path.with_extension("csv.partial");
+        let fail = |error| io_error("write", &partial, error);
+        write_rows(BufWriter::new(File::create(&partial).map_err(fail)?), rows, true).map_err(fail)?;
+        std::fs::rename(&partial, &self.path).map_err(fail)
+    }
+
+    /// Drops the rows measured after `step`, and whatever a crash left half-written.
+    pub fn truncate_after(&self, step: usize) -> Result<(), RunError> {
+        if !self.path.exists() {
+            return Ok(());
+        }
+        let mut rows = self.read()?;
+        rows.retain(|row| row.step().is_none_or(|measured| measured <= step));
+        self.replace(&rows)
+    }
+
+    /// Removes all rows.
+    pub fn clear(&self) -> Result<(), RunError> {
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_error("remove", &self.path, error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn complete_lines(&self) -> Result<String, RunError> {
+        let fail = |error| io_error("read", &self.path, error);
+        let mut reader = BufReader::new(File::open(&self.path).map_err(fail)?);
+        let (mut text, mut line) = (String::new(), String::new());
+        while reader.read_line(&mut line).map_err(fail)? > 0 {
+            if line.ends_with('\n') {
+                text.push_str(&line);
+            }
+            line.clear();
+        }
+        Ok(text)
+    }
+
+    fn malformed(&self, error: &csv::Error) -> RunError {
+        RunError::Malformed { path: self.path.clone(), reason: error.to_string() }
+    }
+}
+
+fn write_rows<R: Serialize>(sink: impl Write, rows: &[R], header: bool) -> std::io::Result<()> {
+    let mut writer = csv::WriterBuilder::new().has_headers(header).from_writer(sink);
+    for row in rows {
+        writer.serialize(row).map_err(std::io::Error::other)?;
+    }
+    writer.flush()
+}
