@@ -1,10 +1,10 @@
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::ops::FloatTensor;
-use burn::tensor::{Bool, Slice, Tensor, TensorPrimitive, activation, backend::Backend};
+use burn::tensor::{Bool, Slice, Tensor, activation, backend::Backend};
 
-use crate::fused::Geometry;
-use crate::{Architecture, FusedBackend};
+use crate::fused::{Geometry, operate};
+use crate::{Architecture, FusedBackend, parameters};
 
 /// GPT-2's layer-norm constant.
 pub(crate) const NORM_EPSILON: f64 = 1e-5;
@@ -51,8 +51,7 @@ impl<B: FusedBackend> Block<B> {
         }
         let [sequences, tokens, d_model] = h.dims();
         let geometry = Geometry { sequences, tokens, d_model, n_heads: self.n_heads, every };
-        let out = B::block(geometry, h.into_primitive().tensor(), self.parameters());
-        Tensor::from_primitive(TensorPrimitive::Float(out))
+        operate(geometry, self.inputs(h))
     }
 
     /// What [`forward`](Self::forward) computes, in ordinary tensor operations.
@@ -62,24 +61,15 @@ impl<B: FusedBackend> Block<B> {
         h.clone() + self.feed_forward(self.feed_forward_norm.forward(h))
     }
 
-    /// In the order of the fields, gamma before beta and weight before bias.
-    pub(crate) fn parameters(&self) -> [FloatTensor<B>; 12] {
-        let primitive = |tensor: TensorPrimitive<B>| tensor.tensor();
-        let norm = |norm: &LayerNorm<B>| {
-            let beta = norm.beta.as_ref().expect("the norms have a shift").val();
-            [norm.gamma.val(), beta].map(|tensor| primitive(tensor.into_primitive()))
-        };
-        let linear = |linear: &Linear<B>| {
-            let bias = linear.bias.as_ref().expect("the linear maps have a bias").val();
-            [primitive(linear.weight.val().into_primitive()), primitive(bias.into_primitive())]
-        };
-        let [a, b] = norm(&self.attention_norm);
-        let [c, d] = linear(&self.query_key_value);
-        let [e, f] = linear(&self.attention_out);
-        let [g, h] = norm(&self.feed_forward_norm);
-        let [i, j] = linear(&self.feed_forward_in);
-        let [k, l] = linear(&self.feed_forward_out);
-        [a, b, c, d, e, f, g, h, i, j, k, l]
+    /// The parameters in the order of the fields, gamma before beta and weight before bias, then `h`.
+    pub(crate) fn inputs(&self, h: Tensor<B, 3>) -> [FloatTensor<B>; 13] {
+        let [a, b] = parameters::of_norm(&self.attention_norm);
+        let [c, d] = parameters::of_linear(&self.query_key_value);
+        let [e, f] = parameters::of_linear(&self.attention_out);
+        let [g, i] = parameters::of_norm(&self.feed_forward_norm);
+        let [j, k] = parameters::of_linear(&self.feed_forward_in);
+        let [l, m] = parameters::of_linear(&self.feed_forward_out);
+        [a, b, c, d, e, f, g, i, j, k, l, m, parameters::primitive(h)]
     }
 
     /// softmax(q kᵀ / √d_head, causal) v in every head.

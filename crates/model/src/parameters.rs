@@ -1,7 +1,9 @@
 //! The one list of a model's parameters, and their way between a device and the host.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::nn::{LayerNorm, Linear};
 use burn::optim::GradientsParams;
+use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 
 use crate::{Architecture, HostTensor, ModelError, Transformer, Weights};
@@ -141,6 +143,23 @@ fn walk<B: Backend, F: Each<B>>(model: &Transformer<B>, each: F) -> F {
     visit.each
 }
 
+/// What a backend computes with.
+pub(crate) fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
+    tensor.into_primitive().tensor()
+}
+
+/// Scale and shift.
+pub(crate) fn of_norm<B: Backend>(norm: &LayerNorm<B>) -> [FloatTensor<B>; 2] {
+    let beta = norm.beta.as_ref().expect("the norms have a shift");
+    [norm.gamma.val(), beta.val()].map(primitive)
+}
+
+/// Weight and bias.
+pub(crate) fn of_linear<B: Backend>(linear: &Linear<B>) -> [FloatTensor<B>; 2] {
+    let bias = linear.bias.as_ref().expect("the linear maps have a bias");
+    [primitive(linear.weight.val()), primitive(bias.val())]
+}
+
 /// Copies the parameters to the host.
 pub(crate) fn to_weights<B: Backend>(model: &Transformer<B>) -> Weights {
     struct Copy(Weights);
@@ -185,7 +204,7 @@ pub fn gradients_from_weights<B: Backend>(
     Ok(walk(model, Copy(weights, device, GradientsParams::new())).2)
 }
 
-fn to_host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> HostTensor {
+pub(crate) fn to_host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> HostTensor {
     let shape = tensor.dims().to_vec();
     let values = tensor.into_data().convert::<f32>().to_vec().expect("the data was just converted to f32");
     HostTensor { shape, values }

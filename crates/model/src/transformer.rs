@@ -3,6 +3,7 @@ use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Tensor, backend::Backend};
 
 use crate::block::{Block, NORM_EPSILON};
+use crate::fused::{Embed, ReadOut, operate};
 use crate::{Architecture, FusedBackend, ModelError, Weights, parameters};
 
 /// A place in the residual stream: 0 is the embedding, l is after block l.
@@ -72,17 +73,28 @@ impl<B: FusedBackend> Transformer<B> {
         self.embed_first(tokens, xs, ys)
     }
 
-    /// The first `n` tokens of [`embed`](Self::embed).
+    /// The first `n` tokens of [`embed`](Self::embed): one operation where the backend has it.
     fn embed_first(&self, n: usize, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 3> {
+        if !B::FUSED {
+            return self.embed_reference(n, xs, ys);
+        }
+        let embed = Embed {
+            prompts: ys.dims()[0],
+            tokens: n,
+            d_model: self.positions.dims()[1],
+            xs: parameters::to_host(xs).values,
+            ys: parameters::to_host(ys).values,
+        };
+        let [weight, bias] = parameters::of_linear(&self.read_in);
+        operate(embed, [weight, bias, parameters::primitive(self.positions.val())])
+    }
+
+    fn embed_reference(&self, n: usize, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 3> {
         let [batch, n_points, d_x] = xs.dims();
         let zeros = Tensor::zeros([batch, n_points, d_x - 1], &xs.device());
         let ys = Tensor::cat(vec![ys.unsqueeze_dim(2), zeros], 2);
         let tokens = Tensor::stack::<4>(vec![xs, ys], 2).reshape([batch, 2 * n_points, d_x]).narrow(1, 0, n);
-        let [_, d_model] = self.positions.dims();
-        // One long row a prompt: flex adds those faster than a matrix a prompt.
-        let read = self.read_in.forward(tokens.reshape([batch * n, d_x])).reshape([batch, n * d_model]);
-        let positions = self.positions.val().narrow(0, 0, n).reshape([1, n * d_model]);
-        (read + positions).reshape([batch, n, d_model])
+        self.read_in.forward(tokens) + self.positions.val().narrow(0, 0, n).unsqueeze()
     }
 
     /// Residual stream at `layer`, from the one at the layer before.
@@ -105,12 +117,18 @@ impl<B: FusedBackend> Transformer<B> {
         self.read_out_at_x(h.reshape([batch, tokens / 2, 2 * d_model]).narrow(2, 0, d_model))
     }
 
+    /// One operation where the backend has it.
+    ///
     /// # Shapes
     /// `[batch, n_points, d_model]` to `[batch, n_points]`
     fn read_out_at_x(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {
-        let [batch, n_points, d_model] = h.dims();
-        let h = self.final_norm.forward(h.reshape([batch * n_points, d_model]));
-        self.read_out.forward(h).reshape([batch, n_points])
+        let [batch, n_points, _] = h.dims();
+        if !B::FUSED {
+            return self.read_out.forward(self.final_norm.forward(h)).reshape([batch, n_points]);
+        }
+        let [gamma, beta] = parameters::of_norm(&self.final_norm);
+        let [weight, bias] = parameters::of_linear(&self.read_out);
+        operate(ReadOut { shape: [batch, n_points] }, [gamma, beta, weight, bias, parameters::primitive(h)])
     }
 
     /// Predictions of every y from the pairs before it.

@@ -13,7 +13,7 @@ use crate::{Summary, stages, write_report};
 
 mod export;
 
-pub use export::Export;
+pub(crate) use export::Export;
 
 /// What a run's checkpoints know: decodability, maps, reference levels, exports and the report.
 #[derive(Debug, Parser)]

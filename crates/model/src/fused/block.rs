@@ -1,24 +1,26 @@
 //! A whole transformer block, forward and backward, over a few sequences at a time.
 //!
 //! What makes it fast: sequences go through in chunks whose intermediate values stay in cache; products write into the
-//! residual stream directly; queries, keys and values are laid out features by tokens, as [`Attention`] wants them;
-//! [`Folded`] maps make scale and shift of the norms free.
+//! residual stream directly; queries, keys and values are laid out with sequences side by side, as [`Attention`] wants
+//! them; [`Folded`] maps make scale and shift of the norms free.
 
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::attention::Attention;
+use super::attention::{Attention, LANES};
+use super::buffer::Buffer;
 use super::chunk::Chunk;
 use super::fold::{Folded, Parameters, unfold};
-use super::kernels::add;
+use super::kernels::copy;
+use super::operation::Operation;
 
 /// Tokens of a chunk: few enough to stay in a core's own cache, enough for products at their full rate.
 const CHUNK: usize = 512;
 
 /// What a block is applied to.
 #[derive(Clone, Copy, Debug)]
-pub struct Geometry {
+pub(crate) struct Geometry {
     pub(crate) sequences: usize,
     /// Tokens of a sequence.
     pub(crate) tokens: usize,
@@ -30,7 +32,7 @@ pub struct Geometry {
 
 /// What the backward pass needs of the forward pass.
 #[derive(Debug)]
-pub struct Kept {
+pub(crate) struct Kept {
     folded: Folded,
     chunks: Vec<Chunk>,
 }
@@ -58,119 +60,117 @@ impl Geometry {
         1.0 / (self.d_head() as f32).sqrt()
     }
 
-    fn attention(&self) -> Attention {
-        Attention::new(self.d_head(), self.tokens, self.every)
+    pub(super) fn attention(&self, sequences: usize) -> Attention {
+        Attention { sequences, d_head: self.d_head(), keys: self.tokens, every: self.every }
     }
 
-    /// Ranges of sequences.
+    /// Ranges of sequences, whole vectors of them where possible.
     fn chunks(&self) -> impl Iterator<Item = Range<usize>> {
-        let (sequences, size) = (self.sequences, (CHUNK / self.tokens).max(1));
+        let (sequences, size) = (self.sequences, (CHUNK / self.tokens).max(1).next_multiple_of(LANES));
         (0..sequences).step_by(size).map(move |first| first..sequences.min(first + size))
-    }
-
-    /// The tokens of some sequences that come out, as (row among the outputs, row among all tokens).
-    pub(super) fn output_rows(self, sequences: usize) -> impl Iterator<Item = (usize, usize)> {
-        let outputs = self.outputs();
-        (0..sequences * outputs).map(move |row| (row, row / outputs * self.tokens + row % outputs * self.every))
-    }
-
-    /// Adds the rows of the outputs to their rows among all tokens.
-    #[inline(always)]
-    pub(super) fn scatter<S: Simd>(self, simd: S, outputs: &[f32], all: &mut [f32]) {
-        let d = self.d_model;
-        for (output, row) in self.output_rows(all.len() / d / self.tokens) {
-            add(simd, &mut all[row * d..][..d], &outputs[output * d..][..d]);
-        }
     }
 }
 
-/// The part of `rows` that belongs to some of its sequences, of `elements` each.
-fn of_sequences<'a>(rows: &'a [f32], sequences: &Range<usize>, elements: usize) -> &'a [f32] {
-    &rows[sequences.start * elements..sequences.end * elements]
+/// The rows of some sequences, `[sequences, tokens, d]`, with the same token of all sequences side by side,
+/// `[tokens, sequences, d]`.
+#[inline(always)]
+fn by_token<S: Simd>(simd: S, rows: &[f32], sequences: &Range<usize>, [tokens, d]: [usize; 2]) -> Buffer {
+    let rows = &rows[sequences.start * tokens * d..sequences.end * tokens * d];
+    let mut swapped = Buffer::new(rows.len());
+    for (i, row) in rows.chunks_exact(d).enumerate() {
+        let (sequence, token) = (i / tokens, i % tokens);
+        copy(simd, &mut swapped[(token * sequences.len() + sequence) * d..][..d], row);
+    }
+    swapped
+}
+
+/// The inverse of [`by_token`], behind the sequences before these.
+fn push_by_sequence(to: &mut Vec<f32>, rows: &[f32], sequences: usize, d: usize) {
+    for sequence in 0..sequences {
+        rows.chunks_exact(d).skip(sequence).step_by(sequences).for_each(|row| to.extend_from_slice(row));
+    }
+}
+
+/// Inputs: the twelve parameters in the order of [`crate::Block`]'s fields, then `h`.
+impl Operation<13> for Geometry {
+    type Kept = Kept;
+
+    fn shape(&self) -> Vec<usize> {
+        vec![self.sequences, self.outputs(), self.d_model]
+    }
+
+    fn forward(&self, arch: Arch, inputs: [&[f32]; 13], keep: bool) -> (Vec<f32>, Kept) {
+        let (parameters, h) = Parameters::split(inputs);
+        arch.dispatch(Forward { geometry: *self, parameters: &parameters, h, keep })
+    }
+
+    fn backward(&self, arch: Arch, inputs: [&[f32]; 13], kept: &Kept, gradient: &[f32]) -> [Vec<f32>; 13] {
+        let (parameters, _) = Parameters::split(inputs);
+        let (of_h, of_parameters) =
+            arch.dispatch(Backward { geometry: *self, parameters: &parameters, kept, gradient });
+        of_parameters.join(of_h)
+    }
 }
 
 /// `h + attention(norm(h))`, then `h + feed_forward(norm(h))`, at the tokens that are wanted; the chunks stay in
 /// [`Kept`] only if asked.
-///
-/// # Shapes
-/// `h` `[sequences, tokens, d_model]` to `[sequences, outputs, d_model]`
-pub(super) fn forward(
-    arch: Arch,
+struct Forward<'a> {
     geometry: Geometry,
-    parameters: &Parameters<&[f32]>,
-    h: &[f32],
+    parameters: &'a Parameters<&'a [f32]>,
+    h: &'a [f32],
     keep: bool,
-) -> (Vec<f32>, Kept) {
-    struct Forward<'a>(Geometry, &'a Parameters<&'a [f32]>, &'a [f32], bool);
-    impl WithSimd for Forward<'_> {
-        type Output = (Vec<f32>, Kept);
+}
 
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
-            let Self(geometry, parameters, h, keep) = self;
-            let d = geometry.d_model;
-            let folded = Folded::new(simd, parameters, geometry.attention_scale());
-            let pass = Pass { simd, geometry, parameters, folded: &folded };
-            let attention = geometry.attention();
-            let mut out = Vec::with_capacity(geometry.sequences * geometry.outputs() * d);
-            let mut chunks = Vec::new();
-            for sequences in geometry.chunks() {
-                let h = of_sequences(h, &sequences, geometry.tokens * d);
-                let first = out.len();
-                for (_, row) in geometry.output_rows(sequences.len()) {
-                    out.extend_from_slice(&h[row * d..][..d]);
-                }
-                let mut chunk = Chunk::new(geometry, sequences.len(), &attention);
-                chunk.attend(pass, &attention, h, &mut out[first..]);
-                chunk.feed_forward(pass, &mut out[first..]);
-                if keep {
-                    chunks.push(chunk);
-                }
+impl WithSimd for Forward<'_> {
+    type Output = (Vec<f32>, Kept);
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+        let Self { geometry, parameters, h, keep } = self;
+        let d = geometry.d_model;
+        let folded = Folded::new(simd, parameters, geometry.attention_scale());
+        let pass = Pass { simd, geometry, parameters, folded: &folded };
+        let mut out = Vec::with_capacity(geometry.sequences * geometry.outputs() * d);
+        let mut chunks = Vec::new();
+        for sequences in geometry.chunks() {
+            let h = by_token(simd, h, &sequences, [geometry.tokens, d]);
+            let mut chunk = Chunk::new(geometry, sequences.len());
+            let mut h = chunk.attend(pass, h);
+            chunk.feed_forward(pass, &mut h);
+            push_by_sequence(&mut out, &h, sequences.len(), d);
+            if keep {
+                chunks.push(chunk);
             }
-            (out, Kept { folded, chunks })
         }
+        (out, Kept { folded, chunks })
     }
-    arch.dispatch(Forward(geometry, parameters, h, keep))
 }
 
 /// The gradients of `h` and of every parameter from the gradient of the block's output.
-///
-/// # Shapes
-/// `gradient` as the block's output; to `[sequences, tokens, d_model]`
-pub(super) fn backward(
-    arch: Arch,
+struct Backward<'a> {
     geometry: Geometry,
-    parameters: &Parameters<&[f32]>,
-    kept: &Kept,
-    gradient: &[f32],
-) -> (Vec<f32>, Parameters<Vec<f32>>) {
-    struct Backward<'a>(Geometry, &'a Parameters<&'a [f32]>, &'a Kept, &'a [f32]);
-    impl WithSimd for Backward<'_> {
-        type Output = (Vec<f32>, Parameters<Vec<f32>>);
+    parameters: &'a Parameters<&'a [f32]>,
+    kept: &'a Kept,
+    gradient: &'a [f32],
+}
 
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
-            let Self(geometry, parameters, kept, gradient) = self;
-            let d = geometry.d_model;
-            let pass = Pass { simd, geometry, parameters, folded: &kept.folded };
-            let attention = geometry.attention();
-            let mut of_parameters = Parameters::zeros(d);
-            let mut of_h = Vec::with_capacity(geometry.sequences * geometry.tokens * d);
-            for (sequences, chunk) in geometry.chunks().zip(&kept.chunks) {
-                let gradient = of_sequences(gradient, &sequences, geometry.outputs() * d);
-                let middle = chunk.feed_forward_gradient(pass, gradient, &mut of_parameters);
-                let first = of_h.len();
-                if geometry.every == 1 {
-                    of_h.extend_from_slice(&middle);
-                } else {
-                    of_h.resize(first + sequences.len() * geometry.tokens * d, 0.0);
-                    geometry.scatter(simd, &middle, &mut of_h[first..]);
-                }
-                chunk.attend_gradient(pass, &attention, &middle, &mut of_h[first..], &mut of_parameters);
-            }
-            unfold(simd, parameters, geometry.attention_scale(), &mut of_parameters);
-            (of_h, of_parameters)
+impl WithSimd for Backward<'_> {
+    type Output = (Vec<f32>, Parameters<Vec<f32>>);
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+        let Self { geometry, parameters, kept, gradient } = self;
+        let d = geometry.d_model;
+        let pass = Pass { simd, geometry, parameters, folded: &kept.folded };
+        let mut of_parameters = Parameters::zeros(d);
+        let mut of_h = Vec::with_capacity(geometry.sequences * geometry.tokens * d);
+        for (sequences, chunk) in geometry.chunks().zip(&kept.chunks) {
+            let mut gradient = by_token(simd, gradient, &sequences, [geometry.outputs(), d]);
+            chunk.feed_forward_gradient(pass, &mut gradient, &mut of_parameters);
+            let gradient = chunk.attend_gradient(pass, gradient, &mut of_parameters);
+            push_by_sequence(&mut of_h, &gradient, sequences.len(), d);
         }
+        unfold(simd, parameters, geometry.attention_scale(), &mut of_parameters);
+        (of_h, of_parameters)
     }
-    arch.dispatch(Backward(geometry, parameters, kept, gradient))
 }

@@ -1,8 +1,10 @@
 //! The passes over one chunk of sequences, and the intermediate values between them.
+//!
+//! Rows are tokens, and the same token of all sequences comes before the next token: attention wants it so.
 
 use pulp::Simd;
 
-use super::attention::{Attention, Head, HeadMut, stride};
+use super::attention::{Head, HeadMut, stride};
 use super::block::{Geometry, Pass};
 use super::buffer::Buffer;
 use super::fold::{Linear, Parameters};
@@ -11,7 +13,7 @@ use super::kernels::{
 };
 use super::product::{Matrix, MatrixMut};
 
-/// Intermediate values of some sequences, of which n tokens go in and m come out. Matrices of features by tokens have
+/// Intermediate values of some sequences, of whose tokens n go in and m come out. Matrices of features by tokens have
 /// rows of [`stride`] elements.
 #[derive(Debug)]
 pub(super) struct Chunk {
@@ -24,7 +26,7 @@ pub(super) struct Chunk {
     queries: Buffer,
     /// `[2 d_model, stride(n)]`
     keys_values: Buffer,
-    /// Of attention, `[sequences, heads, keys, stride(queries)]`.
+    /// Of attention, head by head.
     weights: Buffer,
     /// What attention puts together, `[d_model, stride(m)]`.
     mixed: Buffer,
@@ -38,7 +40,7 @@ pub(super) struct Chunk {
 
 impl Chunk {
     /// Room for the values, which the forward passes fill in.
-    pub(super) fn new(geometry: Geometry, sequences: usize, attention: &Attention) -> Self {
+    pub(super) fn new(geometry: Geometry, sequences: usize) -> Self {
         let d = geometry.d_model;
         let (n, m) = (sequences * geometry.tokens, sequences * geometry.outputs());
         Self {
@@ -47,7 +49,7 @@ impl Chunk {
             inverse_std_1: Buffer::new(n),
             queries: Buffer::new(d * stride(m)),
             keys_values: Buffer::new(2 * d * stride(n)),
-            weights: Buffer::new(sequences * geometry.n_heads * attention.n_weights()),
+            weights: Buffer::new(geometry.n_heads * geometry.attention(sequences).n_weights()),
             mixed: Buffer::new(d * stride(m)),
             normal_2: Buffer::new(m * d),
             inverse_std_2: Buffer::new(m),
@@ -63,39 +65,40 @@ impl Chunk {
         self.inverse_std_2.len()
     }
 
-    /// The rows of `normal_1` at the tokens that come out, if those are not all.
-    fn normal_at_outputs(&self, geometry: Geometry) -> Option<Buffer> {
-        let d = geometry.d_model;
-        (geometry.every > 1).then(|| {
-            let mut rows = Buffer::new(self.normal_2.len());
-            for (output, row) in geometry.output_rows(self.sequences) {
-                rows[output * d..][..d].copy_from_slice(&self.normal_1[row * d..][..d]);
-            }
-            rows
-        })
+    /// The rows of `all` at the tokens that come out.
+    fn at_outputs(&self, geometry: Geometry, all: &[f32]) -> Buffer {
+        let mut outputs = Buffer::new(self.normal_2.len());
+        let token = self.sequences * geometry.d_model;
+        for (output, all) in outputs.chunks_exact_mut(token).zip(all.chunks_exact(token).step_by(geometry.every)) {
+            output.copy_from_slice(all);
+        }
+        outputs
     }
 
-    /// Where every head of every sequence lies, the sequences in order, and the range of its attention weights.
-    fn heads(&self, geometry: Geometry) -> impl Iterator<Item = HeadAt> + use<> {
-        let [of_queries, of_keys] = [self.outputs(), self.inputs()].map(stride);
-        let each = move |(sequence, head): (usize, usize)| {
-            let feature = head * geometry.d_head();
-            HeadAt {
-                query: feature * of_queries + sequence * geometry.outputs(),
-                key: feature * of_keys + sequence * geometry.tokens,
-                strides: [of_queries, of_keys],
+    /// The rows of the outputs at their tokens among all, zero elsewhere.
+    fn among_all(&self, geometry: Geometry, outputs: &[f32]) -> Buffer {
+        let mut all = Buffer::new(self.normal_1.len());
+        let token = self.sequences * geometry.d_model;
+        for (i, all) in all.chunks_exact_mut(token).enumerate() {
+            if i.is_multiple_of(geometry.every) {
+                all.copy_from_slice(&outputs[i / geometry.every * token..][..token]);
+            } else {
+                all.fill(0.0);
             }
-        };
-        (0..self.sequences).flat_map(move |sequence| (0..geometry.n_heads).map(move |head| (sequence, head))).map(each)
+        }
+        all
     }
 
-    /// out += `attention(norm(h))`
+    /// `h + attention(norm(h))` at the tokens that come out.
     #[inline(always)]
-    pub(super) fn attend<S: Simd>(&mut self, pass: Pass<'_, S>, attention: &Attention, h: &[f32], out: &mut [f32]) {
+    pub(super) fn attend<S: Simd>(&mut self, pass: Pass<'_, S>, h: Buffer) -> Buffer {
         let Pass { simd, geometry, parameters, folded } = pass;
         let (d, n, m) = (geometry.d_model, self.inputs(), self.outputs());
-        normalise(simd, h, &mut self.normal_1, &mut self.inverse_std_1);
-        let at_outputs = self.normal_at_outputs(geometry);
+        normalise(simd, &h, &mut self.normal_1, &mut self.inverse_std_1);
+        let (mut out, at_outputs) = match geometry.every {
+            1 => (h, None),
+            _ => (self.at_outputs(geometry, &h), Some(self.at_outputs(geometry, &self.normal_1))),
+        };
         let asking = at_outputs.as_deref().unwrap_or(&self.normal_1);
 
         let Linear { weight, bias } = &folded.query_key_value;
@@ -107,17 +110,19 @@ impl Chunk {
         let keys_values = MatrixMut::new(&mut self.keys_values, stride(n)).columns(0..n);
         keys_values.add_product(weight.rows(d..3 * d), Matrix::new(&self.normal_1, d).transposed());
 
+        let attention = geometry.attention(self.sequences);
         let (keys, values) = self.keys_values.split_at(d * stride(n));
-        let heads = self.heads(geometry);
-        for (at, weights) in heads.zip(self.weights.chunks_exact_mut(attention.n_weights())) {
-            let heads = [at.query(&self.queries), at.key(keys), at.key(values)];
-            attention.attend(simd, heads, weights, at.query_mut(&mut self.mixed));
+        for (i, weights) in self.weights.chunks_exact_mut(attention.n_weights()).enumerate() {
+            let head = HeadAt::new(geometry, i, [m, n]);
+            let heads = [head.query(&self.queries), head.key(keys), head.key(values)];
+            attention.attend(simd, heads, weights, head.query_mut(&mut self.mixed));
         }
 
         let Linear { weight, bias } = parameters.attention_out;
         out.chunks_exact_mut(d).for_each(|row| add(simd, row, bias));
         let mixed = Matrix::new(&self.mixed, stride(m)).columns(0..m).transposed();
-        MatrixMut::new(out, d).add_product(mixed, Matrix::new(weight, d));
+        MatrixMut::new(&mut out, d).add_product(mixed, Matrix::new(weight, d));
+        out
     }
 
     /// out += `feed_forward(norm(out))`
@@ -136,14 +141,14 @@ impl Chunk {
         MatrixMut::new(out, d).add_product(Matrix::new(&active, 4 * d), Matrix::new(weight, d));
     }
 
-    /// From the gradient of the output to that of the residual stream between attention and feed-forward.
+    /// From the gradient of the output to that of the residual stream between attention and feed-forward, in place.
     #[inline(always)]
     pub(super) fn feed_forward_gradient<S: Simd>(
         &self,
         pass: Pass<'_, S>,
-        gradient: &[f32],
+        gradient: &mut [f32],
         found: &mut Parameters<Vec<f32>>,
-    ) -> Buffer {
+    ) {
         let Pass { simd, geometry, parameters, folded } = pass;
         let d = geometry.d_model;
         let (mut active, mut slope) = (Buffer::new(self.hidden.len()), Buffer::new(self.hidden.len()));
@@ -165,40 +170,35 @@ impl Chunk {
         let mut of_normal = Buffer::new(self.normal_2.len());
         let weight = Matrix::new(&folded.feed_forward_in.weight, 4 * d);
         MatrixMut::new(&mut of_normal, d).set_product(inner, weight.transposed());
-        let mut middle = Buffer::new(gradient.len());
-        middle.copy_from_slice(gradient);
-        add_normalise_gradient(simd, &mut middle, &of_normal, &self.normal_2, &self.inverse_std_2);
-        middle
+        add_normalise_gradient(simd, gradient, &of_normal, &self.normal_2, &self.inverse_std_2);
     }
 
-    /// Adds to `of_h` what reaches it through attention from the gradient `middle` of the residual stream behind it.
+    /// From the gradient of the residual stream behind attention to that of `h`.
     #[inline(always)]
     pub(super) fn attend_gradient<S: Simd>(
         &self,
         pass: Pass<'_, S>,
-        attention: &Attention,
-        middle: &[f32],
-        of_h: &mut [f32],
+        middle: Buffer,
         found: &mut Parameters<Vec<f32>>,
-    ) {
+    ) -> Buffer {
         let Pass { simd, geometry, parameters, folded } = pass;
         let (d, n, m) = (geometry.d_model, self.inputs(), self.outputs());
-        let outer = Matrix::new(middle, d);
+        let outer = Matrix::new(&middle, d);
         let Linear { weight, bias } = &mut found.attention_out;
-        add_rows(simd, bias, middle);
+        add_rows(simd, bias, &middle);
         MatrixMut::new(weight, d).add_product(Matrix::new(&self.mixed, stride(m)).columns(0..m), outer);
         let mut of_mixed = Buffer::new(self.mixed.len());
         let weight = Matrix::new(parameters.attention_out.weight, d);
         MatrixMut::new(&mut of_mixed, stride(m)).columns(0..m).set_product(weight, outer.transposed());
 
-        let (of_queries, of_keys_values) = self.head_gradients(pass, attention, &of_mixed);
+        let (of_queries, of_keys_values) = self.head_gradients(pass, &of_mixed);
 
         let Linear { weight, bias } = &mut found.query_key_value;
         add_row_sums(simd, &mut bias[..d], &of_queries, m);
         add_row_sums(simd, &mut bias[d..], &of_keys_values, n);
         let of_queries = Matrix::new(&of_queries, stride(m)).columns(0..m).transposed();
         let of_keys_values = Matrix::new(&of_keys_values, stride(n)).columns(0..n).transposed();
-        let at_outputs = self.normal_at_outputs(geometry);
+        let at_outputs = (geometry.every > 1).then(|| self.at_outputs(geometry, &self.normal_1));
         let asking = at_outputs.as_deref().unwrap_or(&self.normal_1);
         for (columns, normal, gradient) in [(0..d, asking, of_queries), (d..3 * d, &self.normal_1, of_keys_values)] {
             let weight = MatrixMut::new(weight, 3 * d).columns(columns);
@@ -206,36 +206,32 @@ impl Chunk {
         }
 
         let weight = Matrix::new(&folded.query_key_value.weight, 3 * d).transposed();
-        let mut of_normal = Buffer::new(n * d);
-        MatrixMut::new(&mut of_normal, d).set_product(of_keys_values, weight.rows(d..3 * d));
-        if geometry.every == 1 {
-            MatrixMut::new(&mut of_normal, d).add_product(of_queries, weight.rows(0..d));
-        } else {
-            let mut of_asking = Buffer::new(m * d);
-            MatrixMut::new(&mut of_asking, d).set_product(of_queries, weight.rows(0..d));
-            geometry.scatter(simd, &of_asking, &mut of_normal);
-        }
-        add_normalise_gradient(simd, of_h, &of_normal, &self.normal_1, &self.inverse_std_1);
+        let mut of_asking = Buffer::new(m * d);
+        MatrixMut::new(&mut of_asking, d).set_product(of_queries, weight.rows(0..d));
+        let (mut of_h, mut of_normal) = match geometry.every {
+            1 => (middle, of_asking),
+            _ => (self.among_all(geometry, &middle), self.among_all(geometry, &of_asking)),
+        };
+        MatrixMut::new(&mut of_normal, d).add_product(of_keys_values, weight.rows(d..3 * d));
+        add_normalise_gradient(simd, &mut of_h, &of_normal, &self.normal_1, &self.inverse_std_1);
+        of_h
     }
 
     /// The gradients of `queries` and `keys_values` from that of `mixed`.
     #[inline(always)]
-    fn head_gradients<S: Simd>(
-        &self,
-        Pass { simd, geometry, .. }: Pass<'_, S>,
-        attention: &Attention,
-        of_mixed: &[f32],
-    ) -> (Buffer, Buffer) {
+    fn head_gradients<S: Simd>(&self, Pass { simd, geometry, .. }: Pass<'_, S>, of_mixed: &[f32]) -> (Buffer, Buffer) {
+        let attention = geometry.attention(self.sequences);
         let (mut of_queries, mut of_keys_values) =
             (Buffer::new(self.queries.len()), Buffer::new(self.keys_values.len()));
-        let mut scratch = attention.scratch();
+        let mut scratch = Buffer::new(attention.n_weights());
         let half = self.keys_values.len() / 2;
         let (keys, values) = self.keys_values.split_at(half);
         let (of_keys, of_values) = of_keys_values.split_at_mut(half);
-        for (at, weights) in self.heads(geometry).zip(self.weights.chunks_exact(attention.n_weights())) {
-            let heads = [at.query(&self.queries), at.key(keys), at.key(values)];
-            let gradients = [at.query_mut(&mut of_queries), at.key_mut(of_keys), at.key_mut(of_values)];
-            attention.attend_gradient(simd, heads, weights, at.query(of_mixed), gradients, &mut scratch);
+        for (i, weights) in self.weights.chunks_exact(attention.n_weights()).enumerate() {
+            let head = HeadAt::new(geometry, i, [self.outputs(), self.inputs()]);
+            let heads = [head.query(&self.queries), head.key(keys), head.key(values)];
+            let gradients = [head.query_mut(&mut of_queries), head.key_mut(of_keys), head.key_mut(of_values)];
+            attention.attend_gradient(simd, heads, weights, head.query(of_mixed), gradients, &mut scratch);
         }
         (of_queries, of_keys_values)
     }
@@ -249,28 +245,32 @@ fn fill_rows(rows: &mut [f32], bias: &[f32]) {
     }
 }
 
-/// Where a head of a sequence lies in the matrices of queries and of keys.
+/// Where a head lies in the matrices of queries and of keys.
 #[derive(Clone, Copy)]
 struct HeadAt {
-    query: usize,
-    key: usize,
+    first_feature: usize,
+    /// Of the queries and of the keys.
     strides: [usize; 2],
 }
 
 impl HeadAt {
-    fn query<'a>(&self, data: &'a [f32]) -> Head<'a> {
-        Head { data: &data[self.query..], stride: self.strides[0] }
+    fn new(geometry: Geometry, head: usize, columns: [usize; 2]) -> Self {
+        Self { first_feature: head * geometry.d_head(), strides: columns.map(stride) }
     }
 
-    fn key<'a>(&self, data: &'a [f32]) -> Head<'a> {
-        Head { data: &data[self.key..], stride: self.strides[1] }
+    fn query(self, data: &[f32]) -> Head<'_> {
+        Head { data: &data[self.first_feature * self.strides[0]..], stride: self.strides[0] }
     }
 
-    fn query_mut<'a>(&self, data: &'a mut [f32]) -> HeadMut<'a> {
-        HeadMut { data: &mut data[self.query..], stride: self.strides[0] }
+    fn key(self, data: &[f32]) -> Head<'_> {
+        Head { data: &data[self.first_feature * self.strides[1]..], stride: self.strides[1] }
     }
 
-    fn key_mut<'a>(&self, data: &'a mut [f32]) -> HeadMut<'a> {
-        HeadMut { data: &mut data[self.key..], stride: self.strides[1] }
+    fn query_mut(self, data: &mut [f32]) -> HeadMut<'_> {
+        HeadMut { data: &mut data[self.first_feature * self.strides[0]..], stride: self.strides[0] }
+    }
+
+    fn key_mut(self, data: &mut [f32]) -> HeadMut<'_> {
+        HeadMut { data: &mut data[self.first_feature * self.strides[1]..], stride: self.strides[1] }
     }
 }

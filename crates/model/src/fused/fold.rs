@@ -29,27 +29,28 @@ pub(super) struct Linear<T> {
 }
 
 impl<T> Parameters<T> {
-    /// In the order of the fields.
-    pub(super) fn from_array([a, b, c, d, e, f, g, h, i, j, k, l]: [T; 12]) -> Self {
-        Self {
+    /// In the order of the fields, and what comes behind them.
+    pub(super) fn split([a, b, c, d, e, f, g, h, i, j, k, l, rest]: [T; 13]) -> (Self, T) {
+        let parameters = Self {
             attention_norm: Norm { gamma: a, beta: b },
             query_key_value: Linear { weight: c, bias: d },
             attention_out: Linear { weight: e, bias: f },
             feed_forward_norm: Norm { gamma: g, beta: h },
             feed_forward_in: Linear { weight: i, bias: j },
             feed_forward_out: Linear { weight: k, bias: l },
-        }
+        };
+        (parameters, rest)
     }
 
-    /// The inverse of [`from_array`](Self::from_array).
-    pub(super) fn into_array(self) -> [T; 12] {
+    /// The inverse of [`split`](Self::split).
+    pub(super) fn join(self, rest: T) -> [T; 13] {
         let Norm { gamma: a, beta: b } = self.attention_norm;
         let Linear { weight: c, bias: d } = self.query_key_value;
         let Linear { weight: e, bias: f } = self.attention_out;
         let Norm { gamma: g, beta: h } = self.feed_forward_norm;
         let Linear { weight: i, bias: j } = self.feed_forward_in;
         let Linear { weight: k, bias: l } = self.feed_forward_out;
-        [a, b, c, d, e, f, g, h, i, j, k, l]
+        [a, b, c, d, e, f, g, h, i, j, k, l, rest]
     }
 }
 
@@ -57,7 +58,8 @@ impl Parameters<Vec<f32>> {
     /// Of a block of width `d`.
     pub(super) fn zeros(d: usize) -> Self {
         let shapes = [d, d, 3 * d * d, 3 * d, d * d, d, d, d, 4 * d * d, 4 * d, 4 * d * d, d];
-        Self::from_array(shapes.map(|len| vec![0.0; len]))
+        let [a, b, c, e, f, g, h, i, j, k, l, m] = shapes.map(|len| vec![0.0; len]);
+        Self::split([a, b, c, e, f, g, h, i, j, k, l, m, Vec::new()]).0
     }
 }
 

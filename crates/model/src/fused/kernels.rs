@@ -45,6 +45,18 @@ pub(super) fn sum<S: Simd, const N: usize>(
     simd.reduce_sum_f32s(sum)
 }
 
+/// to = from
+#[inline(always)]
+pub(super) fn copy<S: Simd>(simd: S, to: &mut [f32], from: &[f32]) {
+    update(
+        simd,
+        to,
+        [from],
+        #[inline(always)]
+        |_, [from]| from,
+    );
+}
+
 /// to += from
 #[inline(always)]
 pub(super) fn add<S: Simd>(simd: S, to: &mut [f32], from: &[f32]) {

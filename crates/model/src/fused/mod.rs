@@ -1,12 +1,13 @@
-//! The transformer block as one operation with a hand-written gradient, for backends that have it.
+//! The parts of the model as one operation each, with gradients written by hand, for backends that have them.
 //!
 //! [`crate::Block::reference`] in ordinary tensor operations says what a block is; every backend can do that. What is
-//! here computes the same numbers faster, on the CPU, and is held to the reference by a test on outputs and gradients.
+//! here computes the same numbers faster, on the CPU, and is held to the reference by tests on outputs and gradients.
 
 mod attention;
 mod block;
 mod buffer;
 mod chunk;
+mod ends;
 mod fold;
 mod kernels;
 mod operation;
@@ -14,6 +15,8 @@ mod product;
 mod update;
 
 pub(crate) use block::Geometry;
+pub(crate) use ends::{Embed, ReadOut};
+pub(crate) use operation::operate;
 pub use operation::{FusedBackend, TrainingBackend};
 pub use product::products_per_second;
 pub use update::AdamStep;
@@ -27,8 +30,8 @@ mod tests {
     use pulp::Arch;
     use rand::{RngExt, SeedableRng};
 
-    use super::block::{self, Geometry};
-    use super::fold::Parameters;
+    use super::block::Geometry;
+    use super::operation::Operation;
     use crate::parameters::Load;
     use crate::{Architecture, Block, Init, ModelConfig, Weights};
 
@@ -47,6 +50,8 @@ mod tests {
         [2, 40, 33, 11, 1],
         [7, 39, 32, 2, 2],
         [19, 20, 64, 4, 1],
+        [33, 40, 16, 2, 1],
+        [18, 39, 16, 2, 2],
         [3, 17, 272, 1, 2],
     ];
 
@@ -113,21 +118,19 @@ mod tests {
             let output = block.reference(input.clone(), every);
             let loss = (output.clone() * tensor(&toward, [sequences, geometry.outputs(), d_model])).sum();
             let gradients = loss.backward();
-            let h_gradient = host(input.grad(&gradients).expect("h was tracked"));
-            let primitives = block.parameters();
-            let values = primitives.each_ref().map(|parameter| host_primitive(parameter.primitive.clone()));
-            let reference = primitives.each_ref().map(|parameter| gradients.get::<Flex>(parameter));
-            let reference = reference.map(|gradient| host_primitive(gradient.expect("all parameters were tracked")));
+            let inputs = block.inputs(input);
+            let values = inputs.each_ref().map(|input| host_primitive(input.primitive.clone()));
+            let reference = inputs.each_ref().map(|input| gradients.get::<Flex>(input));
+            let reference = reference.map(|gradient| host_primitive(gradient.expect("all inputs were tracked")));
 
             for arch in instruction_sets() {
                 let what = format!("{arch:?}, {shape:?}");
-                let slices = Parameters::from_array(values.each_ref().map(Vec::as_slice));
-                let (found, kept) = block::forward(arch, geometry, &slices, &h, true);
+                let slices = values.each_ref().map(Vec::as_slice);
+                let (found, kept) = geometry.forward(arch, slices, true);
                 assert_close(&found, &host(output.clone().inner()), &what);
-                let (found, found_parameters) = block::backward(arch, geometry, &slices, &kept, &toward);
-                assert_close(&found, &h_gradient, &format!("{what}: h"));
-                for (i, (found, expected)) in found_parameters.into_array().iter().zip(&reference).enumerate() {
-                    assert_close(found, expected, &format!("{what}: parameter {i}"));
+                let found = geometry.backward(arch, slices, &kept, &toward);
+                for (i, (found, expected)) in found.iter().zip(&reference).enumerate() {
+                    assert_close(found, expected, &format!("{what}: input {i}"));
                 }
             }
         }

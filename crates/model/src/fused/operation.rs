@@ -1,5 +1,6 @@
-//! The fused block as a burn operation: for flex, and with its gradient for autodiff on top of it.
+//! Fused operations in burn: for flex, and with their gradients for autodiff on top of it.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -13,39 +14,56 @@ use burn::tensor::{Tensor, TensorData, TensorMetadata, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
 use pulp::Arch;
 
-use super::block::{self, Geometry, Kept};
-use super::fold::Parameters;
 use super::update::{self, AdamStep};
 
-/// A backend that may have the whole transformer block as one operation.
+/// Something that a CPU does in one piece, on slices: a function of N tensors, with its gradient written by hand.
+#[doc(hidden)]
+pub trait Operation<const N: usize>: Clone + Debug + Send + Sync + 'static {
+    /// What the gradient needs of the forward pass.
+    type Kept: Debug + Send + Sync;
+
+    /// Shape of the result.
+    fn shape(&self) -> Vec<usize>;
+
+    /// The result; what the gradient needs is complete only if it is to be kept.
+    fn forward(&self, arch: Arch, inputs: [&[f32]; N], keep: bool) -> (Vec<f32>, Self::Kept);
+
+    /// The gradient of every input from that of the result.
+    fn backward(&self, arch: Arch, inputs: [&[f32]; N], kept: &Self::Kept, gradient: &[f32]) -> [Vec<f32>; N];
+}
+
+/// A backend that may do whole parts of the model as one operation.
 ///
-/// Implement it for a backend of your own with an empty body: blocks are then made of ordinary tensor operations.
+/// Implement it for a backend of your own with an empty body: the model is then made of ordinary tensor operations.
 pub trait FusedBackend: Backend {
-    /// Whether [`block`](Self::block) exists.
+    /// Whether [`operate`](Self::operate) exists.
     const FUSED: bool = false;
-    /// Whether the operations that autodiff needs exist.
+    /// Whether what autodiff needs of it exists.
     const FUSED_GRADIENT: bool = false;
 
-    /// A block, from `h` and the block's parameters in the order of [`crate::Block`]'s fields.
+    /// The result of an operation.
     #[doc(hidden)]
-    fn block(_: Geometry, _: FloatTensor<Self>, _: [FloatTensor<Self>; 12]) -> FloatTensor<Self> {
+    fn operate<const N: usize>(_: impl Operation<N>, _: [FloatTensor<Self>; N]) -> FloatTensor<Self> {
         unreachable!("asked only where FUSED is set")
     }
 
-    /// [`block`](Self::block), and what its gradient needs.
+    /// [`operate`](Self::operate), and what its gradient needs.
     #[doc(hidden)]
-    fn block_kept(_: Geometry, _: FloatTensor<Self>, _: &[FloatTensor<Self>; 12]) -> (FloatTensor<Self>, Kept) {
+    fn operate_kept<const N: usize, O: Operation<N>>(
+        _: &O,
+        _: &[FloatTensor<Self>; N],
+    ) -> (FloatTensor<Self>, O::Kept) {
         unreachable!("asked only where FUSED_GRADIENT is set")
     }
 
-    /// The gradients of `h` and of the parameters.
+    /// The gradients of the inputs from that of the result.
     #[doc(hidden)]
-    fn block_gradient(
-        _: Geometry,
-        _: &[FloatTensor<Self>; 12],
-        _: &Kept,
+    fn gradient<const N: usize, O: Operation<N>>(
+        _: &O,
+        _: &[FloatTensor<Self>; N],
+        _: &O::Kept,
         _: FloatTensor<Self>,
-    ) -> (FloatTensor<Self>, [FloatTensor<Self>; 12]) {
+    ) -> [FloatTensor<Self>; N] {
         unreachable!("asked only where FUSED_GRADIENT is set")
     }
 
@@ -77,6 +95,14 @@ pub trait FusedBackend: Backend {
     }
 }
 
+/// The result of an operation as a tensor, on a backend that is [`FusedBackend::FUSED`].
+pub(crate) fn operate<B: FusedBackend, const N: usize, const D: usize>(
+    operation: impl Operation<N>,
+    inputs: [FloatTensor<B>; N],
+) -> Tensor<B, D> {
+    Tensor::from_primitive(TensorPrimitive::Float(B::operate(operation, inputs)))
+}
+
 /// A backend with gradients, whose inner backend runs what is trained.
 pub trait TrainingBackend: AutodiffBackend<InnerBackend: FusedBackend> + FusedBackend {}
 
@@ -91,26 +117,24 @@ impl FusedBackend for Flex {
     const FUSED: bool = true;
     const FUSED_GRADIENT: bool = true;
 
-    fn block(geometry: Geometry, h: FlexTensor, parameters: [FlexTensor; 12]) -> FlexTensor {
-        on_slices(geometry, h, &parameters, false).0
+    fn operate<const N: usize>(operation: impl Operation<N>, inputs: [FlexTensor; N]) -> FlexTensor {
+        on_slices(&operation, &inputs, false).0
     }
 
-    fn block_kept(geometry: Geometry, h: FlexTensor, parameters: &[FlexTensor; 12]) -> (FlexTensor, Kept) {
-        on_slices(geometry, h, parameters, true)
+    fn operate_kept<const N: usize, O: Operation<N>>(operation: &O, inputs: &[FlexTensor; N]) -> (FlexTensor, O::Kept) {
+        on_slices(operation, inputs, true)
     }
 
-    fn block_gradient(
-        geometry: Geometry,
-        parameters: &[FlexTensor; 12],
-        kept: &Kept,
+    fn gradient<const N: usize, O: Operation<N>>(
+        operation: &O,
+        inputs: &[FlexTensor; N],
+        kept: &O::Kept,
         gradient: FlexTensor,
-    ) -> (FlexTensor, [FlexTensor; 12]) {
-        let gradient = gradient.to_contiguous();
-        let slices = Parameters::from_array(parameters.each_ref().map(values));
-        let (h, found) = block::backward(Arch::new(), geometry, &slices, kept, values(&gradient));
-        let mut shapes = parameters.iter().map(|parameter| parameter.shape().to_vec());
-        let found = found.into_array().map(|values| tensor(values, shapes.next().expect("there are twelve of both")));
-        (tensor(h, vec![geometry.sequences, geometry.tokens, geometry.d_model]), found)
+    ) -> [FlexTensor; N] {
+        let (contiguous, gradient) = (inputs.each_ref().map(FlexTensor::to_contiguous), gradient.to_contiguous());
+        let found = operation.backward(Arch::new(), contiguous.each_ref().map(values), kept, values(&gradient));
+        let mut shapes = inputs.iter().map(|input| input.shape().to_vec());
+        found.map(|values| tensor(values, shapes.next().expect("there are as many gradients as inputs")))
     }
 
     fn add_parts<const D: usize>(parts: Vec<Tensor<Self, D>>) -> (Tensor<Self, D>, Tensor<Self, 1>) {
@@ -136,11 +160,14 @@ impl FusedBackend for Flex {
     }
 }
 
-fn on_slices(geometry: Geometry, h: FlexTensor, parameters: &[FlexTensor; 12], keep: bool) -> (FlexTensor, Kept) {
-    let h = h.to_contiguous();
-    let slices = Parameters::from_array(parameters.each_ref().map(values));
-    let (out, kept) = block::forward(Arch::new(), geometry, &slices, values(&h), keep);
-    (tensor(out, vec![geometry.sequences, geometry.outputs(), geometry.d_model]), kept)
+fn on_slices<const N: usize, O: Operation<N>>(
+    operation: &O,
+    inputs: &[FlexTensor; N],
+    keep: bool,
+) -> (FlexTensor, O::Kept) {
+    let contiguous = inputs.each_ref().map(FlexTensor::to_contiguous);
+    let (out, kept) = operation.forward(Arch::new(), contiguous.each_ref().map(values), keep);
+    (tensor(out, operation.shape()), kept)
 }
 
 /// The elements of a contiguous tensor.
@@ -170,32 +197,30 @@ fn tensor(values: Vec<f32>, shape: Vec<usize>) -> FlexTensor {
 impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
     const FUSED: bool = B::FUSED_GRADIENT;
 
-    fn block(geometry: Geometry, h: FloatTensor<Self>, parameters: [FloatTensor<Self>; 12]) -> FloatTensor<Self> {
-        let parents: Vec<_> = parameters.iter().chain([&h]).map(|parent| parent.node.clone()).collect();
-        let nodes = parents.try_into().expect("there are twelve parameters and h");
-        let parameters = parameters.map(|parameter| parameter.primitive);
-        match BlockGradient.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::UnTracked(prepared) => prepared.finish(B::block(geometry, h.primitive, parameters)),
+    fn operate<const N: usize>(operation: impl Operation<N>, inputs: [FloatTensor<Self>; N]) -> FloatTensor<Self> {
+        let parents = inputs.each_ref().map(|parent| parent.node.clone());
+        let inputs = inputs.map(|input| input.primitive);
+        match Gradient(operation.clone()).prepare::<C>(parents).compute_bound().stateful() {
+            OpsKind::UnTracked(prepared) => prepared.finish(B::operate(operation, inputs)),
             OpsKind::Tracked(prepared) => {
-                let (out, kept) = B::block_kept(geometry, h.primitive, &parameters);
-                prepared.finish((geometry, parameters, Arc::new(kept)), out)
+                let (out, kept) = B::operate_kept(&operation, &inputs);
+                prepared.finish((inputs, Arc::new(kept)), out)
             }
         }
     }
 }
 
-/// The backward pass; its parents are the twelve parameters and h.
+/// The backward pass of an operation; its parents are the inputs.
 #[derive(Debug)]
-struct BlockGradient;
+struct Gradient<O>(O);
 
-impl<B: FusedBackend> Backward<B, 13> for BlockGradient {
-    type State = (Geometry, [FloatTensor<B>; 12], Arc<Kept>);
+impl<B: FusedBackend, O: Operation<N>, const N: usize> Backward<B, N> for Gradient<O> {
+    type State = ([FloatTensor<B>; N], Arc<O::Kept>);
 
-    fn backward(self, ops: Ops<Self::State, 13>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let (geometry, parameters, kept) = ops.state;
+    fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let (inputs, kept) = ops.state;
         let gradient = gradients.consume::<B>(&ops.node);
-        let (h, found) = B::block_gradient(geometry, &parameters, &kept, gradient);
-        for (parent, gradient) in ops.parents.into_iter().zip(found.into_iter().chain([h])) {
+        for (parent, gradient) in ops.parents.into_iter().zip(B::gradient(&self.0, &inputs, &kept, gradient)) {
             if let Some(parent) = parent {
                 gradients.register::<B>(parent.id, gradient);
             }
