@@ -50,7 +50,10 @@ fn the_algorithm_trace_enters_the_report() {
     succeed(&["report", run.to_str().unwrap()]);
     let html = std::fs::read_to_string(run.join("report.html")).unwrap();
     assert_eq!(html.matches("<svg").count(), 5);
-    assert!(html.contains("the model is nearest to zero at first"), "a model that has learned nothing answers with little");
+    assert!(
+        html.contains("the model is nearest to zero at first"),
+        "a model that has learned nothing answers with little"
+    );
 }
 
 #[test]

@@ -213,10 +213,12 @@ impl FunctionFamilies {
 
 /// All choices of `rank` of `d_x` coordinates, if they are not too many.
 fn supports(d_x: usize, rank: usize) -> Option<Vec<Vec<usize>>> {
-    let count = (0..rank).try_fold(1_usize, |count, i| Some(count.checked_mul(d_x - i)? / (i + 1)))?;
+    let mut factors = 0..rank.min(d_x - rank);
+    let count = factors.try_fold(1_usize, |count, i| Some(count.checked_mul(d_x - i)? / (i + 1)))?;
     let longer = |shorter: Vec<usize>| {
         let next = shorter.last().map_or(0, |last| last + 1);
-        (next..d_x).map(move |coordinate| [shorter.as_slice(), &[coordinate]].concat())
+        let last = d_x - (rank - shorter.len());
+        (next..=last).map(move |coordinate| [shorter.as_slice(), &[coordinate]].concat())
     };
     let grow = |found: Vec<Vec<usize>>, _| found.into_iter().flat_map(longer).collect();
     (count <= MOST_SUPPORTS).then(|| (0..rank).fold(vec![Vec::new()], grow))
@@ -375,6 +377,8 @@ mod tests {
     fn supports_are_all_subsets_of_a_size() {
         assert_eq!(supports(4, 2).unwrap(), [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]);
         assert_eq!(supports(20, 3).unwrap().len(), 1140);
-        assert!(supports(64, 32).is_none() && supports(4096, 4096).unwrap().len() == 1);
+        assert!(supports(64, 32).is_none() && supports(4096, 2).is_none());
+        assert_eq!(supports(33, 32).unwrap().len(), 33);
+        assert_eq!(supports(4096, 4096).unwrap(), [(0..4096).collect::<Vec<_>>()]);
     }
 }

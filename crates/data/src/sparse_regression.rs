@@ -300,10 +300,9 @@ mod tests {
     /// Pairs are rounded to f32, and six of them can be an ill-conditioned basis for four weights.
     const EXACT_TOLERANCE: f64 = 1e-3;
 
-    /// Mean squared error of every predictor over fresh prompts and all positions, divided by the zero predictor's.
-    fn levels(config: SparseRegressionConfig, n_prompts: u64) -> BTreeMap<String, f64> {
-        let task = Arc::new(config.build().unwrap());
-        let prompts = Sampler::new(task.clone(), Stream::new(3, Purpose::Eval)).prompts(0..n_prompts);
+    /// Mean squared errors over fresh prompts and all positions, divided by the zero predictor's.
+    fn errors(task: &Arc<SparseRegression>, predictors: &[Box<dyn Predictor>], n: u64) -> BTreeMap<String, f64> {
+        let prompts = Sampler::new(task.clone(), Stream::new(3, Purpose::Eval)).prompts(0..n);
         let error = |predictor: &dyn Predictor| {
             let of_prompt = |prompt: &Prompt| -> f64 {
                 let predictions = predictor.predict(prompt);
@@ -312,8 +311,13 @@ mod tests {
             prompts.iter().map(of_prompt).sum::<f64>()
         };
         let zero = error(&Zero);
-        let all = task.predictors().into_iter().chain(task.algorithms());
-        all.map(|p| (p.name().to_owned(), error(p.as_ref()) / zero)).collect()
+        predictors.iter().map(|p| (p.name().to_owned(), error(p.as_ref()) / zero)).collect()
+    }
+
+    /// Errors of the reference levels.
+    fn levels(config: SparseRegressionConfig, n_prompts: u64) -> BTreeMap<String, f64> {
+        let task = Arc::new(config.build().unwrap());
+        errors(&task, &task.predictors(), n_prompts)
     }
 
     #[test]
@@ -353,7 +357,9 @@ mod tests {
 
     #[test]
     fn separating_one_basis_helps_and_separating_all_helps_more() {
-        let found = levels(SparseRegressionConfig::paper(), 1000);
+        let task = Arc::new(SparseRegressionConfig::paper().build().unwrap());
+        let all: Vec<_> = task.predictors().into_iter().chain(task.algorithms()).collect();
+        let found = errors(&task, &all, 300);
         for merged in ["merged_but_B1", "merged_but_B4"] {
             assert!(found["bayes"] < found[merged] && found[merged] < found["ridge"], "{found:?}");
         }

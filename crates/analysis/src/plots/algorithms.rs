@@ -86,7 +86,7 @@ fn distance_panel(rows: &[AlgorithmRow], colors: &BTreeMap<&str, RGBColor>, mut 
     // The panel below has the same axis and says what it is.
     x.title.clear();
     x.ticks.iter_mut().for_each(|(_, text)| text.clear());
-    let title = "Distance of the model's predictions from those of".to_owned();
+    let title = "Distance of the model's predictions from those of every algorithm".to_owned();
     Panel { title, x, y, curves: colors.iter().map(curve).filter(|curve| curve.heights().count() > 0).collect() }
 }
 
@@ -117,7 +117,7 @@ fn draw_strips(
     margins: Margins,
 ) -> Result<(), PlotError> {
     const HALF: f64 = 0.42;
-    let mut chart = chart(area, "The nearest of them, for each concept and along the prompt", (x, y), margins)?;
+    let mut chart = chart(area, "The nearest one, for each concept and along the prompt", (x, y), margins)?;
     let (left, top) = area.get_base_pixel();
     for (row, strip) in strips.iter().rev().enumerate() {
         let step = |index: usize| strip.nearest[index].step as f64;

@@ -123,6 +123,10 @@ mod tests {
     /// Rounding of a 16-dimensional f64 solve whose ridge is 0.04; both sides are exact otherwise.
     const SOLVE_TOLERANCE: f64 = 1e-9;
 
+    /// Share by which a mean over 2,000 prompts may order two errors wrongly that are nearly equal: where the pairs are
+    /// few, the strength hardly matters.
+    const MONTE_CARLO: f64 = 0.01;
+
     /// Solves a x = b by Gaussian elimination with pivoting.
     fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
         let n = b.len();
@@ -188,7 +192,10 @@ mod tests {
         };
         let tuned = errors(1.0);
         for other in [errors(0.2), errors(5.0)] {
-            assert!(tuned.iter().zip(&other).skip(1).all(|(tuned, other)| tuned < other), "{tuned:?} {other:?}");
+            for (n, (tuned, other)) in tuned.iter().zip(&other).enumerate() {
+                assert!(*tuned < (1.0 + MONTE_CARLO) * other, "{n} pairs: {tuned} and {other}");
+            }
+            assert!(tuned[18] < (1.0 - MONTE_CARLO) * other[18], "{} and {}", tuned[18], other[18]);
         }
     }
 }
