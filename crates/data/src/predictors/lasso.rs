@@ -15,8 +15,8 @@ const LEAST_NOISE: f64 = 1e-3;
 ///
 /// ‖y − X w‖² / (2 n) + α ‖w‖₁,  α = s² / (n b),  b = √(v / 2),
 ///
-/// where s² is the variance of the noise, at least a thousandth of that of y, and v the mean variance of the entries of the
-/// true weights. It is the most probable w if its entries were Laplace distributed with that variance, as
+/// where s² is the variance of the noise, at least a thousandth of that of y, and v the mean variance of the entries of
+/// the true weights. It is the most probable w if its entries were Laplace distributed with that variance, as
 /// [`Ridge`](super::Ridge) is for normal ones; neither has anything to tune.
 ///
 /// The minimum is found by coordinate descent that starts from the weights of one pair less.
