@@ -91,9 +91,10 @@ impl StatesExport {
         Ok(Self { prompts, states, guesses, predictors })
     }
 
-    /// Writes `hidden` `[n, layers + 1, tokens, d_model]` f32, `concept` `[n]`, `xs` `[n, n_points, d_x]`, `ys` and
-    /// `predictions` `[n, n_points]`, `tokens` `[tokens]`, their places in the sequence from 0, `knn` `[n, layers + 1, tokens]`, our probe's guesses, and for every closed-form
-    /// predictor `predictor_<name>` `[n, n_points]`, as NumPy arrays.
+    /// Writes NumPy arrays: `hidden` `[n, layers + 1, tokens, d_model]` f32, `concept` `[n]`, `xs` `[n, n_points, d_x]`,
+    /// `ys` and `predictions` `[n, n_points]`, `tokens` `[tokens]`, their places in the sequence from 0, `knn`
+    /// `[n, layers + 1, tokens]`, our probe's guesses, and `predictor_<name>` `[n, n_points]` of every closed-form
+    /// predictor.
     ///
     /// # Errors
     /// When the file cannot be written.

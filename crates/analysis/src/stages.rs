@@ -31,8 +31,8 @@ pub fn write_decodability(
     run.table().replace(&best)
 }
 
-/// Writes the distances of the model from every closed-form predictor, at every checkpoint; `progress` is told each step
-/// before it is measured.
+/// Writes the distances of the model from every closed-form predictor, at every checkpoint; `progress` is told each
+/// step before it is measured.
 pub fn write_algorithms(
     run: &RunDir,
     experiment: &Experiment,
