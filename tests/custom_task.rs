@@ -35,4 +35,9 @@ fn a_custom_task_trains_and_has_its_decodability_measured() {
     let concepts: Vec<_> = last.filter_map(|row| row.concept.clone()).collect();
     assert!(concepts.contains(&"linear".to_owned()) && concepts.contains(&"absolute value".to_owned()));
     assert!(run.path().join("report.html").exists());
+
+    let refused = Command::new(&program).arg("algorithms").arg(run.path()).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(message.contains("task.kind must be one with closed-form predictors, but \"nonlinearity\""), "{message}");
 }

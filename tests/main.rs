@@ -5,6 +5,7 @@
 //! - `resume`: a run stopped anywhere goes on to the same bits
 //! - `requests`: what is wrong is refused with the field, the range and the value, and never with a panic
 //! - `report`: a finished run has every table, figure and a report that opens offline
+//! - `presets`: every experiment asks a question, runs in small, and says how it runs at the paper's size
 //! - `bench`: memory does not grow with the steps; the sizes compared with PyTorch
 //! - `custom_task`: a task from outside gets the whole command line
 
@@ -14,6 +15,7 @@ mod bench;
 mod custom_task;
 mod golden;
 mod layering;
+mod presets;
 mod program;
 mod report;
 mod requests;

@@ -42,6 +42,21 @@ fn tables_computed_again_from_checkpoints_are_the_same() {
 }
 
 #[test]
+fn the_algorithm_trace_enters_the_report() {
+    let root = tempfile::tempdir().unwrap();
+    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
+    let run = only_run(root.path());
+    succeed(&["algorithms", run.to_str().unwrap()]);
+    succeed(&["report", run.to_str().unwrap()]);
+    let html = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert_eq!(html.matches("<svg").count(), 5);
+    assert!(
+        html.contains("the model is nearest to zero at first"),
+        "a model that has learned nothing answers with little"
+    );
+}
+
+#[test]
 fn a_full_disk_leaves_a_run_that_goes_on() {
     let [whole, full] = [1, 2].map(|_| tempfile::tempdir().unwrap());
     // With many tokens probed at many checkpoints cd.csv outgrows the limit in the middle of training, and the weights do

@@ -38,6 +38,8 @@ fn a_field_out_of_range_is_named_with_its_range_and_value() {
         ("task.bases.blocks.rank=0", &["task.bases.blocks.rank", "between 1", "0"]),
         ("task.bases.blocks.count=0", &["task.bases.blocks.count", "between 1", "0"]),
         ("task.bases.blocks.count=9", &["task.bases.blocks.count", "(2)", "9"]),
+        ("task.bases.blocks.shared=2", &["task.bases.blocks.shared", "rank - 1 (1)", "2"]),
+        ("task.bases={blocks={count=4,rank=2,shared=1}}", &["task.bases.blocks.count", "(3)", "4"]),
         ("task.bases={coordinates=[]}", &["task.bases.coordinates", "at least one", "empty"]),
         ("task.bases={coordinates=[[0],[]]}", &["task.bases.coordinates[1]", "at least one", "empty"]),
         ("task.bases={coordinates=[[0],[4]]}", &["task.bases.coordinates[1]", "task.d_x - 1 (3)", "4"]),
@@ -91,6 +93,27 @@ fn a_field_out_of_range_is_named_with_its_range_and_value() {
 }
 
 #[test]
+fn a_family_out_of_range_is_named_with_its_range_and_value() {
+    let families = concat!(env!("CARGO_MANIFEST_DIR"), "/experiments/families.toml");
+    let cases: &[(&str, &[&str])] = &[
+        ("task.d_x=0", &["task.d_x", "between 1 and 4096", "0"]),
+        ("task.n_points=5000", &["task.n_points", "between 1 and 4096", "5000"]),
+        ("task.noise_variance=-1.0", &["task.noise_variance", "at least 0", "-1"]),
+        ("task.signal_std=0.0", &["task.signal_std", "above 0", "0"]),
+        ("task.signal_std=nan", &["task.signal_std", "finite", "NaN"]),
+        ("task.families=[]", &["task.families", "at least one", "empty"]),
+        ("task.families=[\"linear\",\"linear\"]", &["task.families[1]", "another kind", "linear"]),
+        ("task.families=[\"cubic\"]", &["cubic", "linear", "quadratic"]),
+        ("task.families=[{sparse_linear={rank=7}}]", &["task.families[0].sparse_linear.rank", "task.d_x (6)", "7"]),
+        ("task.families=[{leaky_relu={width=0,slope=0.1}}]", &["task.families[0].leaky_relu.width", "between 1", "0"]),
+        ("task.families=[{leaky_relu={width=4,slope=1.5}}]", &["task.families[0].leaky_relu.slope", "0 and 1", "1.5"]),
+    ];
+    for (set, words) in cases {
+        check(&["train", families, "--out", "/dev/null/never", "--set", set], 2, words);
+    }
+}
+
+#[test]
 fn a_field_of_another_shape_is_named() {
     let cases: &[(&str, &[&str])] = &[
         ("train.stepz=3", &["train", "stepz"]),
@@ -125,13 +148,13 @@ fn a_command_line_that_makes_no_sense_is_refused() {
     };
     let not_toml = file("not.toml", "name = ");
     let incomplete = file("incomplete.toml", "name = \"x\"");
-    let chain = file("chain.toml", "extends = \"quickstart\"");
+    let chain = file("chain.toml", "extends = \"chain.toml\"");
     let number = file("number.toml", "extends = 3");
     let cases: &[(&[&str], &[&str])] = &[
         (&["train", "nothing-here"], &["nothing-here", "quickstart"]),
         (&["train", &not_toml], &["not.toml", "TOML"]),
         (&["train", &incomplete], &["missing field", "seed"]),
-        (&["train", &chain], &["extends", "quickstart"]),
+        (&["train", &chain], &["extends", "in 3 steps", "chain.toml"]),
         (&["train", &number], &["extends", "3"]),
         (&["train", folder], &[folder]),
         (&["train", "smoke", "--device", "abacus"], &["device", "flex", "abacus"]),

@@ -1,6 +1,6 @@
 //! Squared errors on the held-out prompts: the model's, and those of the closed-form predictors.
 
-use data::{Prompt, Purpose, Sampler, Stream};
+use data::{Predictor, Prompt, Purpose, Sampler, Stream};
 use model::{FusedBackend, Transformer};
 use rayon::prelude::*;
 use run::{BaselineRow, Experiment, MetricRow};
@@ -15,10 +15,10 @@ pub struct HeldOut<'a> {
 }
 
 /// A mean over some prompts and positions; `None` is all of them.
-struct Cell {
-    concept: Option<String>,
-    position: Option<usize>,
-    mean: f64,
+pub(crate) struct Cell {
+    pub(crate) concept: Option<String>,
+    pub(crate) position: Option<usize>,
+    pub(crate) mean: f64,
 }
 
 impl<'a> HeldOut<'a> {
@@ -44,7 +44,7 @@ impl<'a> HeldOut<'a> {
             mse,
             relative_mse: mse / scale,
         };
-        self.cells(&self.squared_errors(&predict(model, &self.prompts, device))).into_iter().map(row).collect()
+        self.errors(&self.predictions(model, device)).into_iter().map(row).collect()
     }
 
     /// Errors of every predictor the task has, and the posterior on the true concept of those that infer it.
@@ -52,14 +52,14 @@ impl<'a> HeldOut<'a> {
         let scale = self.mean_square();
         let mut rows = Vec::new();
         for predictor in self.experiment.task.predictors() {
-            let predictions: Vec<_> = self.prompts.par_iter().map(|prompt| predictor.predict(prompt)).collect();
+            let predictions = self.answers(predictor.as_ref());
             let truth = |prompt: &Prompt| {
                 let posterior = predictor.posterior(prompt)?;
                 Some(posterior.iter().map(|over| over[prompt.concept.0]).collect())
             };
             let posteriors: Option<Vec<Vec<f64>>> = self.prompts.par_iter().map(truth).collect();
             let posteriors = posteriors.map(|values| self.cells(&values));
-            for (i, cell) in self.cells(&self.squared_errors(&predictions)).into_iter().enumerate() {
+            for (i, cell) in self.errors(&predictions).into_iter().enumerate() {
                 rows.push(BaselineRow {
                     predictor: predictor.name().to_owned(),
                     concept: cell.concept,
@@ -73,17 +73,33 @@ impl<'a> HeldOut<'a> {
         rows
     }
 
-    /// E[y²] under the prior over concepts, the error of always predicting zero.
-    fn mean_square(&self) -> f64 {
-        let zeros = vec![vec![0.0; self.experiment.architecture.n_points]; self.prompts.len()];
-        self.cells(&self.squared_errors(&zeros))[0].mean
+    /// The model's predictions, `[n_prompts][n_points]`.
+    pub(crate) fn predictions<B: FusedBackend>(&self, model: &Transformer<B>, device: &B::Device) -> Vec<Vec<f64>> {
+        predict(model, &self.prompts, device)
     }
 
-    fn squared_errors(&self, predictions: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        let of_prompt = |(prompt, predictions): (&Prompt, &Vec<f64>)| {
-            prompt.ys.iter().zip(predictions).map(|(&y, prediction)| (f64::from(y) - prediction).powi(2)).collect()
+    /// A closed-form predictor's predictions, `[n_prompts][n_points]`.
+    pub(crate) fn answers(&self, predictor: &dyn Predictor) -> Vec<Vec<f64>> {
+        self.prompts.par_iter().map(|prompt| predictor.predict(prompt)).collect()
+    }
+
+    /// E[y²] under the prior over concepts, the error of always predicting zero.
+    pub(crate) fn mean_square(&self) -> f64 {
+        self.errors(&vec![vec![0.0; self.experiment.architecture.n_points]; self.prompts.len()])[0].mean
+    }
+
+    /// Mean squared errors of predictions.
+    pub(crate) fn errors(&self, predictions: &[Vec<f64>]) -> Vec<Cell> {
+        let widen = |prompt: &Prompt| prompt.ys.iter().map(|&y| f64::from(y)).collect();
+        self.distances(predictions, &self.prompts.iter().map(widen).collect::<Vec<_>>())
+    }
+
+    /// Mean squared differences of two sets of predictions.
+    pub(crate) fn distances(&self, ours: &[Vec<f64>], theirs: &[Vec<f64>]) -> Vec<Cell> {
+        let of_prompt = |(ours, theirs): (&Vec<f64>, &Vec<f64>)| {
+            ours.iter().zip(theirs).map(|(ours, theirs)| (ours - theirs).powi(2)).collect()
         };
-        self.prompts.iter().zip(predictions).map(of_prompt).collect()
+        self.cells(&ours.iter().zip(theirs).map(of_prompt).collect::<Vec<_>>())
     }
 
     /// Means of `[n_prompts][n_points]` values: over everything (first), every position, every concept, and both.

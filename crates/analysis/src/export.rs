@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use data::Prompt;
+use data::{Predictor, Prompt};
 use model::{Device, FusedBackend, Transformer};
 use npyz::WriterBuilder;
 use npyz::npz::NpzWriter;
@@ -48,6 +48,8 @@ pub struct StatesExport {
     states: Representations,
     /// What our probe guesses, `[layers + 1][tokens][n]`.
     guesses: Vec<Vec<Vec<usize>>>,
+    /// The task's closed-form predictors by name, with their predictions, `[n][n_points]`.
+    predictors: Vec<(String, Vec<Vec<f64>>)>,
 }
 
 impl StatesExport {
@@ -80,11 +82,19 @@ impl StatesExport {
         let guesses = (0..states.n_layers())
             .map(|layer| (0..states.tokens.len()).map(|token| guess(layer, token)).collect())
             .collect();
-        Ok(Self { prompts: crate::decodability::resample_prompts(experiment, resample), states, guesses })
+        let prompts = crate::decodability::resample_prompts(experiment, resample);
+        let task = &experiment.task;
+        let answers = |predictor: Box<dyn Predictor>| {
+            (predictor.name().to_owned(), prompts.iter().map(|prompt| predictor.predict(prompt)).collect())
+        };
+        let predictors = task.predictors().into_iter().chain(task.algorithms()).map(answers).collect();
+        Ok(Self { prompts, states, guesses, predictors })
     }
 
-    /// Writes `hidden` `[n, layers + 1, tokens, d_model]` f32, `concept` `[n]`, `xs` `[n, n_points, d_x]`, `ys` and
-    /// `predictions` `[n, n_points]`, `tokens` `[tokens]`, their places in the sequence from 0, and `knn` `[n, layers + 1, tokens]`, our probe's guesses, as NumPy arrays.
+    /// Writes NumPy arrays: `hidden` `[n, layers + 1, tokens, d_model]` f32, `concept` `[n]`, `xs` `[n, n_points, d_x]`,
+    /// `ys` and `predictions` `[n, n_points]`, `tokens` `[tokens]`, their places in the sequence from 0, `knn`
+    /// `[n, layers + 1, tokens]`, our probe's guesses, and `predictor_<name>` `[n, n_points]` of every closed-form
+    /// predictor.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -112,7 +122,10 @@ impl StatesExport {
             array(&mut npz, "ys", &[n, n_points], self.prompts.iter().flat_map(|prompt| prompt.ys.iter().copied()))?;
             array(&mut npz, "predictions", &[n, n_points], states.predictions.iter().flatten().copied())?;
             let guesses = (0..n).flat_map(each).map(|(i, layer, token)| self.guesses[layer][token][i] as i64);
-            array(&mut npz, "knn", &[n, layers, tokens], guesses)
+            array(&mut npz, "knn", &[n, layers, tokens], guesses)?;
+            self.predictors.iter().try_for_each(|(name, predictions)| {
+                array(&mut npz, &format!("predictor_{name}"), &[n, n_points], predictions.iter().flatten().copied())
+            })
         };
         write().map_err(|error| ExportError::Io { path: path.to_owned(), error })
     }

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use run::{BaselineRow, DecodabilityRow, Experiment, MapRow, MetricRow, RunDir};
+use run::{AlgorithmRow, BaselineRow, DecodabilityRow, Experiment, MapRow, MetricRow, RunDir};
 
+use crate::nearest;
 use crate::plots::{self, PlotError};
 use crate::report::{self, Figure, Report, ReportTable};
 use crate::summary::{ConceptSummary, Summary, TokenSummary};
@@ -45,10 +46,12 @@ fn figures(run: &RunDir, experiment: &Experiment, summary: &Summary) -> Result<V
     let baselines = run.table::<BaselineRow>().read()?;
     let cd = run.table::<DecodabilityRow>().read()?;
     let map = run.table::<MapRow>().read()?;
+    let algorithms = run.table::<AlgorithmRow>().read()?;
     let drawn = [
         ("emergence", "Emergence", emergence_caption(summary), plots::emergence(&metrics, &baselines, &cd)),
         ("heatmap", "Where and when the concept can be read", heatmap_caption(summary), plots::heatmap(&cd)),
         ("positions", "Error along the prompt", positions_caption(), plots::positions(&metrics, &baselines)),
+        ("algorithms", "What the model computes", algorithms_caption(&algorithms), plots::algorithms(&algorithms)),
         ("map", "Hidden states", map_caption(&map, experiment), plots::maps(&map)),
     ];
     let keep = |(name, title, caption, svg): (_, &str, String, Result<String, PlotError>)| match svg {
@@ -84,7 +87,7 @@ fn facts(run: &RunDir, experiment: &Experiment, summary: &Summary) -> Vec<(Strin
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn task_kind(experiment: &Experiment) -> &str {
+pub(crate) fn task_kind(experiment: &Experiment) -> &str {
     experiment.config.task.get("kind").and_then(|kind| kind.as_str()).unwrap_or("task")
 }
 
@@ -116,6 +119,18 @@ fn heatmap_caption(summary: &Summary) -> String {
 
 fn positions_caption() -> String {
     "With more pairs before it a prediction gets better; the distance to the Bayes mixture is what the model has not learned.".to_owned()
+}
+
+fn algorithms_caption(rows: &[AlgorithmRow]) -> String {
+    let nearest = nearest(rows, None, None);
+    let (first, last) = (nearest.first(), nearest.last());
+    first.zip(last).map_or(String::new(), |(first, last)| {
+        let since = nearest.iter().rev().take_while(|row| row.predictor == last.predictor).last().unwrap_or(last);
+        format!(
+            "Of the closed-form predictors the model is nearest to {} at first and to {} from step {} on, at the end at a squared distance of {:.4} of E[y²].",
+            first.predictor, last.predictor, since.step, last.distance
+        )
+    })
 }
 
 fn map_caption(map: &[MapRow], experiment: &Experiment) -> String {

@@ -16,6 +16,7 @@
 //! assert_eq!(knn.guess(&states, &[&labels])[0], labels);
 //! ```
 
+mod algorithms;
 mod cli;
 mod decodability;
 mod errors;
@@ -30,16 +31,17 @@ mod states;
 mod summary;
 mod terminal;
 
+pub use algorithms::{Algorithms, nearest};
 pub use cli::{Command, Machine, command_line, say_summary};
 pub use decodability::{Decodability, DecodabilityTables, decodability, knn, resample_prompts, resample_states};
 pub use errors::HeldOut;
 pub use export::{ExportError, StatesExport, write_gpt2};
 pub use figures::write_report;
 pub use maps::{Plane, plane};
-pub use plots::{PlotError, emergence, heatmap, maps, png, positions};
+pub use plots::{PlotError, algorithms, emergence, heatmap, maps, png, positions};
 pub use probes::{Knn, Probe};
 pub use report::{Figure, Report, ReportTable, render};
-pub use stages::{write_baselines, write_decodability, write_map};
+pub use stages::{write_algorithms, write_baselines, write_decodability, write_map};
 pub use states::{Representations, predict};
 pub use summary::{ConceptSummary, Summary, TokenSummary};
 pub use terminal::{Failure, conclude, note, program_name, say};

@@ -1,9 +1,9 @@
 //! What can be computed again from the checkpoints of a run, table by table.
 
 use model::{Device, FusedBackend, OnBackend, Transformer};
-use run::{BaselineRow, BestLayerRow, Experiment, MapRow, RunDir, RunError};
+use run::{AlgorithmRow, BaselineRow, BestLayerRow, Experiment, MapRow, RunDir, RunError};
 
-use crate::{HeldOut, decodability, plane, resample_states};
+use crate::{Algorithms, HeldOut, decodability, plane, resample_states};
 
 /// Checkpoints drawn side by side in the map.
 const MAP_PANELS: usize = 4;
@@ -29,6 +29,23 @@ pub fn write_decodability(
     }
     run.table().replace(&cd)?;
     run.table().replace(&best)
+}
+
+/// Writes the distances of the model from every closed-form predictor, at every checkpoint; `progress` is told each
+/// step before it is measured.
+pub fn write_algorithms(
+    run: &RunDir,
+    experiment: &Experiment,
+    device: Device,
+    progress: impl Fn(usize),
+) -> Result<(), RunError> {
+    let algorithms = Algorithms::new(experiment);
+    let mut rows = Vec::new();
+    for step in run.scheduled_steps(experiment)? {
+        progress(step);
+        rows.extend(with_model(run, step, device, Compare { algorithms: &algorithms, step })?);
+    }
+    run.table().replace(&rows)
 }
 
 /// Writes the principal components of the hidden states at the first probed token of `layer`, for a few checkpoints
@@ -85,6 +102,18 @@ impl OnModel for Decode<'_> {
     type Output = crate::DecodabilityTables;
     fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Self::Output {
         decodability(model, self.experiment, self.step, device)
+    }
+}
+
+struct Compare<'a> {
+    algorithms: &'a Algorithms<'a>,
+    step: usize,
+}
+
+impl OnModel for Compare<'_> {
+    type Output = Vec<AlgorithmRow>;
+    fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Vec<AlgorithmRow> {
+        self.algorithms.distances(model, self.step, device)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A [`Task`] is a distribution over [`Prompt`]s with a latent [`Concept`]; a [`Sampler`] draws prompts of a task by
 //! address (seed, purpose, index), never by advancing a generator; a [`Predictor`] is what a task knows in closed form
-//! about the best answer.
+//! about answering it.
 //!
 //! ```
 //! use data::{Purpose, Sampler, Stream, TaskRegistry};
@@ -21,8 +21,10 @@
 //! ```
 
 mod batch;
+mod checks;
 mod error;
-mod predictor;
+mod function_families;
+mod predictors;
 mod prompt;
 mod registry;
 mod sampler;
@@ -32,7 +34,8 @@ mod task;
 
 pub use batch::Batch;
 pub use error::TaskError;
-pub use predictor::{BayesMixture, Oracle, Predictor, Ridge, Zero};
+pub use function_families::{Family, FunctionFamilies, FunctionFamiliesConfig, LeakyRelu, SparseLinear};
+pub use predictors::{BayesMixture, Lasso, LeastSquares, Mixture, Oracle, Predictor, Ridge, RidgeOnSquares, Zero};
 pub use prompt::{Basis, Concept, ConceptId, Prompt, PromptShape, Token};
 pub use registry::{BuildTask, TaskRegistry};
 pub use sampler::Sampler;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
-use crate::{SparseRegressionConfig, Task, TaskError};
+use crate::{FunctionFamiliesConfig, SparseRegressionConfig, Task, TaskError};
 
 /// Builds a task from its configuration table, in which `kind` is no longer there.
 pub type BuildTask = Arc<dyn Fn(Table) -> Result<Arc<dyn Task>, TaskError> + Send + Sync>;
@@ -20,6 +20,7 @@ impl TaskRegistry {
     /// The tasks that come with the library.
     pub fn builtin() -> Self {
         Self { tasks: BTreeMap::new() }
+            .with("function_families", |config: FunctionFamiliesConfig| Ok(Arc::new(config.build()?)))
             .with("sparse_regression", |config: SparseRegressionConfig| Ok(Arc::new(config.build()?)))
     }
 

@@ -18,8 +18,14 @@ pub trait Task: Debug + Send + Sync {
     /// Draws a prompt under `concept`, with all its randomness from `rng`: the same generator gives the same prompt.
     fn sample(&self, concept: ConceptId, rng: &mut dyn Rng) -> Prompt;
 
-    /// Closed-form references that figures draw beside the model. None by default.
+    /// Closed-form references: figures and summaries show their errors as levels beside the model's. None by default.
     fn predictors(&self) -> Vec<Box<dyn Predictor>> {
+        Vec::new()
+    }
+
+    /// Closed-form algorithms that are no levels, such as the lasso: the model's predictions are compared with theirs,
+    /// as with those of [`predictors`](Self::predictors). None by default.
+    fn algorithms(&self) -> Vec<Box<dyn Predictor>> {
         Vec::new()
     }
 }

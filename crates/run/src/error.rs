@@ -40,10 +40,12 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A preset that extends one that extends another.
-    #[error("extends must name a preset or file that itself extends nothing, but {found:?} does")]
+    /// Presets or files that extend one another without end, or nearly.
+    #[error("extends must lead to a preset or file that extends nothing in {most} steps, but {found:?} is one more")]
     Chain {
-        /// The one named.
+        /// The most steps.
+        most: usize,
+        /// The one named too late.
         found: String,
     },
     /// A field has a value outside its range.

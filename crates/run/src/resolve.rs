@@ -1,4 +1,4 @@
-//! From what was asked for to a complete configuration: presets, files, one level of `extends`, and `--set`.
+//! From what was asked for to a complete configuration: presets, files, `extends`, and `--set`.
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,10 @@ pub const PRESETS: [(&str, &str); 4] = [
     ("smoke", include_str!("../../../experiments/smoke.toml")),
     ("paper", include_str!("../../../experiments/paper.toml")),
 ];
+
+/// Steps from a configuration to one that extends nothing, at most: a variant of an experiment, the experiment, the
+/// quickstart whose model and optimizer it takes, and `base`.
+const MOST_EXTENDS: usize = 3;
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +49,18 @@ impl Source {
         text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax { origin, reason: error.to_string() })
     }
 
+    /// Its table, laid over what it extends, which is at most `levels` steps away.
+    fn resolve(&self, levels: usize) -> Result<Table, ConfigError> {
+        let mut table = self.read()?;
+        let Some(name) = take_extends(&mut table)? else { return Ok(table) };
+        if levels == 0 {
+            return Err(ConfigError::Chain { most: MOST_EXTENDS, found: name });
+        }
+        let mut extended = self.beside(&name).resolve(levels - 1)?;
+        lay_over(&mut extended, table);
+        Ok(extended)
+    }
+
     /// What `extends` in this source names: a preset, or a file beside this one.
     fn beside(&self, name: &str) -> Self {
         match (Self::named(name), self) {
@@ -61,18 +77,10 @@ impl Config {
     /// section.
     ///
     /// # Errors
-    /// When something is not there, not TOML, extends more than one level, or the result has a missing, unknown or
+    /// When something is not there, not TOML, extends over too many steps, or the result has a missing, unknown or
     /// mistyped field. Ranges are checked by [`Config::build`].
     pub fn resolve(source: &Source, sets: &[String]) -> Result<Self, ConfigError> {
-        let mut table = source.read()?;
-        if let Some(name) = take_extends(&mut table)? {
-            let mut extended = source.beside(&name).read()?;
-            if take_extends(&mut extended)?.is_some() {
-                return Err(ConfigError::Chain { found: name });
-            }
-            lay_over(&mut extended, table);
-            table = extended;
-        }
+        let mut table = source.resolve(MOST_EXTENDS)?;
         for set in sets {
             apply(&mut table, set).map_err(|reason| ConfigError::Set { found: set.clone(), reason })?;
         }

@@ -11,8 +11,10 @@ use run::{BaselineRow, DecodabilityRow, Experiment, MapRow, RunDir};
 use crate::terminal::{Failure, conclude, note, say};
 use crate::{Summary, stages, write_report};
 
+mod algorithms;
 mod export;
 
+pub(crate) use algorithms::CompareAlgorithms;
 pub(crate) use export::Export;
 
 /// What a run's checkpoints know: decodability, maps, reference levels, exports and the report.
@@ -39,6 +41,8 @@ pub enum Command {
     },
     /// Compute the errors of the closed-form predictors on the held-out prompts
     Baselines(OnRun),
+    /// Compare the model's predictions with those of every closed-form predictor, at every checkpoint
+    Algorithms(CompareAlgorithms),
     /// Write hidden states or the model for other tools
     Export(Export),
     /// Draw the figures and write report.html, from the tables
@@ -109,6 +113,7 @@ impl Command {
                 stages::write_baselines(&run, &experiment)?;
                 say(&run.table::<BaselineRow>().path().display().to_string());
             }
+            Self::Algorithms(compare) => say(&compare.run(registry)?.display().to_string()),
             Self::Export(export) => say(&export.run(registry)?.display().to_string()),
             Self::Report { on, json } => {
                 let (run, experiment) = on.open(registry)?;

@@ -3,6 +3,7 @@
 //! No figure reads a file or a model: it sees the rows a run has written, so an old run can be drawn again by newer
 //! code. No figure contains an `id` attribute, so any number of them can be put into one HTML page.
 
+mod algorithms;
 mod emergence;
 mod heatmap;
 mod maps;
@@ -17,6 +18,7 @@ use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{Options, Tree, fontdb};
 use thiserror::Error;
 
+pub use algorithms::algorithms;
 pub use emergence::emergence;
 pub use heatmap::heatmap;
 pub use maps::maps;

@@ -19,11 +19,11 @@ const TOP: u32 = 40 * UNITS;
 /// Space that stays empty at the left and right edges.
 const EDGE: u32 = 8 * UNITS;
 /// From the end of a line to its label.
-const LEADER: i32 = 26 * UNITS as i32;
+pub(super) const LEADER: i32 = 26 * UNITS as i32;
 /// Space for a label at least: the one that counts the labels left out has to fit.
 const SHORTEST_LABEL: u32 = 90 * UNITS;
 /// Longer names are cut, or they would leave no room for the plot.
-const LONGEST_LABEL: usize = 28;
+pub(super) const LONGEST_LABEL: usize = 28;
 
 /// One axis: its title, the values at its ends, and where it is labelled.
 #[derive(Clone, Debug)]

@@ -105,7 +105,11 @@ pub(super) fn predictor_style(name: &str, index: usize) -> PredictorStyle {
         "oracle" => ("oracle", RGBColor(110, 110, 110), (6, 6)),
         other => (other, GREY, UNKNOWN[index % UNKNOWN.len()]),
     };
-    PredictorStyle { label: label.to_owned(), color, dash }
+    let label = match label.strip_prefix("merged_but_") {
+        Some(basis) => format!("{basis} known, rest lumped"),
+        None => label.replace('_', " "),
+    };
+    PredictorStyle { label, color, dash }
 }
 
 /// Draws on a white canvas of `size` units and returns the SVG text.
