@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use crate::{Config, ConfigError};
@@ -37,7 +38,19 @@ impl Source {
         }
     }
 
-    fn read(&self) -> Result<Table, ConfigError> {
+    /// Its fields, laid over those of what it extends.
+    pub(crate) fn table(&self) -> Result<Table, ConfigError> {
+        let mut table = self.read()?;
+        let Some(name) = take_extends(&mut table)? else { return Ok(table) };
+        let mut extended = self.beside(&name).read()?;
+        if take_extends(&mut extended)?.is_some() {
+            return Err(ConfigError::Chain { found: name });
+        }
+        lay_over(&mut extended, table);
+        Ok(extended)
+    }
+
+    pub(crate) fn read(&self) -> Result<Table, ConfigError> {
         let (origin, text) = match self {
             Self::Preset { name, text } => (format!("preset {name}"), (*text).to_owned()),
             Self::File(path) => (path.display().to_string(), read_file(path)?),
@@ -46,7 +59,7 @@ impl Source {
     }
 
     /// What `extends` in this source names: a preset, or a file beside this one.
-    fn beside(&self, name: &str) -> Self {
+    pub(crate) fn beside(&self, name: &str) -> Self {
         match (Self::named(name), self) {
             (Self::File(path), Self::File(from)) => Self::File(from.parent().unwrap_or(Path::new("")).join(path)),
             (source, _) => source,
@@ -64,26 +77,17 @@ impl Config {
     /// When something is not there, not TOML, extends more than one level, or the result has a missing, unknown or
     /// mistyped field. Ranges are checked by [`Config::build`].
     pub fn resolve(source: &Source, sets: &[String]) -> Result<Self, ConfigError> {
-        let mut table = source.read()?;
-        if let Some(name) = take_extends(&mut table)? {
-            let mut extended = source.beside(&name).read()?;
-            if take_extends(&mut extended)?.is_some() {
-                return Err(ConfigError::Chain { found: name });
-            }
-            lay_over(&mut extended, table);
-            table = extended;
-        }
-        for set in sets {
-            apply(&mut table, set).map_err(|reason| ConfigError::Set { found: set.clone(), reason })?;
-        }
-        Self::from_table(table)
+        let mut table = source.table()?;
+        sets.iter().try_for_each(|set| apply(&mut table, set))?;
+        read_as(table)
     }
+}
 
-    pub(crate) fn from_table(table: Table) -> Result<Self, ConfigError> {
-        // The error's second line names the field's path; one line reads better.
-        let one_line = |error: toml::de::Error| error.to_string().trim().replace('\n', " ");
-        table.try_into().map_err(|error| ConfigError::Shape { reason: one_line(error) })
-    }
+/// Reads a table as a type whose fields it must have.
+pub(crate) fn read_as<T: DeserializeOwned>(table: Table) -> Result<T, ConfigError> {
+    // The error's second line names the field's path; one line reads better.
+    let one_line = |error: toml::de::Error| error.to_string().trim().replace('\n', " ");
+    table.try_into().map_err(|error| ConfigError::Shape { reason: one_line(error) })
 }
 
 fn read_file(path: &Path) -> Result<String, ConfigError> {
@@ -94,7 +98,7 @@ fn read_file(path: &Path) -> Result<String, ConfigError> {
     })
 }
 
-fn take_extends(table: &mut Table) -> Result<Option<String>, ConfigError> {
+pub(crate) fn take_extends(table: &mut Table) -> Result<Option<String>, ConfigError> {
     match table.remove("extends") {
         None => Ok(None),
         Some(Value::String(name)) => Ok(Some(name)),
@@ -106,7 +110,7 @@ fn take_extends(table: &mut Table) -> Result<Option<String>, ConfigError> {
     }
 }
 
-fn lay_over(base: &mut Table, over: Table) {
+pub(crate) fn lay_over(base: &mut Table, over: Table) {
     for (section, value) in over {
         match (base.get_mut(&section), value) {
             (Some(Value::Table(below)), Value::Table(above)) if same_kind(below, &above) => below.extend(above),
@@ -119,8 +123,15 @@ fn same_kind(below: &Table, above: &Table) -> bool {
     above.get("kind").is_none_or(|kind| below.get("kind") == Some(kind))
 }
 
-fn apply(table: &mut Table, set: &str) -> Result<(), String> {
-    let (path, value) = set.split_once('=').ok_or("there is no '='")?;
+/// Applies a `path=value`.
+pub(crate) fn apply(table: &mut Table, set: &str) -> Result<(), ConfigError> {
+    let parts = set.split_once('=').ok_or_else(|| "there is no '='".to_owned());
+    let applied = parts.and_then(|(path, value)| insert(table, path, parse_value(value.trim())));
+    applied.map_err(|reason| ConfigError::Set { found: set.to_owned(), reason })
+}
+
+/// Puts `value` at a path with dots between its parts.
+pub(crate) fn insert(table: &mut Table, path: &str, value: Value) -> Result<(), String> {
     let mut parts: Vec<&str> = path.trim().split('.').collect();
     let field = parts.pop().filter(|field| !field.is_empty()).ok_or("the path is empty")?;
     let mut section = table;
@@ -128,7 +139,7 @@ fn apply(table: &mut Table, set: &str) -> Result<(), String> {
         let entry = section.get_mut(part).ok_or_else(|| format!("there is no section {part:?}"))?;
         section = entry.as_table_mut().ok_or_else(|| format!("{part:?} is not a section"))?;
     }
-    section.insert(field.to_owned(), parse_value(value.trim()));
+    section.insert(field.to_owned(), value);
     Ok(())
 }
 

@@ -11,8 +11,10 @@ use run::{BaselineRow, DecodabilityRow, Experiment, MapRow, RunDir};
 use crate::terminal::{Failure, conclude, note, say};
 use crate::{Summary, stages, write_report};
 
+mod compare;
 mod export;
 
+pub use compare::{Compare, say_sweep, write_comparison};
 pub use export::Export;
 
 /// What a run's checkpoints know: decodability, maps, reference levels, exports and the report.
@@ -41,6 +43,8 @@ pub enum Command {
     Baselines(OnRun),
     /// Write hidden states or the model for other tools
     Export(Export),
+    /// Average runs over their seeds, and compare groups of runs: error, decodability, and which of them moves first
+    Compare(Compare),
     /// Draw the figures and write report.html, from the tables
     Report {
         /// The run
@@ -110,6 +114,7 @@ impl Command {
                 say(&run.table::<BaselineRow>().path().display().to_string());
             }
             Self::Export(export) => say(&export.run(registry)?.display().to_string()),
+            Self::Compare(compare) => compare.run(registry)?,
             Self::Report { on, json } => {
                 let (run, experiment) = on.open(registry)?;
                 let _lock = run.lock()?;

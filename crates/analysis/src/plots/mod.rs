@@ -3,8 +3,11 @@
 //! No figure reads a file or a model: it sees the rows a run has written, so an old run can be drawn again by newer
 //! code. No figure contains an `id` attribute, so any number of them can be put into one HTML page.
 
+mod comparison;
+mod correlation;
 mod emergence;
 mod heatmap;
+mod lags;
 mod maps;
 mod panel;
 mod positions;
@@ -17,8 +20,11 @@ use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{Options, Tree, fontdb};
 use thiserror::Error;
 
+pub use comparison::comparison;
+pub use correlation::cd_against_error;
 pub use emergence::emergence;
 pub use heatmap::heatmap;
+pub use lags::lags;
 pub use maps::maps;
 pub use positions::positions;
 

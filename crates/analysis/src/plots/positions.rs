@@ -36,7 +36,7 @@ pub fn positions(metrics: &[MetricRow], baselines: &[BaselineRow]) -> Result<Str
         return Err(PlotError::Empty { figure: "positions", table: "metrics.csv (eval, per position)" });
     };
     let last = shown().filter_map(|profile| profile.keys().max()).max().copied().unwrap_or(1);
-    let (y, scale) = error_axis(&heights);
+    let (y, scale) = error_axis("squared error / E[y²]", &heights);
     let line =
         |profile: &Profile| -> Vec<_> { profile.iter().map(|(at, error)| (*at as f64, scale(*error))).collect() };
     let mut curves: Vec<Curve> = by_predictor
@@ -86,17 +86,16 @@ fn milestones(by_step: &BTreeMap<usize, Profile>) -> Vec<usize> {
 }
 
 /// The error axis and the map from an error to its place on it: its logarithm if all are positive, itself otherwise.
-fn error_axis(heights: &Range<f64>) -> (Axis, fn(f64) -> f64) {
-    const TITLE: &str = "squared error / E[y²]";
+pub(super) fn error_axis(title: &str, heights: &Range<f64>) -> (Axis, fn(f64) -> f64) {
     if heights.start <= 0.0 {
         let range = heights.start.min(0.0)..1.04 * heights.end.max(0.0);
-        return (Axis::new(TITLE, range.clone(), labelled(ticks(&range, 6), number)), |error| error);
+        return (Axis::new(title, range.clone(), labelled(ticks(&range, 6), number)), |error| error);
     }
     let (low, high) = (heights.start.log10(), heights.end.log10());
     let space = 0.01 + 0.03 * (high - low);
     let range = low - space..high + space;
     let marks = log_ticks(&range).into_iter().map(|error| (error.log10(), number(error))).collect();
-    (Axis::new(format!("{TITLE} (log scale)"), range, marks), f64::log10)
+    (Axis::new(format!("{title} (log scale)"), range, marks), f64::log10)
 }
 
 /// Ticks inside the range of logarithms: powers of ten, with 2 and 5 times those where there is space for them, or

@@ -12,9 +12,11 @@ use serde::de::DeserializeOwned;
 
 use crate::{RunError, io_error};
 
+mod comparison;
 mod errors;
 mod states;
 
+pub use comparison::{CorrelationRow, CurveRow, LagRow, PointRow, SweepRow};
 pub use errors::{BaselineRow, MetricRow, TrainingRow};
 pub use states::{BestLayerRow, DecodabilityRow, MapRow};
 
