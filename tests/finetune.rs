@@ -2,8 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use model::Weights;
-use run::RunDir;
+use burn::backend::Autodiff;
+use burn::module::AutodiffModule;
+use burn_flex::{Flex, FlexDevice};
+use data::{Purpose, Sampler, Stream, TaskRegistry};
+use model::{Free, Transformer, Weights, gradients_to_weights};
+use run::{Config, RunDir, Source};
 
 use crate::program::{emergence, only_run, stderr, succeed};
 
@@ -50,6 +54,38 @@ fn frozen_weights_keep_their_bits_and_free_ones_move() {
         for (name, tensor) in &moments.second {
             assert_eq!(tensor.values.iter().all(|&x| x == 0.0), !is_free(name), "{name} with --free {free}");
         }
+    }
+}
+
+/// The norm is summed in f32 over some thousand squares.
+const NORM_TOLERANCE: f64 = 1e-5;
+
+#[test]
+fn what_is_frozen_has_no_gradient_and_no_part_in_the_norm() {
+    let config = Config::resolve(&Source::named("smoke"), &[]).unwrap();
+    let experiment = config.build(&TaskRegistry::builtin()).unwrap();
+    let rng = &mut Stream::new(0, Purpose::Init).rng(0);
+    let drawn = experiment.config.model.init(&experiment.architecture, rng);
+    let prompts = Sampler::new(experiment.task.clone(), Stream::new(0, Purpose::Train)).prompts(0..16);
+    let found = |free: Free| {
+        let model = Transformer::<Autodiff<Flex>>::new(&experiment.architecture, &drawn, &FlexDevice).unwrap();
+        let model = model.freeze_all_but(free);
+        let found = trainer::gradients(&model, &prompts, 3, &FlexDevice);
+        let norm: Vec<f32> = found.norm.into_data().to_vec().unwrap();
+        (gradients_to_weights(&model.valid(), &found.parameters), f64::from(norm[0]))
+    };
+    let (whole, _) = found(Free::All);
+    for (free, tensors) in [(Free::First(1), 12), (Free::Last(1), 12), (Free::ReadOut, 4), (Free::All, whole.len())] {
+        let (gradients, norm) = found(free);
+        assert_eq!(gradients.len(), tensors, "{free:?}");
+        // Freezing the rest changes no gradient.
+        gradients.iter().for_each(|(name, gradient)| assert_eq!(gradient, &whole[name], "{name} with {free:?}"));
+        let squares: f64 = gradients.values().flat_map(|g| &g.values).map(|&x| f64::from(x).powi(2)).sum();
+        assert!(
+            (norm / squares.sqrt() - 1.0).abs() < NORM_TOLERANCE,
+            "{norm} against {} with {free:?}",
+            squares.sqrt()
+        );
     }
 }
 

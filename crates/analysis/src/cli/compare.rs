@@ -31,6 +31,9 @@ impl Compare {
             runs.extend(runs_at(path)?);
         }
         let beside = runs[0].path().parent().unwrap_or(Path::new("")).join("compare");
+        // A run has one name wherever a copy of it lies, and counts once.
+        runs.sort_by_key(RunDir::name);
+        runs.dedup_by_key(|run| run.name());
         let with_experiment = |run: RunDir| run.experiment(registry).map(|experiment| (run, experiment));
         let runs = runs.into_iter().map(with_experiment).collect::<Result<Vec<_>, _>>()?;
         let out = ComparisonDir::create(&self.out.unwrap_or(beside))?;

@@ -38,7 +38,10 @@ impl Comparison {
     pub fn read(runs: &[(RunDir, Experiment)]) -> Result<Self, RunError> {
         let labels = group_labels(&runs.iter().map(|(_, experiment)| &experiment.config).collect::<Vec<_>>());
         let mut found = Self::default();
-        for ((run, experiment), group) in runs.iter().zip(labels) {
+        let mut runs: Vec<(&RunDir, &Experiment, String)> =
+            runs.iter().zip(labels).map(|((run, experiment), group)| (run, experiment, group)).collect();
+        runs.sort_by_key(|(_, experiment, group)| (group.clone(), experiment.config.seed));
+        for (run, experiment, group) in runs {
             for trajectory in trajectories(run, experiment, &group)? {
                 found.runs.extend(trajectory.end());
                 found.lags.extend(trajectory.lags());
@@ -187,8 +190,12 @@ fn collect_by<'a, R, K: Ord>(rows: impl IntoIterator<Item = &'a R>, key: impl Fn
 }
 
 fn curves(points: &[PointRow]) -> Vec<CurveRow> {
-    let measures: [(&str, fn(&PointRow) -> Option<f64>); 3] =
-        [("error", |row| Some(row.error)), ("over_bayes", |row| row.over_bayes), ("cd", |row| Some(row.cd))];
+    let measures: [(&str, fn(&PointRow) -> Option<f64>); 4] = [
+        ("error", |row| Some(row.error)),
+        ("over_bayes", |row| row.over_bayes),
+        ("cd", |row| Some(row.cd)),
+        ("chance", |row| Some(row.chance)),
+    ];
     let mut found = Vec::new();
     for ((group, concept, step), rows) in collect_by(points, |row| (row.group.clone(), row.concept.clone(), row.step)) {
         for (measure, of) in measures {

@@ -46,8 +46,11 @@ impl OverRuns {
     }
 }
 
-/// Pearson's correlation; none when either side does not vary.
+/// Pearson's correlation; none when either side does not vary, or of fewer than three points: any two have ±1.
 pub fn pearson(points: &[(f64, f64)]) -> Option<f64> {
+    if points.len() < 3 {
+        return None;
+    }
     let n = points.len() as f64;
     let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / n;
     let (mean_x, mean_y) = (mean(|point| point.0), mean(|point| point.1));
@@ -114,7 +117,8 @@ mod tests {
         assert_close(pearson(&points).unwrap(), 0.8);
         assert_close(spearman(&[(1.0, 1.0), (2.0, 8.0), (2.0, 27.0), (9.0, 64.0)]).unwrap(), 0.948683);
         assert_eq!(ranks(&[2.0, 1.0, 2.0, 5.0]), [1.5, 0.0, 1.5, 3.0]);
-        assert_eq!(pearson(&[(1.0, 2.0), (1.0, 3.0)]), None);
+        assert_eq!(pearson(&[(1.0, 2.0), (1.0, 3.0), (1.0, 4.0)]), None);
+        assert_eq!(pearson(&[(1.0, 2.0), (2.0, 3.0)]), None);
         assert_eq!(pearson(&[]), None);
     }
 

@@ -1,6 +1,7 @@
 //! Groups of runs side by side: mean error and mean decodability, over the same training steps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use run::CurveRow;
 
@@ -25,7 +26,7 @@ pub fn comparison(rows: &[CurveRow]) -> Result<String, PlotError> {
     let series = series(rows);
     let bayes = lines(&series, "over_bayes");
     let (errors, title) = if bayes.len() == series.len() {
-        (bayes, "squared error / Bayes mixture's")
+        (bayes, "error / Bayes mixture's")
     } else {
         (lines(&series, "error"), "squared error / E[y²]")
     };
@@ -43,7 +44,9 @@ pub fn comparison(rows: &[CurveRow]) -> Result<String, PlotError> {
     let ends = 0.0..1.0;
     let y = Axis::new("Concept Decodability", ends.clone(), labelled(ticks(&ends, 5), number));
     let title = "Concept Decodability at the layer that is best at the end".to_owned();
-    let lower = Panel { title, x, y, curves: curves(&lines(&series, "cd"), |cd| cd) };
+    let mut decoded = chance_levels(&series, &steps);
+    decoded.extend(curves(&lines(&series, "cd"), |cd| cd));
+    let lower = Panel { title, x, y, curves: decoded };
     canvas((WIDTH, HEIGHT), |area| {
         let margins = upper.margins()?.max(lower.margins()?);
         let (above, below) = area.split_vertically(UPPER);
@@ -80,6 +83,18 @@ fn curves(lines: &[(&str, Vec<&CurveRow>)], scale: fn(f64) -> f64) -> Vec<Curve>
     lines.iter().enumerate().map(curve).collect()
 }
 
+/// A dashed line for every level of guessing.
+fn chance_levels(series: &BTreeMap<&str, Vec<&CurveRow>>, steps: &Range<f64>) -> Vec<Curve> {
+    let rows = lines(series, "chance");
+    let levels: BTreeSet<String> = rows.iter().flat_map(|(_, rows)| rows.iter().map(|row| number(row.mean))).collect();
+    let line = |level: &String| {
+        let height = level.parse().unwrap_or(f64::NAN);
+        Curve::new(&format!("chance {level}"), GREY, [steps.start, steps.end].map(|step| (step, height)))
+            .dashed((4, 10))
+    };
+    levels.iter().map(line).collect()
+}
+
 fn heading(what: &str, rows: &[CurveRow]) -> String {
     let runs = rows.iter().map(|row| row.n).max().unwrap_or(0);
     match runs {
@@ -105,6 +120,7 @@ mod tests {
                     rows.push(CurveRow { group, concept, step, measure, mean, lo: 0.9 * mean, hi: 1.08 * mean, n: 5 });
                 };
                 row("error", 0.8 - 0.6 * way);
+                row("chance", 0.25);
                 row("cd", 0.25 + 0.6 * way + 0.02 * noise(step + i));
                 if bayes {
                     row("over_bayes", 4.0 - 2.9 * way);
@@ -121,7 +137,7 @@ mod tests {
         let svg = comparison(&rows(&groups, &concepts, true)).unwrap();
         check("comparison", &svg);
         assert_eq!(svg.matches("<polygon").count(), 2 * groups.len());
-        for label in ["rank = 1", "rank = 4", "Bayes mixture", "5 seeds"] {
+        for label in ["rank = 1", "rank = 4", "Bayes mixture", "5 seeds", "chance 0.25"] {
             assert!(svg.contains(label), "{label} is missing");
         }
     }

@@ -11,8 +11,8 @@ use super::style::{UNITS, WIDTH, canvas, concept_color, extent, labelled, number
 
 const HEIGHT: u32 = 620 * UNITS;
 
-/// Draws decodability against error, coloured by group, or by concept if there is only one group. The title has the
-/// correlations within runs.
+/// Draws decodability against error, coloured by group, or by concept if there is only one group. The title has
+/// Pearson's r and Spearman's ρ within runs.
 ///
 /// # Units
 /// Error is over the Bayes mixture's if all rows have that, and else over the mean of y².
@@ -21,7 +21,7 @@ const HEIGHT: u32 = 620 * UNITS;
 /// [`PlotError::Empty`] if `points` has no finite row of a concept.
 pub fn cd_against_error(points: &[PointRow], correlations: &[CorrelationRow]) -> Result<String, PlotError> {
     let bayes = points.iter().all(|row| row.over_bayes.is_some());
-    let title = if bayes { "squared error / Bayes mixture's" } else { "squared error / E[y²]" };
+    let title = if bayes { "error / Bayes mixture's" } else { "squared error / E[y²]" };
     let error = |row: &PointRow| row.over_bayes.filter(|_| bayes).unwrap_or(row.error);
     let one = points.iter().map(|row| &row.group).collect::<BTreeSet<_>>().len() == 1;
     let mut series: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
@@ -45,16 +45,16 @@ pub fn cd_against_error(points: &[PointRow], correlations: &[CorrelationRow]) ->
 }
 
 fn heading(correlations: &[CorrelationRow]) -> String {
-    let text = |method: &str| {
+    let text = |(method, symbol): (&str, &str)| {
         let here = |row: &&CorrelationRow| row.group.is_none() && row.scope == "within" && row.method == method;
         let row = correlations.iter().find(here)?;
         let interval = row.lo.zip(row.hi).map_or(String::new(), |(lo, hi)| format!(" [{lo:.2}, {hi:.2}]"));
-        Some(format!("{method} {:.2}{interval}", row.r))
+        Some(format!("{symbol} = {:.2}{interval}", row.r))
     };
-    let found: Vec<String> = ["pearson", "spearman"].into_iter().filter_map(text).collect();
+    let found: Vec<String> = [("pearson", "r"), ("spearman", "ρ")].into_iter().filter_map(text).collect();
     match found.as_slice() {
-        [] => "Decodability against error".to_owned(),
-        found => format!("Decodability against error: within a run, {}", found.join(", ")),
+        [] => "CD against error".to_owned(),
+        found => format!("CD against error, within runs: {}", found.join(", ")),
     }
 }
 
@@ -96,7 +96,7 @@ mod tests {
     fn dots_of_one_group_are_coloured_by_concept() {
         let svg = cd_against_error(&points(&["main"], 4), &["pearson", "spearman"].map(correlation)).unwrap();
         check("cd-error", &svg);
-        for label in ["first half", "sparse", "pearson -0.93 [-0.97, -0.88]", "spearman"] {
+        for label in ["first half", "sparse", "r = -0.93 [-0.97, -0.88]", "ρ = -0.93"] {
             assert!(svg.contains(label), "{label} is missing");
         }
     }

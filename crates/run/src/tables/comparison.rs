@@ -72,7 +72,7 @@ pub struct CurveRow {
     pub concept: Option<String>,
     /// Optimizer steps taken.
     pub step: usize,
-    /// `error`, `over_bayes` or `cd`, as in [`PointRow`].
+    /// `error`, `over_bayes`, `cd` or `chance`, as in [`PointRow`].
     pub measure: String,
     /// Mean over the runs.
     pub mean: f64,
@@ -94,6 +94,8 @@ pub struct LagRow {
     /// Name of the concept; empty for the mean over a run's concepts.
     pub concept: Option<String>,
     /// Where the fall of the error begins: `ridge`, the level of ridge regression, or `initial`, the untrained model's.
+    /// The first puts the event late, since a model may use the concept before it is as precise as ridge; the second
+    /// early, since most of that fall needs no concept. The answer is known where both agree.
     pub from: String,
     /// The part of the way to the final level at which both are compared, 0 to 1.
     pub share: f64,

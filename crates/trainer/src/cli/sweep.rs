@@ -57,7 +57,8 @@ impl Sweep {
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs").join(&sweep.name));
         let create = |experiment| Ok((RunDir::create(&out, &experiment)?, experiment));
         let runs = experiments.into_iter().map(create).collect::<Result<Vec<_>, Failure>>()?;
-        let ends = self.complete_all(&runs, &*stop_signal()?)?;
+        let stop = stop_signal()?;
+        let ends = self.complete_all(&runs, &stop)?;
         let done = ends.iter().filter(|end| matches!(end, End::Done)).count();
         if ends.iter().any(|end| matches!(end, End::Stopped)) {
             return Err(Failure::Interrupted(format!(
@@ -109,7 +110,8 @@ impl Sweep {
         }
         let complete = || match is_complete(run, experiment)? {
             true => Ok(Outcome::Finished),
-            false => complete(run, experiment, self.job.machine.device, true, stop),
+            // The progress of several runs at a time would be a muddle.
+            false => complete(run, experiment, self.job.machine.device, self.job.quiet || self.jobs > 1, stop),
         };
         // A panic is a bug, but of this run; the others have a right to their time.
         match catch_unwind(AssertUnwindSafe(complete)) {
