@@ -14,6 +14,18 @@ test:
 quickstart:
     cargo run -p trainer
 
+# Run an experiment, a preset or sweep in experiments/, from nothing to its figures in runs/NAME
+reproduce NAME *ARGS:
+    cargo run -p trainer -- sweep experiments/{{NAME}}.toml {{ARGS}}
+
+# Tune the runs of the main experiment on new bases, with all or part of the model free, and compare
+early-or-late: (reproduce "main")
+    for run in runs/main/main-*; do for free in all first=2 last=2 read_out; do \
+      cargo run -p trainer -- finetune $run --free $free --out runs/early-or-late \
+        --set 'task.bases={coordinates=[[0,2,4],[1,3,5]]}'; \
+    done; done
+    cargo run -p analysis -- compare runs/early-or-late
+
 # Step times beside PyTorch's; needs torch and transformers
 compare:
     python benches/pytorch/compare.py --rounds 2 --seconds 5

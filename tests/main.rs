@@ -3,6 +3,8 @@
 //! - `layering`: which crate may use which, read from the manifests
 //! - `golden`: the model, its gradients and ten Adam steps equal PyTorch's
 //! - `resume`: a run stopped anywhere goes on to the same bits
+//! - `finetune`: a run that continues from another; what is frozen keeps its bits
+//! - `sweep`: many runs from one file, stopped, failed and resumed one by one, and compared
 //! - `requests`: what is wrong is refused with the field, the range and the value, and never with a panic
 //! - `report`: a finished run has every table, figure and a report that opens offline
 //! - `presets`: every experiment asks a question, runs in small, and says how it runs at the paper's size
@@ -13,6 +15,7 @@
 
 mod bench;
 mod custom_task;
+mod finetune;
 mod golden;
 mod layering;
 mod presets;
@@ -20,3 +23,4 @@ mod program;
 mod report;
 mod requests;
 mod resume;
+mod sweep;

@@ -184,6 +184,61 @@ fn a_request_about_a_run_is_checked_against_that_run() {
 }
 
 #[test]
+fn a_run_continues_only_as_what_it_was() {
+    let root = tempfile::tempdir().unwrap();
+    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
+    let run = only_run(root.path());
+    let run = run.to_str().unwrap();
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--free", "middle=1"], &["free", "all, first=N, last=N or read_out", "middle=1"]),
+        (&["--free", "first"], &["free", "first=N", "first"]),
+        (&["--free", "first=0"], &["finetune.free", "model.n_layers (2)", "0"]),
+        (&["--free", "last=3"], &["finetune.free", "model.n_layers (2)", "3"]),
+        (&["--step", "7"], &["step", "0, 1, 2, 4, 8, 10", "7"]),
+        (&["--set", "task.d_x=5"], &["task.d_x", "starts from (4)", "5"]),
+        (&["--set", "task.n_points=7"], &["task.n_points", "starts from (6)", "7"]),
+        (&["--set", "model.d_model=32"], &["model.d_model", "starts from (16)", "32"]),
+        (&["--set", "model.n_layers=3"], &["model.n_layers", "starts from (2)", "3"]),
+        (&["--set", "model.n_heads=4"], &["model.n_heads", "starts from (2)", "4"]),
+    ];
+    for (args, words) in cases {
+        check(&[&["finetune", run, "--out", "/dev/null/never"], *args].concat(), 2, words);
+    }
+    check(&["finetune", root.path().to_str().unwrap()], 2, &["is not a run", "config.toml"]);
+}
+
+#[test]
+fn a_sweep_that_makes_no_sense_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let cases: &[(&str, &[&str])] = &[
+        ("seeds = []", &["seeds", "at least one", "empty"]),
+        ("seeds = [-1]", &["seeds", "-1"]),
+        ("seeds = 3", &["seeds", "3"]),
+        ("seeds = [0, 1, 0]", &["seeds, grid and runs", "no two runs the same", "twice smoke-"]),
+        ("runs = []", &["runs", "at least one", "empty"]),
+        ("runs = 3", &["runs", "3"]),
+        ("[[runs]]\nname = \"a\"\n[[runs]]\nname = \"b\"", &["seeds, grid and runs", "twice b-"]),
+        ("[[runs]]\ncolour = 3", &["colour"]),
+        ("[grid]\ntrain.steps = 3", &["grid.train.steps", "a list of values", "3"]),
+        ("[grid]\ntrain.steps = []", &["grid.train.steps", "at least one", "empty"]),
+        ("[grid]\ntrain.steps = [0]", &["train.steps", "between 1", "0"]),
+        ("[grid]\ntrain.stepz = [1]", &["stepz"]),
+        ("[grid]\ncolour.red = [1]", &["grid.colour.red", "no section"]),
+        ("colour = 3", &["colour"]),
+    ];
+    for (text, words) in cases {
+        let path = root.path().join("sweep.toml");
+        std::fs::write(&path, format!("extends = \"smoke\"\n{text}\n")).unwrap();
+        check(&["sweep", path.to_str().unwrap(), "--out", "/dev/null/never"], 2, words);
+    }
+    check(&["sweep", "nothing-here"], 2, &["nothing-here", "quickstart"]);
+    check(&["sweep", "smoke", "--jobs", "0"], 2, &["--jobs", "0"]);
+    check(&["sweep", "smoke", "--set", "seeds=[]"], 2, &["seeds", "at least one"]);
+    check(&["compare"], 2, &["RUNS"]);
+    check(&["compare", root.path().to_str().unwrap()], 2, &["is not a run"]);
+}
+
+#[test]
 fn a_damaged_run_is_refused_without_a_panic() {
     let root = tempfile::tempdir().unwrap();
     succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);

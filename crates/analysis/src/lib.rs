@@ -18,6 +18,7 @@
 
 mod algorithms;
 mod cli;
+mod comparison;
 mod decodability;
 mod errors;
 mod export;
@@ -32,13 +33,14 @@ mod summary;
 mod terminal;
 
 pub use algorithms::{Algorithms, nearest};
-pub use cli::{Command, Machine, command_line, say_summary};
+pub use cli::{Command, Compare, Machine, command_line, say_summary, say_sweep, write_comparison};
+pub use comparison::{Comparison, Crossing, OverRuns, crossing, group_labels, pearson, spearman};
 pub use decodability::{Decodability, DecodabilityTables, decodability, knn, resample_prompts, resample_states};
 pub use errors::HeldOut;
 pub use export::{ExportError, StatesExport, write_gpt2};
 pub use figures::write_report;
 pub use maps::{Plane, plane};
-pub use plots::{PlotError, algorithms, emergence, heatmap, maps, png, positions};
+pub use plots::{PlotError, algorithms, cd_against_error, comparison, emergence, heatmap, lags, maps, png, positions};
 pub use probes::{Knn, Probe};
 pub use report::{Figure, Report, ReportTable, render};
 pub use stages::{write_algorithms, write_baselines, write_decodability, write_map};

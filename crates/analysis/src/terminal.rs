@@ -62,7 +62,9 @@ impl From<ConfigError> for Failure {
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         match error {
-            RunError::NotARun { .. } | RunError::NoCheckpoint { .. } => Self::Request(error.into()),
+            RunError::NotARun { .. } | RunError::NoCheckpoint { .. } | RunError::NoStart { .. } => {
+                Self::Request(error.into())
+            }
             _ => Self::Run(error.into()),
         }
     }

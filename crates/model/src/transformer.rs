@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, backend::Backend};
 
 use crate::block::{Block, NORM_EPSILON};
 use crate::fused::{Embed, ReadOut, operate};
-use crate::{Architecture, FusedBackend, ModelError, Weights, parameters};
+use crate::{Architecture, Free, FusedBackend, ModelError, Weights, parameters};
 
 /// A place in the residual stream: 0 is the embedding, l is after block l.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,6 +52,23 @@ impl<B: FusedBackend> Transformer<B> {
             read_out: LinearConfig::new(d_model, 1).init(device),
         };
         Ok(empty.map(&mut parameters::Load { weights, device, path: Vec::new() }))
+    }
+
+    /// The same model, in which only the parameters that `free` names get gradients.
+    pub fn freeze_all_but(self, free: Free) -> Self {
+        fn keep<B: Backend, M: Module<B>>(module: M, free: bool) -> M {
+            if free { module } else { module.no_grad() }
+        }
+        let (embedding, read_out) = (free == Free::All, matches!(free, Free::All | Free::ReadOut));
+        let last = self.blocks.len();
+        let blocks = self.blocks.into_iter().zip(1..);
+        Self {
+            read_in: keep(self.read_in, embedding),
+            positions: keep(self.positions, embedding),
+            blocks: blocks.map(|(block, layer)| keep(block, free.has_block(layer, last))).collect(),
+            final_norm: keep(self.final_norm, read_out),
+            read_out: keep(self.read_out, read_out),
+        }
     }
 
     /// The weights, copied to the host.

@@ -68,6 +68,11 @@ impl Checkpoint {
         File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| io_error("flush", parent, error))
     }
 
+    /// SHA-256 of its weights as [`model::encode`] writes them.
+    pub fn digest(&self) -> String {
+        hex(&Sha256::digest(model::encode(&self.architecture, &self.weights)))
+    }
+
     /// Reads and verifies every file.
     pub(crate) fn load(folder: &Path) -> Result<Self, RunError> {
         let meta = Meta::read(folder)?;

@@ -1,14 +1,15 @@
 //! What a user writes, and what it means once every field is checked.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use data::{PromptShape, Task, TaskRegistry, Token};
-use model::{Architecture, ModelConfig};
+use model::{Architecture, Free, ModelConfig};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use toml::Table;
+use toml::{Table, Value};
 
 use crate::{ConfigError, Schedule};
 
@@ -32,6 +33,22 @@ pub struct Config {
     pub probe: ProbeConfig,
     /// When to save.
     pub checkpoints: CheckpointConfig,
+    /// What the run continues from; absent where it starts from drawn weights.
+    pub finetune: Option<FinetuneConfig>,
+}
+
+/// The `[finetune]` section, which `finetune` writes: a run that starts from the weights of another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FinetuneConfig {
+    /// Folder name of the other run, a note to the reader.
+    pub run: String,
+    /// Its checkpoint, a note as well.
+    pub step: usize,
+    /// SHA-256 of the starting weights: what counts, wherever they came from. They lie in the run's folder.
+    pub weights: String,
+    /// The parameters that may change.
+    pub free: Free,
 }
 
 /// The `[train]` section.
@@ -149,8 +166,14 @@ impl Config {
         let task = registry.build(&self.task)?;
         let PromptShape { n_points, d_x } = task.shape();
         let architecture = self.model.architecture(d_x, n_points)?;
+        self.free().check("finetune.free", architecture.n_layers)?;
         let tokens = self.probe.check(n_points, task.concepts().len())?;
         Ok(Experiment { config: self, task, architecture, tokens })
+    }
+
+    /// The parameters that training may change.
+    pub fn free(&self) -> Free {
+        self.finetune.as_ref().map_or(Free::All, |finetune| finetune.free)
     }
 
     /// The configuration as TOML.
@@ -158,12 +181,54 @@ impl Config {
         toml::to_string_pretty(self).expect("a checked configuration is TOML")
     }
 
+    /// Every field with its value as TOML, by its path; a field of a section is one entry, as in a preset.
+    pub fn fields(&self) -> BTreeMap<String, String> {
+        let table = Table::try_from(self).expect("a checked configuration is TOML");
+        let mut fields = BTreeMap::new();
+        for (name, value) in table {
+            match value {
+                Value::Table(section) => {
+                    fields.extend(
+                        section.into_iter().map(|(field, value)| (format!("{name}.{field}"), value.to_string())),
+                    );
+                }
+                value => drop(fields.insert(name, value.to_string())),
+            }
+        }
+        fields
+    }
+
     /// Eight hexadecimal digits that differ when anything that changes numbers differs.
     pub fn identity(&self) -> String {
         let mut same = self.clone();
         same.name.clear();
         same.checkpoints.full = 1;
+        if let Some(finetune) = &mut same.finetune {
+            finetune.run.clear();
+            finetune.step = 0;
+        }
         hex(&Sha256::digest(same.to_toml()))[..8].to_owned()
+    }
+}
+
+impl Experiment {
+    /// Errors unless a model of `found` can be trained on.
+    ///
+    /// # Errors
+    /// When the prompt or the model has another size.
+    pub fn check_start(&self, found: &Architecture) -> Result<(), ConfigError> {
+        let Architecture { d_x, n_points, d_model, n_layers, n_heads } = self.architecture;
+        let sizes = [
+            ("task.d_x", d_x, found.d_x),
+            ("task.n_points", n_points, found.n_points),
+            ("model.d_model", d_model, found.d_model),
+            ("model.n_layers", n_layers, found.n_layers),
+            ("model.n_heads", n_heads, found.n_heads),
+        ];
+        let same = |(field, asked, there): (&str, usize, usize)| {
+            check(field, format!("that of the weights it starts from ({there})"), asked, asked == there)
+        };
+        sizes.into_iter().try_for_each(same)
     }
 }
 
@@ -304,6 +369,15 @@ mod tests {
         assert_eq!(with("name=\"other\""), config.identity());
         assert_eq!(with("checkpoints.full=7"), config.identity());
         assert_ne!(with("seed=1"), config.identity());
+        let tuned = |run: &str, step, weights: &str, free| {
+            let (run, weights) = (run.to_owned(), weights.to_owned());
+            let finetune = Some(FinetuneConfig { run, step, weights, free });
+            Config { finetune, ..config.clone() }.identity()
+        };
+        assert_eq!(tuned("here", 1, "ab", Free::All), tuned("there", 2, "ab", Free::All));
+        assert_ne!(tuned("here", 1, "ab", Free::All), tuned("here", 1, "cd", Free::All));
+        assert_ne!(tuned("here", 1, "ab", Free::All), tuned("here", 1, "ab", Free::First(1)));
+        assert_ne!(tuned("here", 1, "ab", Free::All), config.identity());
         assert_ne!(with("task.noise_variance=0.02"), config.identity());
     }
 }

@@ -88,6 +88,12 @@ pub enum RunError {
         /// The file every run has.
         missing: &'static str,
     },
+    /// A configuration that continues from weights which are not there.
+    #[error("finetune.weights must lie at {}, but there are none; `finetune RUN` makes such a run", path.display())]
+    NoStart {
+        /// Where they would lie.
+        path: PathBuf,
+    },
     /// The configuration in the run directory is damaged.
     #[error("{}: {error}", path.display())]
     Config {

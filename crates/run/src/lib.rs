@@ -13,21 +13,28 @@
 //! ```
 
 mod checkpoint;
+mod comparison_dir;
 mod config;
 mod error;
 mod resolve;
 mod run_dir;
 mod schedule;
+mod sweep;
 mod tables;
 
 pub use checkpoint::{Checkpoint, Moments};
-pub use config::{CheckpointConfig, Config, Distance, EvalConfig, Experiment, ProbeConfig, ProbeToken, TrainConfig};
+pub use comparison_dir::ComparisonDir;
+pub use config::{
+    CheckpointConfig, Config, Distance, EvalConfig, Experiment, FinetuneConfig, ProbeConfig, ProbeToken, TrainConfig,
+};
 pub use error::{ConfigError, RunError};
 pub use resolve::{PRESETS, Source};
 pub use run_dir::{Environment, RunDir, RunLock};
 pub use schedule::Schedule;
+pub use sweep::Sweep;
 pub use tables::{
-    AlgorithmRow, BaselineRow, BestLayerRow, DecodabilityRow, MapRow, MetricRow, Row, Table, TrainingRow,
+    AlgorithmRow, BaselineRow, BestLayerRow, CorrelationRow, CurveRow, DecodabilityRow, LagRow, MapRow, MetricRow,
+    PointRow, Row, SweepRow, Table, TrainingRow,
 };
 
 pub(crate) use error::io_error;

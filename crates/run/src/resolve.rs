@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use crate::{Config, ConfigError};
@@ -41,7 +42,12 @@ impl Source {
         }
     }
 
-    fn read(&self) -> Result<Table, ConfigError> {
+    /// Its fields, laid over those of what it extends.
+    pub(crate) fn table(&self) -> Result<Table, ConfigError> {
+        self.within(MOST_EXTENDS)
+    }
+
+    pub(crate) fn read(&self) -> Result<Table, ConfigError> {
         let (origin, text) = match self {
             Self::Preset { name, text } => (format!("preset {name}"), (*text).to_owned()),
             Self::File(path) => (path.display().to_string(), read_file(path)?),
@@ -49,20 +55,20 @@ impl Source {
         text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax { origin, reason: error.to_string() })
     }
 
-    /// Its table, laid over what it extends, which is at most `levels` steps away.
-    fn resolve(&self, levels: usize) -> Result<Table, ConfigError> {
+    /// As [`table`](Self::table), where what extends nothing is at most `levels` steps away.
+    fn within(&self, levels: usize) -> Result<Table, ConfigError> {
         let mut table = self.read()?;
         let Some(name) = take_extends(&mut table)? else { return Ok(table) };
         if levels == 0 {
             return Err(ConfigError::Chain { most: MOST_EXTENDS, found: name });
         }
-        let mut extended = self.beside(&name).resolve(levels - 1)?;
+        let mut extended = self.beside(&name).within(levels - 1)?;
         lay_over(&mut extended, table);
         Ok(extended)
     }
 
     /// What `extends` in this source names: a preset, or a file beside this one.
-    fn beside(&self, name: &str) -> Self {
+    pub(crate) fn beside(&self, name: &str) -> Self {
         match (Self::named(name), self) {
             (Self::File(path), Self::File(from)) => Self::File(from.parent().unwrap_or(Path::new("")).join(path)),
             (source, _) => source,
@@ -80,18 +86,17 @@ impl Config {
     /// When something is not there, not TOML, extends over too many steps, or the result has a missing, unknown or
     /// mistyped field. Ranges are checked by [`Config::build`].
     pub fn resolve(source: &Source, sets: &[String]) -> Result<Self, ConfigError> {
-        let mut table = source.resolve(MOST_EXTENDS)?;
-        for set in sets {
-            apply(&mut table, set).map_err(|reason| ConfigError::Set { found: set.clone(), reason })?;
-        }
-        Self::from_table(table)
+        let mut table = source.table()?;
+        sets.iter().try_for_each(|set| apply(&mut table, set))?;
+        read_as(table)
     }
+}
 
-    pub(crate) fn from_table(table: Table) -> Result<Self, ConfigError> {
-        // The error's second line names the field's path; one line reads better.
-        let one_line = |error: toml::de::Error| error.to_string().trim().replace('\n', " ");
-        table.try_into().map_err(|error| ConfigError::Shape { reason: one_line(error) })
-    }
+/// Reads a table as a type whose fields it must have.
+pub(crate) fn read_as<T: DeserializeOwned>(table: Table) -> Result<T, ConfigError> {
+    // The error's second line names the field's path; one line reads better.
+    let one_line = |error: toml::de::Error| error.to_string().trim().replace('\n', " ");
+    table.try_into().map_err(|error| ConfigError::Shape { reason: one_line(error) })
 }
 
 fn read_file(path: &Path) -> Result<String, ConfigError> {
@@ -102,7 +107,7 @@ fn read_file(path: &Path) -> Result<String, ConfigError> {
     })
 }
 
-fn take_extends(table: &mut Table) -> Result<Option<String>, ConfigError> {
+pub(crate) fn take_extends(table: &mut Table) -> Result<Option<String>, ConfigError> {
     match table.remove("extends") {
         None => Ok(None),
         Some(Value::String(name)) => Ok(Some(name)),
@@ -114,7 +119,7 @@ fn take_extends(table: &mut Table) -> Result<Option<String>, ConfigError> {
     }
 }
 
-fn lay_over(base: &mut Table, over: Table) {
+pub(crate) fn lay_over(base: &mut Table, over: Table) {
     for (section, value) in over {
         match (base.get_mut(&section), value) {
             (Some(Value::Table(below)), Value::Table(above)) if same_kind(below, &above) => below.extend(above),
@@ -127,8 +132,15 @@ fn same_kind(below: &Table, above: &Table) -> bool {
     above.get("kind").is_none_or(|kind| below.get("kind") == Some(kind))
 }
 
-fn apply(table: &mut Table, set: &str) -> Result<(), String> {
-    let (path, value) = set.split_once('=').ok_or("there is no '='")?;
+/// Applies a `path=value`.
+pub(crate) fn apply(table: &mut Table, set: &str) -> Result<(), ConfigError> {
+    let parts = set.split_once('=').ok_or_else(|| "there is no '='".to_owned());
+    let applied = parts.and_then(|(path, value)| insert(table, path, parse_value(value.trim())));
+    applied.map_err(|reason| ConfigError::Set { found: set.to_owned(), reason })
+}
+
+/// Puts `value` at a path with dots between its parts.
+pub(crate) fn insert(table: &mut Table, path: &str, value: Value) -> Result<(), String> {
     let mut parts: Vec<&str> = path.trim().split('.').collect();
     let field = parts.pop().filter(|field| !field.is_empty()).ok_or("the path is empty")?;
     let mut section = table;
@@ -136,7 +148,7 @@ fn apply(table: &mut Table, set: &str) -> Result<(), String> {
         let entry = section.get_mut(part).ok_or_else(|| format!("there is no section {part:?}"))?;
         section = entry.as_table_mut().ok_or_else(|| format!("{part:?} is not a section"))?;
     }
-    section.insert(field.to_owned(), parse_value(value.trim()));
+    section.insert(field.to_owned(), value);
     Ok(())
 }
 

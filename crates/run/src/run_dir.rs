@@ -4,12 +4,16 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use data::TaskRegistry;
+use model::Weights;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
+use crate::config::hex;
 use crate::{Checkpoint, Config, Experiment, Row, RunError, Source, Table, checkpoint, io_error};
 
 const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "environment.toml";
+const START: &str = "start.safetensors";
 const LOCK: &str = "run.lock";
 const CHECKPOINTS: &str = "checkpoints";
 const PLOTS: &str = "plots";
@@ -58,14 +62,40 @@ impl Environment {
 
 impl RunDir {
     /// The run of `experiment` under `root`, made if it is not there: `root/<name>-<identity>`.
+    ///
+    /// # Errors
+    /// When the disk fails, or the experiment continues from weights that no such run has.
     pub fn create(root: &Path, experiment: &Experiment) -> Result<Self, RunError> {
-        let config = &experiment.config;
-        let run = Self { path: root.join(format!("{}-{}", config.name, config.identity())) };
-        create_folder(&run.path.join(CHECKPOINTS))?;
-        if !run.path.join(CONFIG).exists() {
-            run.write(CONFIG, config.to_toml().as_bytes())?;
+        let run = Self::of(root, &experiment.config);
+        let start = run.path.join(START);
+        if experiment.config.finetune.is_some() && !start.exists() {
+            return Err(RunError::NoStart { path: start });
         }
+        run.make(&experiment.config)?;
         Ok(run)
+    }
+
+    /// As [`create`](Self::create), with the weights of `start` to continue from.
+    pub fn create_from(root: &Path, experiment: &Experiment, start: &Checkpoint) -> Result<Self, RunError> {
+        let run = Self::of(root, &experiment.config);
+        create_folder(&run.path)?;
+        if !run.path.join(START).exists() {
+            run.write(START, &model::encode(&start.architecture, &start.weights))?;
+        }
+        run.make(&experiment.config)?;
+        Ok(run)
+    }
+
+    fn of(root: &Path, config: &Config) -> Self {
+        Self { path: root.join(format!("{}-{}", config.name, config.identity())) }
+    }
+
+    fn make(&self, config: &Config) -> Result<(), RunError> {
+        create_folder(&self.path.join(CHECKPOINTS))?;
+        if self.path.join(CONFIG).exists() {
+            return Ok(());
+        }
+        self.write(CONFIG, config.to_toml().as_bytes())
     }
 
     /// The run at `path`.
@@ -84,15 +114,45 @@ impl RunDir {
         &self.path
     }
 
+    /// The name of its folder.
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+    }
+
     /// What was run.
     ///
     /// # Errors
     /// When the configuration is damaged or names a task that `registry` does not know.
     pub fn experiment(&self, registry: &TaskRegistry) -> Result<Experiment, RunError> {
         let path = self.path.join(CONFIG);
-        Config::resolve(&Source::File(path.clone()), &[])
+        Config::resolve(&self.source(), &[])
             .and_then(|config| config.build(registry))
             .map_err(|error| RunError::Config { path, error })
+    }
+
+    /// Its configuration, as a source for others.
+    pub fn source(&self) -> Source {
+        Source::File(self.path.join(CONFIG))
+    }
+
+    /// The weights that the run continues from; none where they are drawn.
+    ///
+    /// # Errors
+    /// When they are not those that the configuration names.
+    pub fn start(&self, experiment: &Experiment) -> Result<Option<Weights>, RunError> {
+        let Some(finetune) = &experiment.config.finetune else { return Ok(None) };
+        let path = self.path.join(START);
+        let bytes = fs::read(&path).map_err(|error| io_error("read", &path, error))?;
+        let found = hex(&Sha256::digest(&bytes));
+        if found != finetune.weights {
+            let reason = format!("its SHA-256 must be {}, but is {found}", finetune.weights);
+            return Err(RunError::Malformed { path, reason });
+        }
+        let decoded = model::decode(&bytes).map_err(|error| error.to_string()).and_then(|(architecture, weights)| {
+            experiment.check_start(&architecture).map_err(|error| error.to_string())?;
+            Ok(weights)
+        });
+        decoded.map(Some).map_err(|reason| RunError::Malformed { path, reason })
     }
 
     /// Takes the right to write, or says that another process has it.
@@ -180,7 +240,12 @@ impl RunDir {
     /// Writes the report and returns its path.
     pub fn write_report(&self, html: &str) -> Result<PathBuf, RunError> {
         self.write(REPORT, html.as_bytes())?;
-        Ok(self.path.join(REPORT))
+        Ok(self.report())
+    }
+
+    /// Where its report lies, once it is written: after everything else.
+    pub fn report(&self) -> PathBuf {
+        self.path.join(REPORT)
     }
 
     /// Where an export of the checkpoint at `step` goes unless told otherwise: `export/<step>.<format>`.
@@ -192,15 +257,19 @@ impl RunDir {
         self.path.join(CHECKPOINTS).join(format!("{step:08}"))
     }
 
-    /// Writes a file under another name first, so that it is there whole or not at all.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
-        let path = self.path.join(name);
-        let partial = self.path.join(format!("{name}.partial"));
-        let write = || fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, &path));
-        write().map_err(|error| io_error("write", &path, error))
+        write_whole(&self.path.join(name), bytes)
     }
 }
 
-fn create_folder(path: &Path) -> Result<(), RunError> {
+/// Writes a file under another name first, so that it is there whole or not at all.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let write = || fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path));
+    write().map_err(|error| io_error("write", path, error))
+}
+
+pub(crate) fn create_folder(path: &Path) -> Result<(), RunError> {
     fs::create_dir_all(path).map_err(|error| io_error("create", path, error))
 }

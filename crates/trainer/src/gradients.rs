@@ -11,11 +11,11 @@ use rayon::prelude::*;
 /// What one batch says about the model, still on the device.
 #[derive(Debug)]
 pub struct Gradients<B: Backend> {
-    /// One gradient for every parameter.
+    /// One gradient for every free parameter.
     pub parameters: GradientsParams,
     /// Mean squared error of the predictions, in units of y², `[1]`.
     pub loss: Tensor<B, 1>,
-    /// Euclidean norm over all parameters, `[1]`.
+    /// Euclidean norm over the free parameters, `[1]`.
     pub norm: Tensor<B, 1>,
 }
 
@@ -65,7 +65,11 @@ struct Sum<B: Backend> {
 
 impl<B: TrainingBackend> ModuleVisitor<B> for Sum<B::InnerBackend> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        let parts = self.parts.iter_mut().filter_map(|part| part.remove::<B::InnerBackend, D>(param.id)).collect();
+        let part = |part: &mut GradientsParams| part.remove::<B::InnerBackend, D>(param.id);
+        let parts: Vec<_> = self.parts.iter_mut().filter_map(part).collect();
+        if parts.is_empty() {
+            return;
+        }
         let (sum, squares) = B::InnerBackend::add_parts(parts);
         self.parameters.register(param.id, sum);
         self.squares.push(squares);

@@ -13,7 +13,7 @@ mod train;
 
 pub use adam::Adam;
 pub use bench::{BenchResult, bench};
-pub use cli::{Command, command_line};
+pub use cli::{Change, Command, Finetune, Job, Sweep, command_line};
 pub use gradients::{Gradients, gradients};
 pub use observers::{Decodabilities, Errors, Observer, TrainingTable};
 pub use progress::Progress;

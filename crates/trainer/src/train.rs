@@ -9,7 +9,7 @@ use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use data::{Prompt, Purpose, Sampler, Stream};
-use model::{ModelError, TrainingBackend, Transformer};
+use model::{ModelError, TrainingBackend, Transformer, Weights};
 use run::{
     BestLayerRow, Checkpoint, DecodabilityRow, Experiment, MetricRow, Row, RunDir, RunError, TrainConfig, TrainingRow,
 };
@@ -58,6 +58,7 @@ pub enum TrainError {
 }
 
 /// Trains `experiment` in `run` until it is done or `stop` is set, from the last full checkpoint if there is one.
+/// What the configuration freezes keeps its bits.
 ///
 /// A batch is a function of its step, sums have a fixed order and the optimizer's state is saved in full, so a run
 /// that was stopped anywhere and went on has the same weights and tables, to the bit, as one that was not.
@@ -106,7 +107,7 @@ pub fn train<B: TrainingBackend>(
     })
 }
 
-/// The last full checkpoint, with the rows behind it dropped, or a new model.
+/// The last full checkpoint, with the rows behind it dropped, or the model that the run starts from and a new optimizer.
 fn start<B: TrainingBackend>(
     run: &RunDir,
     experiment: &Experiment,
@@ -118,13 +119,16 @@ fn start<B: TrainingBackend>(
     drop_after::<DecodabilityRow>(run, resumable)?;
     drop_after::<BestLayerRow>(run, resumable)?;
     let (architecture, config) = (&experiment.architecture, &experiment.config);
+    let model = |weights: &Weights| -> Result<_, ModelError> {
+        Ok(Transformer::<B>::new(architecture, weights, device)?.freeze_all_but(config.free()))
+    };
     let Some(last) = resumable else {
-        let mut rng = Stream::new(config.seed, Purpose::Init).rng(0);
-        let weights = config.model.init(architecture, &mut rng);
-        return Ok((0, Transformer::new(architecture, &weights, device)?, Adam::new(&config.train)));
+        let drawn = || config.model.init(architecture, &mut Stream::new(config.seed, Purpose::Init).rng(0));
+        let weights = run.start(experiment)?.unwrap_or_else(drawn);
+        return Ok((0, model(&weights)?, Adam::new(&config.train)));
     };
     let checkpoint = run.checkpoint(last)?;
-    let model = Transformer::<B>::new(architecture, &checkpoint.weights, device)?;
+    let model = model(&checkpoint.weights)?;
     let adam = match checkpoint.moments {
         Some(moments) => Adam::restore(&config.train, &moments, &model.valid(), architecture, device)?,
         None => Adam::new(&config.train),

@@ -12,9 +12,11 @@ use crate::terminal::{Failure, conclude, note, say};
 use crate::{Summary, stages, write_report};
 
 mod algorithms;
+mod compare;
 mod export;
 
 pub(crate) use algorithms::CompareAlgorithms;
+pub use compare::{Compare, say_sweep, write_comparison};
 pub(crate) use export::Export;
 
 /// What a run's checkpoints know: decodability, maps, reference levels, exports and the report.
@@ -45,6 +47,8 @@ pub enum Command {
     Algorithms(CompareAlgorithms),
     /// Write hidden states or the model for other tools
     Export(Export),
+    /// Average runs over their seeds, and compare groups of runs: error, decodability, and which of them moves first
+    Compare(Compare),
     /// Draw the figures and write report.html, from the tables
     Report {
         /// The run
@@ -115,6 +119,7 @@ impl Command {
             }
             Self::Algorithms(compare) => say(&compare.run(registry)?.display().to_string()),
             Self::Export(export) => say(&export.run(registry)?.display().to_string()),
+            Self::Compare(compare) => compare.run(registry)?,
             Self::Report { on, json } => {
                 let (run, experiment) = on.open(registry)?;
                 let _lock = run.lock()?;

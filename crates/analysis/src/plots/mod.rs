@@ -4,8 +4,11 @@
 //! code. No figure contains an `id` attribute, so any number of them can be put into one HTML page.
 
 mod algorithms;
+mod comparison;
+mod correlation;
 mod emergence;
 mod heatmap;
+mod lags;
 mod maps;
 mod panel;
 mod positions;
@@ -19,8 +22,11 @@ use resvg::usvg::{Options, Tree, fontdb};
 use thiserror::Error;
 
 pub use algorithms::algorithms;
+pub use comparison::comparison;
+pub use correlation::cd_against_error;
 pub use emergence::emergence;
 pub use heatmap::heatmap;
+pub use lags::lags;
 pub use maps::maps;
 pub use positions::positions;
 

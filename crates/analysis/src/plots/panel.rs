@@ -74,6 +74,7 @@ pub(super) struct Curve {
     label: String,
     color: RGBColor,
     dash: Option<(u32, u32)>,
+    dots: bool,
     points: Vec<(f64, f64)>,
     band: Vec<(f64, Range<f64>)>,
 }
@@ -82,12 +83,17 @@ impl Curve {
     /// A curve through the finite ones of the points.
     pub(super) fn new(label: &str, color: RGBColor, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
         let points = points.into_iter().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
-        Self { label: shorten(label, LONGEST_LABEL), color, dash: None, points, band: Vec::new() }
+        Self { label: shorten(label, LONGEST_LABEL), color, dash: None, dots: false, points, band: Vec::new() }
     }
 
     /// The same, dashed: lengths of a dash and of a gap, in units.
     pub(super) fn dashed(self, dash: (u32, u32)) -> Self {
         Self { dash: Some(dash), ..self }
+    }
+
+    /// The same points without a line between them.
+    pub(super) fn dots(self) -> Self {
+        Self { dots: true, ..self }
     }
 
     /// The same, with an interval around it.
@@ -231,6 +237,11 @@ fn draw_band(chart: &mut Chart<'_, '_>, curve: &Curve, heights: &Range<f64>) -> 
 fn draw_line(chart: &mut Chart<'_, '_>, curve: &Curve) -> Result<(), PlotError> {
     let style = ShapeStyle::from(curve.color);
     match (curve.dash, curve.points.as_slice()) {
+        (None, points) if curve.dots => {
+            let dot = |point: &(f64, f64)| Circle::new(*point, 3 * UNITS, curve.color.mix(0.5).filled());
+            chart.draw_series(points.iter().map(dot))?;
+            return Ok(());
+        }
         // A line through one point would be invisible.
         (None, [only]) => chart.draw_series([Circle::new(*only, 4 * UNITS, style.filled())])?,
         (None, points) => chart.draw_series([PathElement::new(points, style.stroke_width(5))])?,

@@ -2,20 +2,23 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use analysis::{Failure, Machine, Summary, conclude, note, program_name, say, say_summary};
+use analysis::{Failure, Machine, conclude, say};
 use burn::backend::Autodiff;
 use clap::{Args, Parser, Subcommand};
 use data::TaskRegistry;
 use model::{Device, FusedBackend, OnBackend};
-use run::{BaselineRow, Config, Environment, Experiment, MapRow, PRESETS, RunDir, Source};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use run::{Config, Experiment, PRESETS, RunDir, Source};
 
-use crate::{
-    BenchResult, Decodabilities, Errors, Observer, Outcome, Progress, TrainError, TrainingTable, bench, train,
-};
+use crate::{BenchResult, bench};
+
+mod finetune;
+mod job;
+mod sweep;
+
+pub use finetune::Finetune;
+pub use job::Job;
+pub use sweep::Sweep;
 
 /// Train a small transformer on an in-context-learning task and watch it encode the latent concept.
 #[derive(Debug, Parser)]
@@ -52,6 +55,10 @@ pub enum Command {
         #[command(flatten)]
         job: Job,
     },
+    /// Train every run of a grid or list of settings and seeds, and compare them
+    Sweep(Sweep),
+    /// Go on from the weights of a run, on another task or with part of the model frozen
+    Finetune(Finetune),
     /// Print a configuration with every default resolved
     Show {
         /// Preset or TOML file
@@ -95,19 +102,6 @@ pub struct Change {
     sets: Vec<String>,
 }
 
-/// How to train.
-#[derive(Debug, Args)]
-pub struct Job {
-    #[command(flatten)]
-    machine: Machine,
-    /// No progress
-    #[arg(long)]
-    quiet: bool,
-    /// Print the final summary as JSON
-    #[arg(long)]
-    json: bool,
-}
-
 /// The program `trainer`, for the tasks in `registry`. Without a command it trains the quickstart preset.
 pub fn command_line(registry: &TaskRegistry) -> ExitCode {
     // A bare program name means `train`, whose defaults only the parser knows.
@@ -124,15 +118,17 @@ impl Command {
     pub fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
         match self {
             Self::Train { config, change, job, out } => {
-                let experiment = change.resolve(&config)?.build(registry)?;
+                let experiment = change.resolve(&Source::named(&config))?.build(registry)?;
                 job.run(&RunDir::create(&out, &experiment)?, &experiment)
             }
             Self::Resume { run, job } => {
                 let run = RunDir::open(&run)?;
                 job.run(&run, &run.experiment(registry)?)
             }
+            Self::Sweep(sweep) => sweep.run(registry),
+            Self::Finetune(finetune) => finetune.run(registry),
             Self::Show { config, change } => {
-                let config = change.resolve(&config)?;
+                let config = change.resolve(&Source::named(&config))?;
                 config.clone().build(registry)?;
                 say(config.to_toml().trim_end());
                 Ok(())
@@ -142,7 +138,7 @@ impl Command {
                 Ok(())
             }
             Self::Bench { config, change, machine, steps, warm_up, json } => {
-                let experiment = change.resolve(&config)?.build(registry)?;
+                let experiment = change.resolve(&Source::named(&config))?.build(registry)?;
                 machine.prepare()?;
                 let steps = [warm_up, steps].map(|steps| steps as usize);
                 let result = machine.device.run(BenchHere { experiment: &experiment, device: machine.device, steps });
@@ -153,89 +149,16 @@ impl Command {
 }
 
 impl Change {
-    fn resolve(&self, config: &str) -> Result<Config, Failure> {
+    fn resolve(&self, source: &Source) -> Result<Config, Failure> {
         let seed = self.seed.map(|seed| format!("seed={seed}"));
         let sets: Vec<String> = self.sets.iter().cloned().chain(seed).collect();
-        Ok(Config::resolve(&Source::named(config), &sets)?)
+        Ok(Config::resolve(source, &sets)?)
     }
-}
-
-impl Job {
-    /// Trains, computes what is computed once, and reports. A stage whose table is there is done.
-    fn run(&self, run: &RunDir, experiment: &Experiment) -> Result<(), Failure> {
-        self.machine.prepare()?;
-        let _lock = run.lock()?;
-        let device = self.machine.device;
-        run.write_environment(&Environment::here(device, rayon::current_num_threads()))?;
-        if !self.quiet {
-            note(&format!("run: {}", run.path().display()));
-        }
-        if run.table::<BaselineRow>().read()?.is_empty() {
-            analysis::write_baselines(run, experiment)?;
-        }
-        let started = run.resumable()?;
-        let stop = stop_signal()?;
-        let outcome = device.run(TrainHere { run, experiment, device, quiet: self.quiet, stop: &stop })?;
-        if let Outcome::Interrupted(step) = outcome {
-            let (program, path) = (program_name(), run.path().display());
-            return Err(Failure::Interrupted(format!(
-                "interrupted after step {step}, everything is saved; go on with: {program} resume {path}"
-            )));
-        }
-        if started != Some(experiment.config.train.steps) || run.table::<MapRow>().read()?.is_empty() {
-            analysis::write_map(run, experiment, None, device)?;
-        }
-        let report = analysis::write_report(run, experiment)?;
-        say_summary(&Summary::read(run, experiment)?, &report, self.json)
-    }
-}
-
-/// Set by the first SIGINT or SIGTERM; the second ends the program at once.
-fn stop_signal() -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        let register = || {
-            signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
-            signal_hook::flag::register(signal, stop.clone())
-        };
-        register().map_err(|error| Failure::Run(error.into()))?;
-    }
-    Ok(stop)
 }
 
 /// Parts a batch is split into: many small ones for the threads of a CPU, one for a GPU.
 fn shards(experiment: &Experiment, device: Device) -> usize {
     if device.is_cpu() { experiment.config.train.shards } else { 1 }
-}
-
-struct TrainHere<'a> {
-    run: &'a RunDir,
-    experiment: &'a Experiment,
-    device: Device,
-    quiet: bool,
-    stop: &'a AtomicBool,
-}
-
-impl OnBackend for TrainHere<'_> {
-    type Output = Result<Outcome, Failure>;
-
-    fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output {
-        let Self { run, experiment, quiet, stop, .. } = self;
-        let mut table = TrainingTable { run };
-        let mut errors = Errors::<B>::new(run, experiment, device.clone());
-        let mut decodabilities = Decodabilities::<B> { run, experiment, device: device.clone() };
-        let mut observers: Vec<&mut dyn Observer<B>> = vec![&mut table, &mut errors, &mut decodabilities];
-        let mut progress;
-        if !quiet {
-            progress = Progress::new(run, experiment, run.resumable()?.unwrap_or(0));
-            observers.push(&mut progress);
-        }
-        let shards = shards(experiment, self.device);
-        train::<Autodiff<B>>(run, experiment, shards, &device, &mut observers, stop).map_err(|error| match error {
-            TrainError::Run(error) => error.into(),
-            error => Failure::Run(error.into()),
-        })
-    }
 }
 
 struct BenchHere<'a> {

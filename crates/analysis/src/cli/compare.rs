@@ -1,0 +1,115 @@
+//! `analysis compare`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use data::TaskRegistry;
+use run::{ComparisonDir, Experiment, RunDir, SweepRow};
+
+use crate::Comparison;
+use crate::plots::{self, PlotError};
+use crate::terminal::{Failure, note, say};
+
+/// The runs, and where to write.
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// Folders of runs, or folders that hold runs
+    #[arg(required = true)]
+    runs: Vec<PathBuf>,
+    /// Folder to write to [default: compare, beside the first run]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Print the table as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Compare {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
+        let mut runs = Vec::new();
+        for path in &self.runs {
+            runs.extend(runs_at(path)?);
+        }
+        let beside = runs[0].path().parent().unwrap_or(Path::new("")).join("compare");
+        // A run has one name wherever a copy of it lies, and counts once.
+        runs.sort_by_key(RunDir::name);
+        runs.dedup_by_key(|run| run.name());
+        let with_experiment = |run: RunDir| run.experiment(registry).map(|experiment| (run, experiment));
+        let runs = runs.into_iter().map(with_experiment).collect::<Result<Vec<_>, _>>()?;
+        let out = ComparisonDir::create(&self.out.unwrap_or(beside))?;
+        let rows = write_comparison(&runs, &out)?;
+        note(&format!("tables and figures: {}", out.path().display()));
+        say_sweep(&rows, self.json)
+    }
+}
+
+/// The run at `path`, or the runs in the folder `path` by name.
+fn runs_at(path: &Path) -> Result<Vec<RunDir>, Failure> {
+    RunDir::open(path).map(|run| vec![run]).or_else(|error| {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        paths.sort();
+        let runs: Vec<RunDir> = paths.iter().filter_map(|path| RunDir::open(path).ok()).collect();
+        if runs.is_empty() { Err(error.into()) } else { Ok(runs) }
+    })
+}
+
+/// Writes every table and figure of a comparison to `out`, and returns the ends of the runs.
+///
+/// # Errors
+/// When a table cannot be read, a figure not be drawn, or a file not be written.
+pub fn write_comparison(runs: &[(RunDir, Experiment)], out: &ComparisonDir) -> Result<Vec<SweepRow>, Failure> {
+    let found = Comparison::read(runs)?;
+    out.table().replace(&found.runs)?;
+    out.table().replace(&found.points)?;
+    out.table().replace(&found.curves)?;
+    out.table().replace(&found.lags)?;
+    out.table().replace(&found.correlations)?;
+    let figures = [
+        ("comparison", plots::comparison(&found.curves)),
+        ("cd_against_error", plots::cd_against_error(&found.points, &found.correlations)),
+        ("lags", plots::lags(&found.lags)),
+    ];
+    for (name, svg) in figures {
+        match svg {
+            Ok(svg) => out.write_plot(name, &svg, &plots::png(&svg)?)?,
+            Err(PlotError::Empty { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(found.runs)
+}
+
+/// Prints the ends of runs, for a person or for a program.
+pub fn say_sweep(rows: &[SweepRow], json: bool) -> Result<(), Failure> {
+    if json {
+        say(&serde_json::to_string_pretty(rows).map_err(|error| Failure::Run(error.into()))?);
+        return Ok(());
+    }
+    let widest = |of: fn(&SweepRow) -> &str| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
+    let concept = |row: &SweepRow| row.concept.clone().unwrap_or_else(|| "all".to_owned());
+    let (group, name) = (widest(|row| &row.group), widest(|row| row.concept.as_deref().unwrap_or("all")).max(7));
+    let steps = |step: Option<f64>| step.map_or("–".to_owned(), |step| format!("{step:.0}"));
+    say(&format!(
+        "{:<group$}  seed  {:<name$}  error  / bayes  CD    95% interval  chance  CD rises  CD half  error half",
+        "group", "concept"
+    ));
+    for row in rows {
+        say(&format!(
+            "{:<group$}  {:>4}  {:<name$}  {:.3}  {:>7}  {:.2}  [{:.2}, {:.2}]  {:>6.2}  {:>8}  {:>7}  {:>10}",
+            row.group,
+            row.seed,
+            concept(row),
+            row.error,
+            row.over_bayes.map_or("–".to_owned(), |ratio| format!("{ratio:.2}")),
+            row.cd,
+            row.cd_lo,
+            row.cd_hi,
+            row.chance,
+            row.cd_onset.map_or("–".to_owned(), |step| step.to_string()),
+            steps(row.cd_half),
+            steps(row.error_half),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! Which runs differ only in their seeds, and what the others differ in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use run::Config;
+
+/// Fields that do not make another experiment of a run: its name, its seed, what it keeps, and which weights of the
+/// same kind it continues from.
+const OF_THE_RUN: [&str; 5] = ["name", "seed", "checkpoints.full", "finetune.run", "finetune.weights"];
+
+/// A label a run. Runs that differ only in their seeds have the same: the fields that differ between the groups with
+/// their values; the name instead where every group has one of its own.
+pub fn group_labels(configs: &[&Config]) -> Vec<String> {
+    let fields = |config: &&Config| {
+        let mut fields = config.fields();
+        fields.retain(|path, _| !OF_THE_RUN.contains(&path.as_str()));
+        fields
+    };
+    let fields: Vec<BTreeMap<String, String>> = configs.iter().map(fields).collect();
+    let paths: BTreeSet<&String> = fields.iter().flat_map(BTreeMap::keys).collect();
+    let varies = |path: &&String| fields.iter().any(|run| run.get(*path) != fields[0].get(*path));
+    let varied: Vec<&String> = paths.into_iter().filter(varies).collect();
+    let setting = |run: &BTreeMap<String, String>, path: &str| {
+        let field = path.rsplit('.').next().unwrap_or(path);
+        run.get(path).map_or(format!("no {field}"), |value| format!("{field} = {}", value.trim_matches('"')))
+    };
+    let label = |run| varied.iter().map(|path| setting(run, path)).collect::<Vec<_>>().join(", ");
+    let labels: Vec<String> = fields.iter().map(label).collect();
+    let names: Vec<String> = configs.iter().map(|config| config.name.clone()).collect();
+    let distinct = |all: &[String]| all.iter().collect::<BTreeSet<_>>().len();
+    let pairs = names.iter().zip(&labels).collect::<BTreeSet<_>>().len();
+    if distinct(&names) == pairs && distinct(&labels) == pairs { names } else { labels }
+}
+
+#[cfg(test)]
+mod tests {
+    use run::Source;
+
+    use super::*;
+
+    fn labels(runs: &[&[&str]]) -> Vec<String> {
+        let config = |sets: &&[&str]| {
+            let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+            Config::resolve(&Source::named("smoke"), &sets).unwrap()
+        };
+        let configs: Vec<Config> = runs.iter().map(config).collect();
+        group_labels(&configs.iter().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn seeds_of_one_experiment_are_one_group() {
+        assert_eq!(labels(&[&["seed=0"], &["seed=1"]]), ["smoke", "smoke"]);
+    }
+
+    #[test]
+    fn groups_are_called_by_what_differs() {
+        let found = labels(&[&["task.n_points=4"], &["task.n_points=6"], &["task.n_points=6", "seed=2"]]);
+        assert_eq!(found, ["n_points = 4", "n_points = 6", "n_points = 6"]);
+        let found = labels(&[&["model.init=gpt2"], &["task.weights=[1.0, 2.0]"]]);
+        assert_eq!(found, ["init = gpt2, no weights", "init = fan_in, weights = [1.0, 2.0]"]);
+    }
+
+    #[test]
+    fn names_win_where_every_group_has_its_own() {
+        let found = labels(&[&["name=short", "task.n_points=4"], &["name=long", "task.n_points=6"]]);
+        assert_eq!(found, ["short", "long"]);
+        // One name for two experiments tells them not apart.
+        let found = labels(&[&["name=a", "task.n_points=4"], &["name=a", "task.n_points=6"]]);
+        assert_eq!(found, ["n_points = 4", "n_points = 6"]);
+    }
+}

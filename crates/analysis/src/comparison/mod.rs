@@ -1,0 +1,385 @@
+//! Several runs side by side: means over seeds, decodability against error, and which of the two moves first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use run::{
+    BaselineRow, BestLayerRow, CorrelationRow, CurveRow, DecodabilityRow, Experiment, LagRow, MetricRow, PointRow,
+    RunDir, RunError, SweepRow,
+};
+
+mod groups;
+mod lag;
+mod statistics;
+
+pub use groups::group_labels;
+pub use lag::{Crossing, crossing};
+pub use statistics::{OverRuns, pearson, spearman};
+
+/// The parts of the way at which rise and fall are compared. The answer should not hang on the choice of one.
+const SHARES: [f64; 3] = [0.25, 0.5, 0.75];
+
+/// What the tables of some runs say, in rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Comparison {
+    /// The end of every run.
+    pub runs: Vec<SweepRow>,
+    /// Every checkpoint of every run.
+    pub points: Vec<PointRow>,
+    /// Means over the runs of a group.
+    pub curves: Vec<CurveRow>,
+    /// How long after the error's fall decodability rises.
+    pub lags: Vec<LagRow>,
+    /// How decodability and error go together.
+    pub correlations: Vec<CorrelationRow>,
+}
+
+impl Comparison {
+    /// Reads the tables of `runs` and compares them.
+    pub fn read(runs: &[(RunDir, Experiment)]) -> Result<Self, RunError> {
+        let labels = group_labels(&runs.iter().map(|(_, experiment)| &experiment.config).collect::<Vec<_>>());
+        let mut found = Self::default();
+        let mut runs: Vec<(&RunDir, &Experiment, String)> =
+            runs.iter().zip(labels).map(|((run, experiment), group)| (run, experiment, group)).collect();
+        runs.sort_by_key(|(_, experiment, group)| (group.clone(), experiment.config.seed));
+        for (run, experiment, group) in runs {
+            for trajectory in trajectories(run, experiment, &group)? {
+                found.runs.extend(trajectory.end());
+                found.lags.extend(trajectory.lags());
+                found.points.extend(trajectory.points);
+            }
+        }
+        found.curves = curves(&found.points);
+        found.lags.extend(mean_lags(&found.lags));
+        found.correlations = correlations(&found.points);
+        Ok(found)
+    }
+}
+
+/// What one run shows of one concept, or of all together.
+struct Trajectory {
+    points: Vec<PointRow>,
+    layer: usize,
+    /// Interval of CD over resamples, a point each.
+    intervals: Vec<[f64; 2]>,
+    /// Error of ridge regression, in units of `PointRow::error`.
+    ridge: Option<f64>,
+    /// Score and interval at the end that replace those of the last point.
+    held_out: Option<[f64; 3]>,
+}
+
+/// Those of a run's concepts, and first of all together; none for a run without a checkpoint.
+fn trajectories(run: &RunDir, experiment: &Experiment, group: &str) -> Result<Vec<Trajectory>, RunError> {
+    let token = experiment.tokens[0].to_string();
+    let best = run.table::<BestLayerRow>().read()?;
+    let Some(best) = best.into_iter().rfind(|row| row.token == token && row.selection == "held_out") else {
+        return Ok(Vec::new());
+    };
+    let metrics = run.table::<MetricRow>().read()?;
+    let baselines = run.table::<BaselineRow>().read()?;
+    let mut cd = run.table::<DecodabilityRow>().read()?;
+    cd.retain(|row| row.probe == "knn" && row.token == token && row.layer == best.layer);
+    let concepts = experiment.task.concepts().iter().map(|concept| Some(concept.name.clone()));
+    let of_concept = |concept: Option<String>| {
+        let level = |predictor: &str| {
+            let here =
+                |row: &&BaselineRow| row.predictor == predictor && row.position.is_none() && row.concept == concept;
+            baselines.iter().find(here).map(|row| row.relative_mse)
+        };
+        let bayes = level("bayes");
+        let errors = metrics.iter().filter(|row| row.position.is_none() && row.concept == concept);
+        let errors: BTreeMap<usize, f64> = errors.map(|row| (row.step, row.relative_mse)).collect();
+        let (mut points, mut intervals) = (Vec::new(), Vec::new());
+        for row in cd.iter().filter(|row| row.concept == concept) {
+            let Some(&error) = errors.get(&row.step) else { continue };
+            intervals.push([row.lo, row.hi]);
+            points.push(PointRow {
+                run: run.name(),
+                group: group.to_owned(),
+                seed: experiment.config.seed,
+                concept: concept.clone(),
+                step: row.step,
+                error,
+                over_bayes: bayes.map(|bayes| error / bayes),
+                cd: row.score,
+                chance: row.chance,
+            });
+        }
+        let held_out = concept.is_none().then_some([best.score, best.lo, best.hi]);
+        Trajectory { points, layer: best.layer, intervals, ridge: level("ridge"), held_out }
+    };
+    Ok(std::iter::once(None).chain(concepts).map(of_concept).collect())
+}
+
+impl Trajectory {
+    fn end(&self) -> Option<SweepRow> {
+        let (last, [lo, hi]) = (self.points.last()?.clone(), *self.intervals.last()?);
+        let [cd, cd_lo, cd_hi] = self.held_out.unwrap_or([last.cd, lo, hi]);
+        let untrained = self.intervals[0][1];
+        let above = self.points.iter().zip(&self.intervals).find(|(_, interval)| interval[0] > untrained);
+        let step = |crossing: Option<Crossing>| crossing.map(|crossing| crossing.step);
+        Some(SweepRow {
+            step: last.step,
+            error: last.error,
+            over_bayes: last.over_bayes,
+            layer: self.layer,
+            cd,
+            cd_lo,
+            cd_hi,
+            chance: last.chance,
+            cd_onset: above.map(|(point, _)| point.step),
+            cd_half: step(self.rise(0.5)),
+            error_half: step(self.fall("ridge", 0.5)),
+            run: last.run,
+            group: last.group,
+            seed: last.seed,
+            concept: last.concept,
+        })
+    }
+
+    /// Where CD has gone a part of its way up from the untrained model's; none unless its interval at the end lies above
+    /// that of the untrained model, or the way would be noise.
+    fn rise(&self, share: f64) -> Option<Crossing> {
+        let (first, last) = (self.intervals.first()?, self.intervals.last()?);
+        let risen = last[0] > first[1];
+        let curve: Vec<(f64, f64)> = self.points.iter().map(|point| (point.step as f64, point.cd)).collect();
+        risen.then(|| crossing(&curve, curve[0].1, share)).flatten()
+    }
+
+    /// Where the error has gone a part of its way down from the level `from`; none if it does not end below.
+    fn fall(&self, from: &str, share: f64) -> Option<Crossing> {
+        let (first, last) = (self.points.first()?.error, self.points.last()?.error);
+        let from = if from == "ridge" { self.ridge? } else { first };
+        let curve: Vec<(f64, f64)> = self.points.iter().map(|point| (point.step as f64, point.error)).collect();
+        (last < from).then(|| crossing(&curve, from, share)).flatten()
+    }
+
+    /// One row for each beginning of the fall and part of the way, where both events are there; of single concepts only:
+    /// the curve of their mean is none that any of them follows.
+    fn lags(&self) -> Vec<LagRow> {
+        let Some(PointRow { group, run, concept: Some(concept), .. }) = self.points.first() else {
+            return Vec::new();
+        };
+        let row = |(from, share): (&str, f64)| {
+            let (fall, rise) = (self.fall(from, share)?, self.rise(share)?);
+            Some(LagRow {
+                group: group.clone(),
+                run: Some(run.clone()),
+                concept: Some(concept.clone()),
+                from: from.to_owned(),
+                share,
+                error_step: fall.step,
+                cd_step: rise.step,
+                lag: rise.step - fall.step,
+                lo: None,
+                hi: None,
+                n: 1,
+                resolution: fall.gap.max(rise.gap),
+            })
+        };
+        ["ridge", "initial"].into_iter().flat_map(|from| SHARES.map(|share| (from, share))).filter_map(row).collect()
+    }
+}
+
+/// Rows by whatever they share, in the order of the keys.
+fn collect_by<'a, R, K: Ord>(rows: impl IntoIterator<Item = &'a R>, key: impl Fn(&R) -> K) -> BTreeMap<K, Vec<&'a R>> {
+    let mut found: BTreeMap<K, Vec<&R>> = BTreeMap::new();
+    for row in rows {
+        found.entry(key(row)).or_default().push(row);
+    }
+    found
+}
+
+fn curves(points: &[PointRow]) -> Vec<CurveRow> {
+    let measures: [(&str, fn(&PointRow) -> Option<f64>); 4] = [
+        ("error", |row| Some(row.error)),
+        ("over_bayes", |row| row.over_bayes),
+        ("cd", |row| Some(row.cd)),
+        ("chance", |row| Some(row.chance)),
+    ];
+    let mut found = Vec::new();
+    for ((group, concept, step), rows) in collect_by(points, |row| (row.group.clone(), row.concept.clone(), row.step)) {
+        for (measure, of) in measures {
+            let values: Vec<f64> = rows.iter().filter_map(|row| of(row)).collect();
+            let Some(OverRuns { value: mean, .. }) = OverRuns::mean(&values) else { continue };
+            let (lo, hi) = (values.iter().copied().fold(mean, f64::min), values.iter().copied().fold(mean, f64::max));
+            let (group, concept, measure) = (group.clone(), concept.clone(), measure.to_owned());
+            found.push(CurveRow { group, concept, step, measure, mean, lo, hi, n: values.len() });
+        }
+    }
+    found
+}
+
+/// The means over the runs of a group, concept by concept and of the means over a run's concepts.
+fn mean_lags(lags: &[LagRow]) -> Vec<LagRow> {
+    // A share is one of three constants, so its bits tell it.
+    let place = |row: &LagRow| (row.group.clone(), row.from.clone(), row.share.to_bits());
+    let of_runs = collect_by(lags, |row| (place(row), row.run.clone()));
+    let runs: Vec<LagRow> = of_runs.values().filter_map(|rows| mean_lag(rows)).collect();
+    let runs = runs.into_iter().map(|row| LagRow { concept: None, ..row });
+    let all: Vec<LagRow> = lags.iter().cloned().chain(runs).collect();
+    let cells = collect_by(&all, |row| (place(row), row.concept.clone()));
+    cells.values().filter_map(|rows| mean_lag(rows)).map(|row| LagRow { run: None, ..row }).collect()
+}
+
+fn mean_lag(rows: &[&LagRow]) -> Option<LagRow> {
+    let mean = |of: fn(&LagRow) -> f64| OverRuns::mean(&rows.iter().map(|row| of(row)).collect::<Vec<_>>());
+    let OverRuns { value: lag, interval } = mean(|row| row.lag)?;
+    Some(LagRow {
+        error_step: mean(|row| row.error_step)?.value,
+        cd_step: mean(|row| row.cd_step)?.value,
+        lag,
+        lo: interval.map(|[lo, _]| lo),
+        hi: interval.map(|[_, hi]| hi),
+        n: rows.len(),
+        resolution: rows.iter().map(|row| row.resolution).fold(0.0, f64::max),
+        ..(*rows.first()?).clone()
+    })
+}
+
+fn correlations(points: &[PointRow]) -> Vec<CorrelationRow> {
+    let concepts: Vec<&PointRow> = points.iter().filter(|row| row.concept.is_some()).collect();
+    let groups: BTreeSet<&str> = concepts.iter().map(|row| row.group.as_str()).collect();
+    // With one group, all runs are that group.
+    let named = if groups.len() > 1 { groups.into_iter().map(Some).collect() } else { Vec::new() };
+    let mut found = Vec::new();
+    for group in std::iter::once(None).chain(named) {
+        let members: Vec<&PointRow> =
+            concepts.iter().copied().filter(|row| group.is_none_or(|group| row.group == group)).collect();
+        let runs = collect_by(members.iter().copied(), |row| row.run.clone());
+        let ends = runs.values().filter_map(|rows| rows.iter().map(|row| row.step).max());
+        let last_of: BTreeMap<&String, usize> = runs.keys().zip(ends).collect();
+        let last: Vec<&PointRow> = members.iter().copied().filter(|row| last_of[&row.run] == row.step).collect();
+        for (method, of) in [("pearson", pearson as fn(&[(f64, f64)]) -> Option<f64>), ("spearman", spearman)] {
+            let correlate = |rows: &[&PointRow]| {
+                of(&rows.iter().map(|row| (row.over_bayes.unwrap_or(row.error), row.cd)).collect::<Vec<_>>())
+            };
+            let within: Vec<f64> = runs.values().filter_map(|rows| correlate(rows)).collect();
+            let pooled = |rows| correlate(rows).map(|r| OverRuns::pooled_correlation(r, runs.len()));
+            let scopes = [
+                ("within", OverRuns::mean_correlation(&within), members.len()),
+                ("pooled", pooled(&members), members.len()),
+                ("last", pooled(&last), last.len()),
+            ];
+            found.extend(scopes.into_iter().filter_map(|(scope, correlation, points)| {
+                let OverRuns { value: r, interval } = correlation?;
+                let (group, scope, method) = (group.map(str::to_owned), scope.to_owned(), method.to_owned());
+                let (lo, hi) = (interval.map(|[lo, _]| lo), interval.map(|[_, hi]| hi));
+                Some(CorrelationRow { group, scope, method, r, lo, hi, runs: runs.len(), points })
+            }));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEPS: usize = 60;
+    /// Steps between the planted checkpoints; a step function is placed to within one of them.
+    const EVERY: usize = 100;
+
+    /// A planted run: the error falls from 1 through a plateau at the ridge level 0.4 to 0.2 at `fall`, CD rises from
+    /// 0.25 to 0.95 at `rise`, each within 400 steps.
+    fn planted(run: &str, concept: &str, fall: f64, rise: f64) -> Trajectory {
+        let ramp = |step: f64, at: f64| ((step - at) / 400.0 + 0.5).clamp(0.0, 1.0);
+        let point = |i: usize| {
+            let step = (i * EVERY) as f64;
+            let error = 1.0 - 0.6 * ramp(step, 500.0) - 0.2 * ramp(step, fall);
+            PointRow {
+                run: run.to_owned(),
+                group: "planted".to_owned(),
+                seed: 0,
+                concept: Some(concept.to_owned()),
+                step: i * EVERY,
+                error,
+                over_bayes: Some(error / 0.2),
+                cd: 0.25 + 0.7 * ramp(step, rise),
+                chance: 0.25,
+            }
+        };
+        let points: Vec<PointRow> = (0..=STEPS).map(point).collect();
+        let intervals = points.iter().map(|point| [point.cd - 0.05, point.cd + 0.05]).collect();
+        Trajectory { points, layer: 3, intervals, ridge: Some(0.4), held_out: None }
+    }
+
+    #[test]
+    fn a_planted_lag_is_found_at_every_part_of_the_way() {
+        let rows = planted("a", "B1", 3000.0, 3250.0).lags();
+        let from_ridge: Vec<&LagRow> = rows.iter().filter(|row| row.from == "ridge").collect();
+        assert_eq!(from_ridge.len(), SHARES.len());
+        for row in from_ridge {
+            assert!((row.lag - 250.0).abs() < 1.0, "{row:?}");
+            assert_eq!(row.resolution, EVERY as f64);
+        }
+        // Seen from the untrained model, most of the fall is the first one, long before any concept.
+        let initial = rows.iter().find(|row| row.from == "initial" && row.share == 0.5).unwrap();
+        assert!(initial.lag > 2500.0, "{initial:?}");
+    }
+
+    #[test]
+    fn a_mean_over_seeds_counts_a_run_once() {
+        let runs = [("a", 100.0, 300.0), ("b", 200.0, 200.0), ("c", 0.0, 100.0)];
+        let lags: Vec<LagRow> = runs
+            .iter()
+            .flat_map(|(run, first, second)| {
+                [planted(run, "B1", 3000.0, 3000.0 + first), planted(run, "B2", 3000.0, 3000.0 + second)]
+            })
+            .flat_map(|trajectory| trajectory.lags())
+            .collect();
+        let means = mean_lags(&lags);
+        let mean = |concept: Option<&str>| {
+            let here = |row: &&LagRow| row.from == "ridge" && row.share == 0.5 && row.concept.as_deref() == concept;
+            means.iter().find(here).unwrap()
+        };
+        assert!((mean(Some("B1")).lag - 100.0).abs() < 1.0 && (mean(Some("B2")).lag - 200.0).abs() < 1.0);
+        // 200, 200 and 50 over the concepts; the t interval of three runs.
+        let all = mean(None);
+        assert!((all.lag - 150.0).abs() < 1.0 && all.n == 3, "{all:?}");
+        assert!((all.hi.unwrap() - all.lag - 4.302653 * 86.60254 / 3_f64.sqrt()).abs() < 1.0, "{all:?}");
+        assert!(means.iter().all(|row| row.run.is_none()));
+    }
+
+    #[test]
+    fn noise_around_chance_has_no_lag() {
+        let mut flat = planted("a", "B1", 3000.0, 1e9);
+        assert!(flat.lags().is_empty() && flat.end().unwrap().cd_onset.is_none());
+        // A rise of one interval's half is within noise.
+        flat.points.iter_mut().enumerate().for_each(|(i, point)| point.cd += 0.05 * i as f64 / STEPS as f64);
+        flat.intervals = flat.points.iter().map(|point| [point.cd - 0.05, point.cd + 0.05]).collect();
+        assert!(flat.lags().is_empty());
+        // An error that stays above ridge has not begun to use the concept.
+        let mut above = planted("a", "B1", 1e9, 3000.0);
+        above.ridge = Some(0.35);
+        assert!(above.lags().iter().all(|row| row.from == "initial"));
+    }
+
+    #[test]
+    fn curves_have_mean_and_range_over_runs() {
+        let [a, b] = [("a", 3000.0), ("b", 3400.0)].map(|(run, fall)| planted(run, "B1", fall, fall));
+        let points: Vec<PointRow> = a.points.into_iter().chain(b.points).collect();
+        let curves = curves(&points);
+        let cd = curves.iter().find(|row| row.measure == "cd" && row.step == 3200).unwrap();
+        assert_eq!((cd.n, cd.lo, cd.hi), (2, 0.25, 0.95));
+        assert!((cd.mean - 0.6).abs() < 1e-12);
+    }
+
+    #[test]
+    fn correlation_is_within_runs_and_over_all() {
+        let points: Vec<PointRow> = ["a", "b", "c", "d"]
+            .iter()
+            .enumerate()
+            .flat_map(|(i, run)| planted(run, "B1", 3000.0, 3000.0 + 100.0 * i as f64).points)
+            .collect();
+        let rows = correlations(&points);
+        let find = |scope: &str, method: &str| rows.iter().find(|row| row.scope == scope && row.method == method);
+        let within = find("within", "pearson").unwrap();
+        assert!(within.r < -0.4 && within.lo.unwrap() < within.r && within.r < within.hi.unwrap(), "{within:?}");
+        assert_eq!((within.runs, within.points), (4, 4 * (STEPS + 1)));
+        let pooled = find("pooled", "spearman").unwrap();
+        // Four runs, however many points, leave the correlation wide open.
+        assert!(pooled.hi.unwrap() - pooled.lo.unwrap() > 1.0, "{pooled:?}");
+        // All runs end alike: nothing to correlate.
+        assert_eq!(find("last", "pearson"), None);
+    }
+}

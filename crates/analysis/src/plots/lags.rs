@@ -1,0 +1,126 @@
+//! Which comes first: the lag of decodability behind the error, run by run, with its mean.
+
+use std::collections::BTreeSet;
+
+use run::LagRow;
+
+use super::PlotError;
+use super::panel::{Axis, Curve, Panel};
+use super::style::{GREY, UNITS, WIDTH, canvas, concept_color, darker, extent, labelled, shorten, step_on_axis, ticks};
+
+/// Height of a line of dots, and of everything around the lines.
+const ROW: u32 = 44 * UNITS;
+const AROUND: u32 = 130 * UNITS;
+/// More lines than this are no picture any more.
+const MOST_ROWS: usize = 24;
+/// Longer names of lines are cut.
+const LONGEST_NAME: usize = 20;
+
+/// Draws, for every concept of every group, each run's lag as a dot and the mean over runs with its 95% interval.
+///
+/// Both events are at half of their way; the error's begins at the level of ridge regression or at the untrained
+/// model's, a line for each. The first 24 lines are shown.
+///
+/// # Errors
+/// [`PlotError::Empty`] if there is no such row.
+pub fn lags(rows: &[LagRow]) -> Result<String, PlotError> {
+    let shown: Vec<&LagRow> = rows.iter().filter(|row| row.share == 0.5 && row.lag.is_finite()).collect();
+    // A mean over concepts comes behind them.
+    let key = |row: &LagRow| (row.group.clone(), row.concept.is_none(), row.concept.clone(), row.from.clone());
+    let lines: Vec<_> = shown.iter().map(|row| key(row)).collect::<BTreeSet<_>>().into_iter().take(MOST_ROWS).collect();
+    let ends = shown.iter().flat_map(|row| [Some(row.lag), row.lo, row.hi]).flatten().chain([0.0]);
+    let Some(ends) = extent(ends).filter(|_| !lines.is_empty()) else {
+        return Err(PlotError::Empty { figure: "lags", table: "lag.csv" });
+    };
+    let space = 0.04 * (ends.end - ends.start).max(1.0);
+    let ends = ends.start - space..ends.end + space;
+    let one = lines.iter().map(|(group, ..)| group).collect::<BTreeSet<_>>().len() == 1;
+    let name = |(group, _, concept, from): &(String, bool, Option<String>, String)| {
+        let concept = shorten(concept.as_deref().unwrap_or("mean"), LONGEST_NAME);
+        let group = if one { String::new() } else { format!("{}: ", shorten(group, LONGEST_NAME)) };
+        format!("{group}{concept}, {from}")
+    };
+    let at = |index: usize| (lines.len() - index) as f64;
+    let heights = 0.4..lines.len() as f64 + 0.6;
+    let marks = lines.iter().enumerate().map(|(index, line)| (at(index), name(line))).collect();
+    let zero = [(0.0, heights.start), (0.0, heights.end)];
+    let mut curves = vec![Curve::new("", GREY, zero).dashed((8, 8))];
+    for (index, line) in lines.iter().enumerate() {
+        let color = concept_color(usize::from(line.3 == "initial"));
+        let here = || shown.iter().filter(|row| key(row) == *line);
+        curves
+            .push(Curve::new("", color, here().filter(|row| row.run.is_some()).map(|row| (row.lag, at(index)))).dots());
+        for row in here().filter(|row| row.run.is_none()) {
+            let interval = [row.lo, row.hi].into_iter().flatten().map(|end| (end, at(index)));
+            curves.push(Curve::new("", color, interval));
+            curves.push(Curve::new(&mean_text(row), darker(color, 0.6), [(row.lag, at(index))]));
+        }
+    }
+    let title = "Lag of CD behind error at half of the way; error from ridge's or the initial level".to_owned();
+    let about = "steps: left of 0 CD rises first, right of 0 the error falls first";
+    let x = Axis::new(about, ends.clone(), labelled(ticks(&ends, 5), step_on_axis));
+    let panel = Panel { title, x, y: Axis::new("", heights, marks), curves };
+    let height = AROUND + ROW * lines.len() as u32;
+    canvas((WIDTH, height), |area| panel.draw(area, panel.margins()?))
+}
+
+fn mean_text(row: &LagRow) -> String {
+    let interval = row.lo.zip(row.hi).map_or(String::new(), |(lo, hi)| format!(" [{lo:.0}, {hi:.0}]"));
+    format!("{:.0}{interval}, n = {}", row.lag, row.n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, names};
+    use super::*;
+
+    fn planted(groups: &[&str], concepts: usize) -> Vec<LagRow> {
+        let mut rows = Vec::new();
+        let concepts: Vec<Option<String>> = names(concepts).into_iter().map(Some).chain([None]).collect();
+        let cells = groups.iter().flat_map(|group| concepts.iter().map(move |concept| (group, concept)));
+        for ((group, concept), from) in cells.flat_map(|cell| ["ridge", "initial"].map(|from| (cell, from))) {
+            let early = if from == "initial" { 0.0 } else { 1500.0 };
+            let centre = 150.0 * concept.as_ref().map_or(1, String::len) as f64 - early;
+            let row = |run: Option<&str>, lag: f64, width: Option<f64>| LagRow {
+                group: (*group).to_owned(),
+                run: run.map(str::to_owned),
+                concept: concept.clone(),
+                from: from.to_owned(),
+                share: 0.5,
+                error_step: 4000.0,
+                cd_step: 4000.0 + lag,
+                lag,
+                lo: width.map(|width| lag - width),
+                hi: width.map(|width| lag + width),
+                n: 3,
+                resolution: 250.0,
+            };
+            if concept.is_some() {
+                rows.extend(
+                    [("a", -300.0), ("b", 20.0), ("c", 400.0)].map(|(run, by)| row(Some(run), centre + by, None)),
+                );
+            }
+            rows.push(row(None, centre + 40.0, Some(870.0)));
+        }
+        rows
+    }
+
+    #[test]
+    fn every_concept_has_its_runs_and_their_mean() {
+        let svg = lags(&planted(&["main"], 4)).unwrap();
+        check("lags", &svg);
+        for label in ["alternating, ridge", "mean, initial", "n = 3", "CD rises first"] {
+            assert!(svg.contains(label), "{label} is missing");
+        }
+    }
+
+    #[test]
+    fn many_groups_stay_legible_and_no_rows_are_named() {
+        let groups = ["a group with quite a long name", "b", "c", "d", "e", "f", "g"];
+        check("lags-many", &lags(&planted(&groups, 4)).unwrap());
+        let mut one = planted(&["b"], 1);
+        one.truncate(1);
+        check("lags-one", &lags(&one).unwrap());
+        assert!(matches!(lags(&[]), Err(PlotError::Empty { figure: "lags", .. })));
+    }
+}

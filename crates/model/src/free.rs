@@ -1,0 +1,66 @@
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ModelError;
+
+/// The parameters that training may change; all others are frozen: they get no gradient, so they do not enter the
+/// gradient norm, and no update, so they keep their bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Free {
+    /// Every one.
+    All,
+    /// Those of the first n blocks: not of read-in and positions, so that as many are free as in the last n.
+    First(usize),
+    /// Those of the last n blocks, not of the read-out.
+    Last(usize),
+    /// Those of the final norm and the read-out.
+    ReadOut,
+}
+
+impl Free {
+    /// Errors unless it fits a model of `n_layers` blocks; `field` is its path in the configuration.
+    ///
+    /// # Errors
+    /// When the number of blocks is not between 1 and `n_layers`.
+    pub fn check(self, field: &'static str, n_layers: usize) -> Result<(), ModelError> {
+        match self {
+            Self::First(n) | Self::Last(n) if !(1..=n_layers).contains(&n) => Err(ModelError::OutOfRange {
+                field,
+                range: format!("first or last, between 1 and model.n_layers ({n_layers})"),
+                value: n.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the block that writes `layer` is free in a model of `n_layers` blocks.
+    pub(crate) fn has_block(self, layer: usize, n_layers: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::First(n) => layer <= n,
+            Self::Last(n) => layer > n_layers.saturating_sub(n),
+            Self::ReadOut => false,
+        }
+    }
+}
+
+impl FromStr for Free {
+    type Err = ModelError;
+
+    fn from_str(text: &str) -> Result<Self, ModelError> {
+        let found = match text.split_once('=') {
+            None if text == "all" => Some(Self::All),
+            None if text == "read_out" => Some(Self::ReadOut),
+            Some(("first", n)) => n.parse().ok().map(Self::First),
+            Some(("last", n)) => n.parse().ok().map(Self::Last),
+            _ => None,
+        };
+        found.ok_or_else(|| ModelError::OutOfRange {
+            field: "free",
+            range: "all, first=N, last=N or read_out".to_owned(),
+            value: text.to_owned(),
+        })
+    }
+}

@@ -1,0 +1,36 @@
+//! Where a comparison of runs lies.
+
+use std::path::{Path, PathBuf};
+
+use crate::run_dir::{create_folder, write_whole};
+use crate::{Row, RunError, Table};
+
+/// A folder with the tables and figures of several runs side by side.
+#[derive(Clone, Debug)]
+pub struct ComparisonDir {
+    path: PathBuf,
+}
+
+impl ComparisonDir {
+    /// The folder at `path`, made if it is not there.
+    pub fn create(path: &Path) -> Result<Self, RunError> {
+        create_folder(path)?;
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The table of rows `R`.
+    pub fn table<R: Row>(&self) -> Table<R> {
+        Table::new(&self.path)
+    }
+
+    /// Writes a figure as `<name>.svg` and `<name>.png`.
+    pub fn write_plot(&self, name: &str, svg: &str, png: &[u8]) -> Result<(), RunError> {
+        write_whole(&self.path.join(format!("{name}.svg")), svg.as_bytes())?;
+        write_whole(&self.path.join(format!("{name}.png")), png)
+    }
+}

@@ -1,0 +1,176 @@
+//! A sweep: one configuration, and what is varied about it.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::resolve::{apply, insert, lay_over, read_as, take_extends};
+use crate::{Config, ConfigError, Source};
+
+/// Configurations that differ in some fields.
+///
+/// The file is a preset with three keys more, each of which may be left out, and it may extend a preset that extends
+/// another:
+///
+/// ```toml
+/// extends = "quickstart"
+/// name = "context"
+/// seeds = [0, 1, 2]           # each with every run below
+/// train.steps = 8000
+///
+/// [grid]                      # every combination of the values of these fields
+/// task.n_points = [8, 12, 16]
+///
+/// [[runs]]                    # each with every combination of the grid; laid over the rest as a preset is
+/// name = "context-wide"
+/// model = { d_model = 128 }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sweep {
+    /// The file's own name for the whole.
+    pub name: String,
+    /// The configurations: list by grid by seeds, the seeds fastest.
+    pub configs: Vec<Config>,
+}
+
+/// What a sweep's file has beside a preset's fields.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Varied {
+    seeds: Option<Vec<u64>>,
+    grid: Option<Table>,
+    runs: Option<Vec<Table>>,
+}
+
+impl Sweep {
+    /// Reads `source` and applies `sets` (`path=value`) before anything is varied.
+    ///
+    /// # Errors
+    /// As [`Config::resolve`] for every configuration; also when a list of values is empty or no list, or two runs are
+    /// the same. Ranges are checked by [`Config::build`].
+    pub fn resolve(source: &Source, sets: &[String]) -> Result<Self, ConfigError> {
+        let mut table = source.read()?;
+        if let Some(name) = take_extends(&mut table)? {
+            let mut extended = source.beside(&name).table()?;
+            lay_over(&mut extended, table);
+            table = extended;
+        }
+        sets.iter().try_for_each(|set| apply(&mut table, set))?;
+        let varied = take_varied(&mut table)?;
+        let mut tables = match varied.runs {
+            None => vec![table.clone()],
+            Some(runs) => not_empty("runs", runs)?.into_iter().map(|run| laid_over(&table, run)).collect(),
+        };
+        for (name, value) in varied.grid.unwrap_or_default() {
+            for (path, values) in leaves(&name, value)? {
+                tables = vary(tables, &path, &values)?;
+            }
+        }
+        if let Some(seeds) = varied.seeds {
+            let seeds: Vec<Value> = seeds.into_iter().map(seed_value).collect::<Result<_, _>>()?;
+            tables = vary(tables, "seed", &not_empty("seeds", seeds)?)?;
+        }
+        let configs = tables.into_iter().map(read_as).collect::<Result<Vec<Config>, _>>()?;
+        let mut seen = BTreeSet::new();
+        if let Some(twin) = configs.iter().find(|config| !seen.insert(config.identity())) {
+            let same = format!("twice {}-{}", twin.name, twin.identity());
+            return Err(out_of_range("seeds, grid and runs", "values that make no two runs the same", same));
+        }
+        let name = read_as::<Config>(table)?.name;
+        Ok(Self { name, configs })
+    }
+}
+
+fn take_varied(table: &mut Table) -> Result<Varied, ConfigError> {
+    let mut varied = Table::new();
+    for key in ["seeds", "grid", "runs"] {
+        varied.extend(table.remove(key).map(|value| (key.to_owned(), value)));
+    }
+    read_as(varied)
+}
+
+fn laid_over(table: &Table, run: Table) -> Table {
+    let mut whole = table.clone();
+    lay_over(&mut whole, run);
+    whole
+}
+
+/// The lists of a grid, by the paths of their fields, however these are nested.
+fn leaves(path: &str, value: Value) -> Result<Vec<(String, Vec<Value>)>, ConfigError> {
+    match value {
+        Value::Array(values) => Ok(vec![(path.to_owned(), not_empty(&format!("grid.{path}"), values)?)]),
+        Value::Table(section) => {
+            let inside = section.into_iter().map(|(name, value)| leaves(&format!("{path}.{name}"), value));
+            Ok(inside.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        }
+        other => Err(out_of_range(&format!("grid.{path}"), "a list of values", other)),
+    }
+}
+
+/// Every table with every value at `path`.
+fn vary(tables: Vec<Table>, path: &str, values: &[Value]) -> Result<Vec<Table>, ConfigError> {
+    let with = |table: &Table, value: &Value| {
+        let mut table = table.clone();
+        let shape = |reason| ConfigError::Shape { reason: format!("grid.{path}: {reason}") };
+        insert(&mut table, path, value.clone()).map_err(shape)?;
+        Ok(table)
+    };
+    tables.iter().flat_map(|table| values.iter().map(move |value| with(table, value))).collect()
+}
+
+fn not_empty<T>(field: &str, values: Vec<T>) -> Result<Vec<T>, ConfigError> {
+    if values.is_empty() {
+        return Err(out_of_range(field, "a list of at least one", "empty"));
+    }
+    Ok(values)
+}
+
+fn seed_value(seed: u64) -> Result<Value, ConfigError> {
+    let range = format!("between 0 and {}", i64::MAX);
+    i64::try_from(seed).map(Value::Integer).map_err(|_| out_of_range("seeds", &range, seed))
+}
+
+fn out_of_range(field: &str, range: &str, value: impl ToString) -> ConfigError {
+    ConfigError::OutOfRange { field: field.to_owned(), range: range.to_owned(), value: value.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(text: &str, sets: &[&str]) -> Result<Sweep, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sweep.toml");
+        std::fs::write(&path, text).unwrap();
+        Sweep::resolve(&Source::File(path), &sets.iter().map(|set| (*set).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_run_of_the_list_meets_every_cell_of_the_grid_and_every_seed() {
+        let text = "extends = \"quickstart\"\nname = \"both\"\nseeds = [3, 4]\ntrain.steps = 9\n\
+            [grid]\ntask.n_points = [5, 6]\n\"task.noise_variance\" = [0.5]\n\
+            [[runs]]\nname = \"narrow\"\n[[runs]]\nname = \"wide\"\nmodel = { d_model = 8 }\n";
+        let sweep = resolve(text, &["train.batch_size=16"]).unwrap();
+        let found = |config: &Config| {
+            assert_eq!((config.train.steps, config.train.batch_size), (9, 16));
+            assert_eq!(config.task["noise_variance"].as_float(), Some(0.5));
+            (config.name.clone(), config.model.d_model, config.task["n_points"].as_integer().unwrap(), config.seed)
+        };
+        let mut expected = Vec::new();
+        for (name, d_model) in [("narrow", 64), ("wide", 8)] {
+            for n_points in [5, 6] {
+                expected.extend([3, 4].map(|seed| (name.to_owned(), d_model, n_points, seed)));
+            }
+        }
+        assert_eq!(sweep.configs.iter().map(found).collect::<Vec<_>>(), expected);
+        assert_eq!(sweep.name, "both");
+    }
+
+    #[test]
+    fn a_preset_is_a_sweep_of_one_run() {
+        let source = Source::named("smoke");
+        let sweep = Sweep::resolve(&source, &[]).unwrap();
+        assert_eq!(sweep.configs, [Config::resolve(&source, &[]).unwrap()]);
+    }
+}

@@ -1,0 +1,145 @@
+//! Runs side by side. A group is the runs that differ only in their seeds; an empty cell in `run` or `group` means
+//! over all of them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::tables::row;
+
+/// The end of one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepRow {
+    /// Folder name of the run.
+    pub run: String,
+    /// What tells its group from the others: the fields that differ with their values, or a name.
+    pub group: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Optimizer steps taken.
+    pub step: usize,
+    /// Name of the concept.
+    pub concept: Option<String>,
+    /// The model's squared error divided by the mean of y².
+    pub error: f64,
+    /// The model's error over the Bayes mixture's, where the task has one.
+    pub over_bayes: Option<f64>,
+    /// The layer that is best at the end, chosen on one half of the resamples.
+    pub layer: usize,
+    /// Decodability at that layer and the first probed token; over all concepts scored on the other half.
+    pub cd: f64,
+    /// Lower end of the 95% interval over resamples.
+    pub cd_lo: f64,
+    /// Upper end of the 95% interval over resamples.
+    pub cd_hi: f64,
+    /// Accuracy of guessing.
+    pub chance: f64,
+    /// First checkpoint at which the interval of CD lies above that of the untrained model.
+    pub cd_onset: Option<usize>,
+    /// Step at which CD has gone half of its way, as in [`LagRow::cd_step`].
+    pub cd_half: Option<f64>,
+    /// Step at which the error has gone half of its way from the level of ridge regression, as in [`LagRow::error_step`].
+    pub error_half: Option<f64>,
+}
+
+/// Error and decodability of one run at one checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PointRow {
+    /// As in [`SweepRow::run`].
+    pub run: String,
+    /// As in [`SweepRow::group`].
+    pub group: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Name of the concept.
+    pub concept: Option<String>,
+    /// Optimizer steps taken.
+    pub step: usize,
+    /// As in [`SweepRow::error`].
+    pub error: f64,
+    /// As in [`SweepRow::over_bayes`].
+    pub over_bayes: Option<f64>,
+    /// Score at the layer that is best at the end, the same at all checkpoints.
+    pub cd: f64,
+    /// Accuracy of guessing.
+    pub chance: f64,
+}
+
+/// A group's mean at one checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CurveRow {
+    /// As in [`SweepRow::group`].
+    pub group: String,
+    /// Name of the concept.
+    pub concept: Option<String>,
+    /// Optimizer steps taken.
+    pub step: usize,
+    /// `error`, `over_bayes`, `cd` or `chance`, as in [`PointRow`].
+    pub measure: String,
+    /// Mean over the runs.
+    pub mean: f64,
+    /// The lowest run.
+    pub lo: f64,
+    /// The highest run.
+    pub hi: f64,
+    /// Runs that have this checkpoint.
+    pub n: usize,
+}
+
+/// How many steps after the fall of the error decodability rises; negative where it comes first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LagRow {
+    /// As in [`SweepRow::group`].
+    pub group: String,
+    /// As in [`SweepRow::run`]; empty for the mean over the runs.
+    pub run: Option<String>,
+    /// Name of the concept; empty for the mean over a run's concepts.
+    pub concept: Option<String>,
+    /// Where the fall of the error begins: `ridge`, the level of ridge regression, or `initial`, the untrained model's.
+    /// The first puts the event late, since a model may use the concept before it is as precise as ridge; the second
+    /// early, since most of that fall needs no concept. The answer is known where both agree.
+    pub from: String,
+    /// The part of the way to the final level at which both are compared, 0 to 1.
+    pub share: f64,
+    /// Step at which the error has gone that part of its way.
+    pub error_step: f64,
+    /// Step at which decodability has gone that part of its way, from the untrained model's.
+    pub cd_step: f64,
+    /// `cd_step` − `error_step`.
+    pub lag: f64,
+    /// Lower end of the 95% interval over runs (Student's t); from two runs on.
+    pub lo: Option<f64>,
+    /// Upper end of that interval.
+    pub hi: Option<f64>,
+    /// Runs.
+    pub n: usize,
+    /// Steps between the checkpoints around the events, the larger of the two: no lag is known more precisely.
+    pub resolution: f64,
+}
+
+/// How decodability and error go together over concepts and checkpoints; the error as it is over the Bayes mixture's,
+/// where the task has one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CorrelationRow {
+    /// As in [`SweepRow::group`].
+    pub group: Option<String>,
+    /// `within`: mean over runs of each run's correlation over its concepts and checkpoints. `pooled`: over all points
+    /// of all runs. `last`: the same, of the last checkpoints alone.
+    pub scope: String,
+    /// `pearson` or `spearman`.
+    pub method: String,
+    /// The coefficient, −1 to 1.
+    pub r: f64,
+    /// Lower end of the 95% interval, in which a run counts as one observation.
+    pub lo: Option<f64>,
+    /// Upper end of that interval.
+    pub hi: Option<f64>,
+    /// Runs.
+    pub runs: usize,
+    /// Points.
+    pub points: usize,
+}
+
+row!(SweepRow, "sweep.csv", |row| Some(row.step));
+row!(PointRow, "points.csv", |row| Some(row.step));
+row!(CurveRow, "curves.csv", |row| Some(row.step));
+row!(LagRow, "lag.csv", |_row| None);
+row!(CorrelationRow, "correlation.csv", |_row| None);

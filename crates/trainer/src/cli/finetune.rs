@@ -1,0 +1,47 @@
+//! `trainer finetune`.
+
+use std::path::PathBuf;
+
+use analysis::Failure;
+use clap::Args;
+use data::TaskRegistry;
+use model::Free;
+use run::{FinetuneConfig, RunDir};
+
+use super::{Change, Job};
+
+/// What to continue from, and what may change.
+#[derive(Debug, Args)]
+pub struct Finetune {
+    /// The folder of the run to continue from
+    run: PathBuf,
+    /// Checkpoint to continue from [default: the last]
+    #[arg(long)]
+    step: Option<usize>,
+    /// What may change: all, first=N or last=N blocks, or read_out; everything else keeps its bits
+    #[arg(long, default_value = "all")]
+    free: Free,
+    #[command(flatten)]
+    change: Change,
+    #[command(flatten)]
+    job: Job,
+    /// Folder that runs are made in
+    #[arg(long, default_value = "runs")]
+    out: PathBuf,
+}
+
+impl Finetune {
+    pub(super) fn run(mut self, registry: &TaskRegistry) -> Result<(), Failure> {
+        let from = RunDir::open(&self.run)?;
+        let name = from.experiment(registry)?.config.name;
+        let step = self.step.map_or_else(|| from.steps().map(|steps| steps.last().copied().unwrap_or(0)), Ok)?;
+        let start = from.checkpoint(step)?;
+        // First of all changes, so that --set can name it otherwise.
+        self.change.sets.insert(0, format!("name={name}-finetune"));
+        let mut config = self.change.resolve(&from.source())?;
+        config.finetune = Some(FinetuneConfig { run: from.name(), step, weights: start.digest(), free: self.free });
+        let experiment = config.build(registry)?;
+        experiment.check_start(&start.architecture)?;
+        self.job.run(&RunDir::create_from(&self.out, &experiment, &start)?, &experiment)
+    }
+}

@@ -1,0 +1,120 @@
+//! One run from its first step to its report, whichever command asks for it.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use analysis::{Failure, Machine, Summary, note, program_name, say_summary};
+use burn::backend::Autodiff;
+use clap::Args;
+use model::{Device, FusedBackend, OnBackend};
+use run::{BaselineRow, Environment, Experiment, MapRow, RunDir, RunError};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::shards;
+use crate::{Decodabilities, Errors, Observer, Outcome, Progress, TrainError, TrainingTable, train};
+
+/// How to train.
+#[derive(Debug, Args)]
+pub struct Job {
+    #[command(flatten)]
+    pub(super) machine: Machine,
+    /// No progress
+    #[arg(long)]
+    pub(super) quiet: bool,
+    /// Print the final summary as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Job {
+    /// Completes the run and says what it found.
+    pub(super) fn run(&self, run: &RunDir, experiment: &Experiment) -> Result<(), Failure> {
+        self.machine.prepare()?;
+        if !self.quiet {
+            note(&format!("run: {}", run.path().display()));
+        }
+        let stop = stop_signal()?;
+        match complete(run, experiment, self.machine.device, self.quiet, &stop)? {
+            Outcome::Finished => say_summary(&Summary::read(run, experiment)?, &run.report(), self.json),
+            Outcome::Interrupted(step) => {
+                let (program, path) = (program_name(), run.path().display());
+                Err(Failure::Interrupted(format!(
+                    "interrupted after step {step}, everything is saved; go on with: {program} resume {path}"
+                )))
+            }
+        }
+    }
+}
+
+/// Trains, computes what is computed once, and reports. A stage whose table is there is done.
+pub(super) fn complete(
+    run: &RunDir,
+    experiment: &Experiment,
+    device: Device,
+    quiet: bool,
+    stop: &AtomicBool,
+) -> Result<Outcome, Failure> {
+    let _lock = run.lock()?;
+    run.write_environment(&Environment::here(device, rayon::current_num_threads()))?;
+    if run.table::<BaselineRow>().read()?.is_empty() {
+        analysis::write_baselines(run, experiment)?;
+    }
+    let started = run.resumable()?;
+    let outcome = device.run(TrainHere { run, experiment, device, quiet, stop })?;
+    if outcome == Outcome::Finished {
+        if started != Some(experiment.config.train.steps) || run.table::<MapRow>().read()?.is_empty() {
+            analysis::write_map(run, experiment, None, device)?;
+        }
+        analysis::write_report(run, experiment)?;
+    }
+    Ok(outcome)
+}
+
+/// Whether [`complete`] has nothing left to do but to draw the report again.
+pub(super) fn is_complete(run: &RunDir, experiment: &Experiment) -> Result<bool, RunError> {
+    let trained = run.resumable()? == Some(experiment.config.train.steps);
+    Ok(trained && !run.table::<MapRow>().read()?.is_empty() && run.report().exists())
+}
+
+/// Set by the first SIGINT or SIGTERM; the second ends the program at once.
+pub(super) fn stop_signal() -> Result<Arc<AtomicBool>, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        let register = || {
+            signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
+            signal_hook::flag::register(signal, stop.clone())
+        };
+        register().map_err(|error| Failure::Run(error.into()))?;
+    }
+    Ok(stop)
+}
+
+struct TrainHere<'a> {
+    run: &'a RunDir,
+    experiment: &'a Experiment,
+    device: Device,
+    quiet: bool,
+    stop: &'a AtomicBool,
+}
+
+impl OnBackend for TrainHere<'_> {
+    type Output = Result<Outcome, Failure>;
+
+    fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output {
+        let Self { run, experiment, quiet, stop, .. } = self;
+        let mut table = TrainingTable { run };
+        let mut errors = Errors::<B>::new(run, experiment, device.clone());
+        let mut decodabilities = Decodabilities::<B> { run, experiment, device: device.clone() };
+        let mut observers: Vec<&mut dyn Observer<B>> = vec![&mut table, &mut errors, &mut decodabilities];
+        let mut progress;
+        if !quiet {
+            progress = Progress::new(run, experiment, run.resumable()?.unwrap_or(0));
+            observers.push(&mut progress);
+        }
+        let shards = shards(experiment, self.device);
+        train::<Autodiff<B>>(run, experiment, shards, &device, &mut observers, stop).map_err(|error| match error {
+            TrainError::Run(error) => error.into(),
+            error => Failure::Run(error.into()),
+        })
+    }
+}

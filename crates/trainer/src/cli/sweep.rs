@@ -1,0 +1,135 @@
+//! `trainer sweep`.
+//!
+//! Runs that go on at the same time are threads of this process, not processes of their own. One flag then stops all of
+//! them, whoever sent the signal and however often; nothing goes on by itself when this process is killed; and a program
+//! with tasks of its own needs no way to start itself again. Rayon's global pool would be shared by all, so each job has
+//! a pool of its own. A run's memory is given back when it ends.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use analysis::{Failure, note, say_sweep, write_comparison};
+use clap::Args;
+use data::TaskRegistry;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use run::{ComparisonDir, Experiment, RunDir, Source};
+
+use super::Job;
+use super::job::{complete, is_complete, stop_signal};
+use crate::Outcome;
+
+/// What to sweep over, and how.
+#[derive(Debug, Args)]
+pub struct Sweep {
+    /// TOML file with a preset's fields and `seeds`, `[grid]` and `[[runs]]`, or a preset
+    file: String,
+    /// Replace a field before anything is varied: --set train.steps=100; may be given many times
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    sets: Vec<String>,
+    /// Runs at a time; they share the threads
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: u16,
+    #[command(flatten)]
+    job: Job,
+    /// Folder that runs, tables and figures are made in [default: runs/NAME]
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// How one run of a sweep ended.
+#[derive(Debug)]
+enum End {
+    Done,
+    Stopped,
+    Failed(String),
+}
+
+impl Sweep {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
+        let sweep = run::Sweep::resolve(&Source::named(&self.file), &self.sets)?;
+        let experiments = sweep.configs.into_iter().map(|config| config.build(registry));
+        let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
+        let out = self.out.clone().unwrap_or_else(|| Path::new("runs").join(&sweep.name));
+        let create = |experiment| Ok((RunDir::create(&out, &experiment)?, experiment));
+        let runs = experiments.into_iter().map(create).collect::<Result<Vec<_>, Failure>>()?;
+        let stop = stop_signal()?;
+        let ends = self.complete_all(&runs, &stop)?;
+        let done = ends.iter().filter(|end| matches!(end, End::Done)).count();
+        if ends.iter().any(|end| matches!(end, End::Stopped)) {
+            return Err(Failure::Interrupted(format!(
+                "interrupted with {done} of {} runs done, everything is saved; go on with the same command",
+                runs.len()
+            )));
+        }
+        let (mut compared, mut failed) = (Vec::new(), Vec::new());
+        for (run, end) in runs.into_iter().zip(ends) {
+            match end {
+                End::Failed(reason) => failed.push(format!("{}: {reason}", run.0.path().display())),
+                _ => compared.push(run),
+            }
+        }
+        say_sweep(&write_comparison(&compared, &ComparisonDir::create(&out)?)?, self.job.json)?;
+        match failed.as_slice() {
+            [] => Ok(()),
+            failed => Err(Failure::Run(anyhow::anyhow!("{} failed: {}", failed.len(), failed.join("; ")))),
+        }
+    }
+
+    /// Completes every run, a few at a time, each on its share of the threads; in the order of `runs`.
+    fn complete_all(&self, runs: &[(RunDir, Experiment)], stop: &AtomicBool) -> Result<Vec<End>, Failure> {
+        let jobs = usize::from(self.jobs).min(runs.len());
+        let cores = || thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.job.machine.threads.map_or_else(cores, usize::from).div_ceil(jobs);
+        let pools = (0..jobs).map(|_| ThreadPoolBuilder::new().num_threads(threads).build());
+        let pools = pools.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::Run(error.into()))?;
+        let next = AtomicUsize::new(0);
+        let ends: Vec<Mutex<End>> = runs.iter().map(|_| Mutex::new(End::Stopped)).collect();
+        let work = |pool: &ThreadPool| {
+            while let Some(i) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|i| *i < runs.len()) {
+                let started = Instant::now();
+                let end = pool.install(|| self.complete_one(&runs[i], stop));
+                if !self.job.quiet {
+                    let (path, seconds) = (runs[i].0.path().display(), started.elapsed().as_secs());
+                    note(&format!("{path}: {end}, run {} of {}, {seconds} s", i + 1, runs.len()));
+                }
+                *ends[i].lock().expect("nothing panics while it has the lock") = end;
+            }
+        };
+        thread::scope(|scope| pools.iter().for_each(|pool| drop(scope.spawn(|| work(pool)))));
+        Ok(ends.into_iter().map(|end| end.into_inner().expect("nothing panics while it has the lock")).collect())
+    }
+
+    fn complete_one(&self, (run, experiment): &(RunDir, Experiment), stop: &AtomicBool) -> End {
+        if stop.load(Ordering::Relaxed) {
+            return End::Stopped;
+        }
+        let complete = || match is_complete(run, experiment)? {
+            true => Ok(Outcome::Finished),
+            // The progress of several runs at a time would be a muddle.
+            false => complete(run, experiment, self.job.machine.device, self.job.quiet || self.jobs > 1, stop),
+        };
+        // A panic is a bug, but of this run; the others have a right to their time.
+        match catch_unwind(AssertUnwindSafe(complete)) {
+            Ok(Ok(Outcome::Finished)) => End::Done,
+            Ok(Ok(Outcome::Interrupted(_))) => End::Stopped,
+            Ok(Err(Failure::Request(error) | Failure::Run(error))) => End::Failed(format!("{error:#}")),
+            Ok(Err(Failure::Interrupted(reason))) => End::Failed(reason),
+            Err(_) => End::Failed("a bug, reported above".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Stopped => f.write_str("stopped"),
+            Self::Failed(reason) => write!(f, "failed: {reason}"),
+        }
+    }
+}

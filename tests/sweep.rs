@@ -1,0 +1,145 @@
+//! Many runs from one file: each goes on where it stopped, none takes the others with it, and together they are compared.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::program::{emergence, stderr, succeed};
+
+/// Two noises, two seeds.
+const SWEEP: &str =
+    "extends = \"smoke\"\nname = \"noises\"\nseeds = [0, 1]\n[grid]\ntask.noise_variance = [0.01, 0.5]\n";
+
+fn write(folder: &Path, text: &str) -> String {
+    let path = folder.join("sweep.toml");
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn runs(out: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| path.join("config.toml").exists());
+    found.sort();
+    found
+}
+
+fn sweep(file: &str, out: &Path, more: &[&str]) -> String {
+    succeed(&[&["sweep", file, "--quiet", "--out", out.to_str().unwrap()], more].concat())
+}
+
+#[test]
+fn a_sweep_is_its_runs_whatever_the_jobs() {
+    let [folder, one, two] = [1, 2, 3].map(|_| tempfile::tempdir().unwrap());
+    let file = write(folder.path(), SWEEP);
+    let text = sweep(&file, one.path(), &[]);
+    for word in ["noise_variance = 0.01", "noise_variance = 0.5", "seed", "CD half"] {
+        assert!(text.contains(word), "no {word} in\n{text}");
+    }
+    sweep(&file, two.path(), &["--jobs", "3"]);
+    assert_eq!(runs(one.path()).len(), 4);
+    for (ours, theirs) in runs(one.path()).iter().zip(runs(two.path())) {
+        for table in ["training.csv", "metrics.csv", "cd.csv", "map.csv"] {
+            assert!(std::fs::read(ours.join(table)).unwrap() == std::fs::read(theirs.join(table)).unwrap(), "{table}");
+        }
+    }
+    for table in ["sweep", "points", "curves", "correlation"] {
+        let [ours, theirs] = [&one, &two].map(|out| std::fs::read(out.path().join(format!("{table}.csv"))).unwrap());
+        assert!(!ours.is_empty() && ours == theirs, "{table}.csv");
+    }
+    // One row a run for all concepts together and for each of the two.
+    let json: serde_json::Value = serde_json::from_str(&sweep(&file, one.path(), &["--json"])).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 4 * 3);
+}
+
+#[test]
+fn a_run_alone_is_the_same_as_in_a_sweep() {
+    let [folder, together, alone] = [1, 2, 3].map(|_| tempfile::tempdir().unwrap());
+    sweep(&write(folder.path(), SWEEP), together.path(), &[]);
+    let out = alone.path().to_str().unwrap();
+    let sets = ["--set", "name=noises", "--set", "task.noise_variance=0.5", "--seed", "1"];
+    succeed(&[&["train", "smoke", "--quiet", "--out", out][..], &sets[..]].concat());
+    let alone = runs(alone.path()).remove(0);
+    let same = together.path().join(alone.file_name().unwrap());
+    assert!(std::fs::read(alone.join("cd.csv")).unwrap() == std::fs::read(same.join("cd.csv")).unwrap());
+}
+
+#[test]
+fn a_failed_run_is_named_and_the_others_are_done() {
+    let [folder, out] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    let file = write(folder.path(), "extends = \"smoke\"\n[grid]\ntrain.learning_rate = [1e30, 1e-3]\n");
+    let output = emergence(&["sweep", &file, "--out", out.path().to_str().unwrap()]).output().unwrap();
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("1 failed") && message.contains("the loss became"), "{message}");
+    let reports: Vec<bool> = runs(out.path()).iter().map(|run| run.join("report.html").exists()).collect();
+    assert_eq!(reports.iter().filter(|there| **there).count(), 1);
+    assert!(out.path().join("sweep.csv").exists());
+}
+
+#[test]
+fn a_stopped_sweep_goes_on_run_by_run_to_the_same_bits() {
+    let [folder, whole, stopped] = [1, 2, 3].map(|_| tempfile::tempdir().unwrap());
+    let file = write(folder.path(), SWEEP);
+    let longer = ["--jobs", "2", "--set", "train.steps=120"];
+    sweep(&file, whole.path(), &longer);
+    let out = stopped.path().to_str().unwrap();
+    for signal in ["-INT", "-TERM"] {
+        let arguments = [&["sweep", &file, "--quiet", "--out", out], &longer[..]].concat();
+        let child = emergence(&arguments).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        // The process may be done already, or not have its handler yet; both end in a sweep that goes on.
+        std::process::Command::new("kill").args([signal, &child.id().to_string()]).output().unwrap();
+        let output = child.wait_with_output().unwrap();
+        if output.status.code() == Some(130) {
+            let message = stderr(&output);
+            assert!(message.is_empty() || message.contains("go on with the same command"), "{message}");
+        }
+    }
+    sweep(&file, stopped.path(), &longer);
+    for table in ["sweep.csv", "points.csv", "lag.csv"] {
+        let [ours, theirs] = [&stopped, &whole].map(|out| std::fs::read(out.path().join(table)).unwrap());
+        assert!(ours == theirs, "{table}");
+    }
+    // What is done is not touched again.
+    let reports = || {
+        runs(stopped.path())
+            .iter()
+            .map(|run| run.join("report.html").metadata().unwrap().modified().unwrap())
+            .collect::<Vec<_>>()
+    };
+    let before = reports();
+    sweep(&file, stopped.path(), &longer);
+    assert_eq!(reports(), before);
+}
+
+#[test]
+fn compare_reads_runs_and_folders_of_runs() {
+    let [folder, out] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    sweep(&write(folder.path(), SWEEP), out.path(), &[]);
+    let beside = succeed(&["compare", out.path().to_str().unwrap()]);
+    let runs: Vec<String> = runs(out.path()).iter().map(|run| run.to_str().unwrap().to_owned()).collect();
+    let to = folder.path().join("tables");
+    let named: Vec<&str> = runs.iter().map(String::as_str).collect();
+    // A run that is named twice counts once.
+    let same = succeed(&[&["compare", named[0]], &named[..], &["--out", to.to_str().unwrap()]].concat());
+    assert_eq!(beside, same);
+    for (folder, name) in [(out.path().join("compare"), "comparison"), (to, "cd_against_error")] {
+        assert!(std::fs::read(folder.join(format!("{name}.png"))).unwrap().starts_with(b"\x89PNG"));
+        assert!(std::fs::read_to_string(folder.join(format!("{name}.svg"))).unwrap().starts_with("<svg"));
+    }
+}
+
+/// Presets as well: each is a sweep of one run.
+#[test]
+fn every_sweep_is_complete() {
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/experiments")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let sweep = run::Sweep::resolve(&run::Source::File(path.clone()), &[]).unwrap();
+            for config in sweep.configs {
+                config
+                    .build(&data::TaskRegistry::builtin())
+                    .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            }
+        }
+    }
+}
