@@ -28,6 +28,11 @@ impl<'a> HeldOut<'a> {
         Self { experiment, prompts: sampler.balanced(0, experiment.config.eval.prompts_per_concept) }
     }
 
+    /// The prompts, concept by concept.
+    pub fn prompts(&self) -> &[Prompt] {
+        &self.prompts
+    }
+
     /// Errors of the model after `step` steps of training.
     pub fn model_errors<B: FusedBackend>(
         &self,
@@ -74,12 +79,16 @@ impl<'a> HeldOut<'a> {
     }
 
     /// E[y²] under the prior over concepts, the error of always predicting zero.
-    fn mean_square(&self) -> f64 {
+    pub fn mean_square(&self) -> f64 {
         let zeros = vec![vec![0.0; self.experiment.architecture.n_points]; self.prompts.len()];
         self.cells(&self.squared_errors(&zeros))[0].mean
     }
 
-    fn squared_errors(&self, predictions: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    /// Squared errors of predictions at every pair of every prompt.
+    ///
+    /// # Shapes
+    /// `[n_prompts][n_points]` to the same.
+    pub(crate) fn squared_errors(&self, predictions: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let of_prompt = |(prompt, predictions): (&Prompt, &Vec<f64>)| {
             prompt.ys.iter().zip(predictions).map(|(&y, prediction)| (f64::from(y) - prediction).powi(2)).collect()
         };

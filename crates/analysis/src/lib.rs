@@ -16,11 +16,13 @@
 //! assert_eq!(knn.guess(&states, &[&labels])[0], labels);
 //! ```
 
+mod causes;
 mod cli;
 mod decodability;
 mod errors;
 mod export;
 mod figures;
+mod interval;
 mod maps;
 mod plots;
 mod probes;
@@ -30,13 +32,20 @@ mod states;
 mod summary;
 mod terminal;
 
+pub use causes::{
+    Activation, Intervened, Intervention, Means, PatchPlan, intervene, patch, predict_patched, prune, transplants,
+    write_patching, write_pruning, write_transplants,
+};
 pub use cli::{Command, Machine, command_line, say_summary};
 pub use decodability::{Decodability, DecodabilityTables, decodability, knn, resample_prompts, resample_states};
 pub use errors::HeldOut;
 pub use export::{ExportError, StatesExport, write_gpt2};
 pub use figures::write_report;
+pub use interval::{Bootstrap, Estimate};
 pub use maps::{Plane, plane};
-pub use plots::{PlotError, emergence, heatmap, maps, png, positions};
+pub use plots::{
+    PlotError, emergence, heatmap, maps, patching, patching_sweep, png, positions, pruning, steering, transplant,
+};
 pub use probes::{Knn, Probe};
 pub use report::{Figure, Report, ReportTable, render};
 pub use stages::{write_baselines, write_decodability, write_map};

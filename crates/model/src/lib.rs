@@ -37,4 +37,4 @@ pub use format::{decode, encode, gpt2};
 pub use fused::{AdamStep, FusedBackend, TrainingBackend, products_per_second};
 pub use parameters::{gradients_from_weights, gradients_to_weights};
 pub use transformer::{Layer, ResidualStream, Transformer};
-pub use weights::{HostTensor, Weights};
+pub use weights::{HostTensor, Weights, transplant, without_head};

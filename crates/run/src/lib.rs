@@ -26,6 +26,9 @@ pub use error::{ConfigError, RunError};
 pub use resolve::{PRESETS, Source};
 pub use run_dir::{Environment, RunDir, RunLock};
 pub use schedule::Schedule;
-pub use tables::{BaselineRow, BestLayerRow, DecodabilityRow, MapRow, MetricRow, Row, Table, TrainingRow};
+pub use tables::{
+    BaselineRow, BestLayerRow, DecodabilityRow, MapRow, MetricRow, PatchRow, PruningRow, Row, Table, TrainingRow,
+    TransplantRow,
+};
 
 pub(crate) use error::io_error;

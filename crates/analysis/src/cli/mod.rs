@@ -11,8 +11,10 @@ use run::{BaselineRow, DecodabilityRow, Experiment, MapRow, RunDir};
 use crate::terminal::{Failure, conclude, note, say};
 use crate::{Summary, stages, write_report};
 
+mod causes;
 mod export;
 
+pub use causes::{Patch, Prune, Transplant};
 pub use export::Export;
 
 /// What a run's checkpoints know: decodability, maps, reference levels, exports and the report.
@@ -39,6 +41,12 @@ pub enum Command {
     },
     /// Compute the errors of the closed-form predictors on the held-out prompts
     Baselines(OnRun),
+    /// Replace hidden states by concepts' means, or steer towards them, and measure the error
+    Patch(Patch),
+    /// Switch off one attention head at a time, and measure the error
+    Prune(Prune),
+    /// Join early layers of one checkpoint to late layers of another, and measure the error
+    Transplant(Transplant),
     /// Write hidden states or the model for other tools
     Export(Export),
     /// Draw the figures and write report.html, from the tables
@@ -109,6 +117,9 @@ impl Command {
                 stages::write_baselines(&run, &experiment)?;
                 say(&run.table::<BaselineRow>().path().display().to_string());
             }
+            Self::Patch(patch) => say(&patch.run(registry)?.display().to_string()),
+            Self::Prune(prune) => say(&prune.run(registry)?.display().to_string()),
+            Self::Transplant(transplant) => say(&transplant.run(registry)?.display().to_string()),
             Self::Export(export) => say(&export.run(registry)?.display().to_string()),
             Self::Report { on, json } => {
                 let (run, experiment) = on.open(registry)?;

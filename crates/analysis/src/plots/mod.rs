@@ -4,11 +4,15 @@
 //! code. No figure contains an `id` attribute, so any number of them can be put into one HTML page.
 
 mod emergence;
+mod grid;
 mod heatmap;
 mod maps;
 mod panel;
+mod patching;
 mod positions;
+mod pruning;
 mod style;
+mod transplant;
 
 use std::sync::{Arc, LazyLock};
 
@@ -20,7 +24,10 @@ use thiserror::Error;
 pub use emergence::emergence;
 pub use heatmap::heatmap;
 pub use maps::maps;
+pub use patching::{patching, patching_sweep, steering};
 pub use positions::positions;
+pub use pruning::pruning;
+pub use transplant::transplant;
 
 /// Pixels of a PNG per CSS pixel of the SVG.
 const PNG_SCALE: f32 = 2.0;

@@ -12,9 +12,11 @@ use serde::de::DeserializeOwned;
 
 use crate::{RunError, io_error};
 
+mod causes;
 mod errors;
 mod states;
 
+pub use causes::{PatchRow, PruningRow, TransplantRow};
 pub use errors::{BaselineRow, MetricRow, TrainingRow};
 pub use states::{BestLayerRow, DecodabilityRow, MapRow};
 

@@ -1,0 +1,205 @@
+//! What the states of one concept do to prompts of another: patching as a matrix, over layers and checkpoints, and
+//! steering by degrees.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use run::{DecodabilityRow, PatchRow};
+
+use super::PlotError;
+use super::emergence::at_query;
+use super::grid::{Cell, Grid, Scale, cell_axis, fit, signed};
+use super::heatmap::{decodability_grid, layer_axis, step_axis};
+use super::panel::{Axis, Curve, Panel};
+use super::style::{GREY, UNITS, WIDTH, canvas, concept_color, extent, labelled, number, step_in_text, ticks};
+
+/// Space for a column's name.
+const COLUMN: u32 = 780 * UNITS;
+
+/// Draws the change of error of every source concept (rows) under every target's mean and under the controls (columns),
+/// at the last checkpoint and the steered layer.
+///
+/// # Units
+/// Error is relative to the mean of y².
+///
+/// # Errors
+/// [`PlotError::Empty`] if `rows` has no replaced state there.
+pub fn patching(rows: &[PatchRow]) -> Result<String, PlotError> {
+    let rows = at_last_step(rows);
+    let steered = rows.iter().find(|row| row.strength.is_some());
+    let layer = steered.or(rows.iter().max_by_key(|row| row.layer)).map(|row| row.layer);
+    let replaced: Vec<&PatchRow> =
+        rows.into_iter().filter(|row| row.strength.is_none() && Some(row.layer) == layer).collect();
+    let Some(first) = replaced.first() else {
+        return Err(PlotError::Empty { figure: "patching", table: "patching.csv" });
+    };
+    let columns = in_order(replaced.iter().map(|row| column_name(row)));
+    let sources = in_order(replaced.iter().map(|row| row.source.clone()));
+    let cell = |row: &&PatchRow| {
+        let place = |names: &[String], name: &str| names.iter().position(|known| known == name).unwrap_or(0);
+        let two = |value: f64| signed((100.0 * value).round() / 100.0);
+        Cell {
+            column: place(&columns, &column_name(row)),
+            row: sources.len() - 1 - place(&sources, &row.source),
+            value: row.change,
+            lines: vec![two(row.change), format!("{} … {}", two(row.lo), two(row.hi))],
+        }
+    };
+    let room = COLUMN / columns.len().max(1) as u32;
+    let names = columns.iter().map(|name| fit(name, room)).collect::<Result<Vec<_>, _>>()?;
+    let grid = Grid {
+        title: format!(
+            "Change of error / E[y²] when the state at layer {}, token {} is replaced, step {}",
+            first.layer,
+            first.token,
+            step_in_text(first.step)
+        ),
+        x: cell_axis("replaced by the mean of, or a control", &names, columns.len()),
+        y: cell_axis("concept of the prompt", &sources.iter().rev().cloned().collect::<Vec<_>>(), sources.len()),
+        cells: replaced.iter().map(cell).collect(),
+        scale: Scale::around_zero(replaced.iter().map(|row| row.change)),
+        bar: true,
+    };
+    let height = (90 * sources.len() as u32 + 130).clamp(310, 1000) * UNITS;
+    canvas((WIDTH, height), |area| grid.draw(area, grid.margins()?))
+}
+
+/// Draws the mean change of error when the state is replaced by the own concept's mean (above) and by another's (middle),
+/// at every layer and checkpoint, and Concept Decodability of the same layers and checkpoints (below, where `cd` has the
+/// token that was patched).
+///
+/// # Errors
+/// [`PlotError::Empty`] if `rows` has no state replaced by a concept's mean.
+pub fn patching_sweep(rows: &[PatchRow], cd: &[DecodabilityRow]) -> Result<String, PlotError> {
+    let replaced: Vec<&PatchRow> = rows.iter().filter(|row| row.kind == "concept").collect();
+    let Some(first) = replaced.first() else {
+        return Err(PlotError::Empty { figure: "patching_sweep", table: "patching.csv (concept)" });
+    };
+    let steps: BTreeSet<usize> = replaced.iter().map(|row| row.step).collect();
+    let mut grids: Vec<Grid> = [("the prompt's own concept", true), ("another concept", false)]
+        .into_iter()
+        .map(|(whose, own)| {
+            let rows: Vec<&PatchRow> = replaced.iter().copied().filter(|row| is_own(row) == own).collect();
+            change_grid(
+                &rows,
+                &steps,
+                format!("Change of error / E[y²], token {} replaced by the mean of {whose}", first.token),
+            )
+        })
+        .filter(|grid| !grid.cells.is_empty())
+        .collect();
+    let same_token: Vec<DecodabilityRow> = cd.iter().filter(|row| row.token == first.token).cloned().collect();
+    grids.extend(at_query(&same_token).map(|decoded| decodability_grid(&decoded, &steps)));
+    let top = replaced.iter().map(|row| row.layer).max().unwrap_or(0);
+    let each = (24 * top as u32 + 150).clamp(220, 500) * UNITS;
+    canvas((WIDTH, each * grids.len() as u32), |area| {
+        let margins = grids.iter().map(Grid::margins).collect::<Result<Vec<_>, _>>()?;
+        let margins = margins.into_iter().reduce(|a, b| a.max(b));
+        let areas = area.split_evenly((grids.len(), 1));
+        grids
+            .iter()
+            .zip(areas)
+            .zip(margins.iter().cycle())
+            .try_for_each(|((grid, area), margins)| grid.draw(&area, *margins))
+    })
+}
+
+/// Means over the rows of every layer and step.
+fn change_grid(rows: &[&PatchRow], steps: &BTreeSet<usize>, title: String) -> Grid {
+    let columns: BTreeMap<usize, usize> = steps.iter().enumerate().map(|(column, step)| (*step, column)).collect();
+    let mut places: BTreeMap<(usize, usize), Vec<f64>> = BTreeMap::new();
+    for row in rows {
+        places.entry((columns[&row.step], row.layer)).or_default().push(row.change);
+    }
+    let cells: Vec<Cell> = places
+        .into_iter()
+        .map(|((column, layer), changes)| Cell { column, row: layer, value: mean(&changes), lines: Vec::new() })
+        .collect();
+    let top = rows.iter().map(|row| row.layer).max().unwrap_or(0);
+    let scale = Scale::around_zero(cells.iter().map(|cell| cell.value));
+    Grid { title, x: step_axis(steps), y: layer_axis(top), cells, scale, bar: true }
+}
+
+/// Draws the change of error of every concept's prompts against the strength of steering: towards the mean of their own
+/// concept, with its 95% interval, towards the others' (dashed), and along random directions (grey).
+///
+/// # Errors
+/// [`PlotError::Empty`] if `rows` has no steered state.
+pub fn steering(rows: &[PatchRow]) -> Result<String, PlotError> {
+    let steered: Vec<&PatchRow> = rows.iter().filter(|row| row.strength.is_some()).collect();
+    let strengths = extent(steered.iter().filter_map(|row| row.strength));
+    let (Some(first), Some(strengths)) = (steered.first(), strengths) else {
+        return Err(PlotError::Empty { figure: "steering", table: "patching.csv (steer)" });
+    };
+    let random: Vec<&PatchRow> = steered.iter().copied().filter(|row| row.kind == "steer_random").collect();
+    let mut curves = vec![Curve::new("random direction", GREY, by_strength(&random))];
+    let sources: BTreeSet<&str> = steered.iter().map(|row| row.source.as_str()).collect();
+    for (index, source) in sources.into_iter().enumerate() {
+        let towards = |own: bool| -> Vec<&PatchRow> {
+            let chosen = |row: &&PatchRow| row.kind == "steer" && row.source == source && is_own(row) == own;
+            steered.iter().copied().filter(chosen).collect()
+        };
+        let (own, others, color) = (towards(true), towards(false), concept_color(index));
+        let band = own.iter().filter_map(|row| Some((row.strength?, row.lo..row.hi)));
+        curves.push(Curve::new(&format!("{source} to others"), color, by_strength(&others)).dashed((12, 10)));
+        curves.push(Curve::new(&format!("{source} to itself"), color, by_strength(&own)).with_band(band));
+    }
+    let heights = extent(curves.iter().flat_map(Curve::heights)).unwrap_or(0.0..1.0);
+    let space = 0.04 * (heights.end - heights.start);
+    let heights = heights.start.min(0.0) - space..heights.end + space;
+    let along = "strength of what is added: the target's mean less the mean over concepts";
+    let panel = Panel {
+        title: format!("Steering at layer {}, token {}, step {}", first.layer, first.token, step_in_text(first.step)),
+        x: Axis::new(along, strengths.clone(), labelled(ticks(&strengths, 8), number)),
+        y: Axis::new("change of error / E[y²]", heights.clone(), labelled(ticks(&heights, 6), signed)),
+        curves,
+    };
+    canvas((WIDTH, 520 * UNITS), |area| panel.draw(area, panel.margins()?))
+}
+
+/// Mean change at every strength, by ascending strength.
+fn by_strength(rows: &[&PatchRow]) -> Vec<(f64, f64)> {
+    let mut strengths: Vec<f64> = rows.iter().filter_map(|row| row.strength).collect();
+    strengths.sort_by(f64::total_cmp);
+    strengths.dedup();
+    let at = |strength: f64| -> Vec<f64> {
+        rows.iter().filter(|row| row.strength == Some(strength)).map(|row| row.change).collect()
+    };
+    strengths.into_iter().map(|strength| (strength, mean(&at(strength)))).collect()
+}
+
+/// Whether the target is the concept of the prompts.
+fn is_own(row: &PatchRow) -> bool {
+    row.target.as_ref() == Some(&row.source)
+}
+
+fn at_last_step(rows: &[PatchRow]) -> Vec<&PatchRow> {
+    let last = rows.iter().map(|row| row.step).max();
+    rows.iter().filter(|row| Some(row.step) == last).collect()
+}
+
+/// The target's name, or what the control is.
+fn column_name(row: &PatchRow) -> String {
+    row.target.clone().unwrap_or_else(|| {
+        match row.kind.as_str() {
+            "overall" => "all concepts",
+            "random" => "random",
+            "itself" => "unchanged",
+            other => other,
+        }
+        .to_owned()
+    })
+}
+
+/// Each once, in the order in which they come first.
+fn in_order(names: impl Iterator<Item = String>) -> Vec<String> {
+    names.fold(Vec::new(), |mut met, name| {
+        if !met.contains(&name) {
+            met.push(name);
+        }
+        met
+    })
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}

@@ -1,0 +1,76 @@
+//! Who was missing? Errors of models whose early layers are of one checkpoint and whose late layers are of another.
+
+use std::collections::BTreeSet;
+
+use run::TransplantRow;
+
+use super::PlotError;
+use super::grid::{Cell, Grid, Scale, cell_axis};
+use super::panel::{Axis, Curve, Panel};
+use super::style::{INK, UNITS, WIDTH, canvas, concept_color, extent, labelled, number, step_on_axis, ticks};
+
+/// Draws the error over all concepts for every pair of checkpoints (above): late layers along, early layers upwards; and
+/// along training (below) beside the error of each checkpoint itself that with the early or the late layers of the last
+/// one in their place. Whichever of the two lowers the error was missing.
+///
+/// # Units
+/// Error is relative to the mean of y².
+///
+/// # Errors
+/// [`PlotError::Empty`] if `rows` has no row over all concepts.
+pub fn transplant(rows: &[TransplantRow]) -> Result<String, PlotError> {
+    let rows: Vec<&TransplantRow> = rows.iter().filter(|row| row.concept.is_none()).collect();
+    let steps: Vec<usize> = rows.iter().map(|row| row.early_step).collect::<BTreeSet<_>>().into_iter().collect();
+    let (Some(first), Some(&last)) = (rows.first(), steps.last()) else {
+        return Err(PlotError::Empty { figure: "transplant", table: "transplant.csv (all concepts)" });
+    };
+    let place = |step: usize| steps.iter().position(|known| *known == step).unwrap_or(0);
+    let cell = |row: &&TransplantRow| Cell {
+        column: place(row.late_step),
+        row: place(row.early_step),
+        value: row.error,
+        lines: vec![format!("{:.2}", row.error)],
+    };
+    let names: Vec<String> = steps.iter().map(|step| step_on_axis(*step as f64)).collect();
+    let grid = Grid {
+        title: format!(
+            "Squared error / E[y²] with layers up to {} of one checkpoint, the rest of another",
+            first.layer
+        ),
+        x: cell_axis("training step of the late layers", &names, names.len()),
+        y: cell_axis("step of the early layers", &names, names.len()),
+        cells: rows.iter().map(cell).collect(),
+        scale: Scale::over(rows.iter().map(|row| row.error)),
+        bar: true,
+    };
+    let panel = repair_panel(&rows, last);
+    let upper = (40 * steps.len() as u32 + 130).clamp(250, 600) * UNITS;
+    canvas((WIDTH, upper + 380 * UNITS), |area| {
+        let (above, below) = area.split_vertically(upper);
+        grid.draw(&above, grid.margins()?)?;
+        panel.draw(&below, panel.margins()?)
+    })
+}
+
+/// The error of every checkpoint, and with half of it taken from the last one.
+fn repair_panel(rows: &[&TransplantRow], last: usize) -> Panel {
+    let line = |name: &str, color, chosen: &dyn Fn(&TransplantRow) -> Option<usize>| {
+        let chosen = || rows.iter().filter_map(|row| Some((chosen(row)? as f64, row)));
+        Curve::new(name, color, chosen().map(|(step, row)| (step, row.error)))
+            .with_band(chosen().map(|(step, row)| (step, row.lo..row.hi)))
+    };
+    let curves = vec![
+        line("as it was", INK, &|row| (row.early_step == row.late_step).then_some(row.early_step)),
+        line("late layers from the end", concept_color(0), &|row| (row.late_step == last).then_some(row.early_step)),
+        line("early layers from the end", concept_color(1), &|row| (row.early_step == last).then_some(row.late_step)),
+    ];
+    let steps = extent(rows.iter().map(|row| row.early_step as f64)).unwrap_or(0.0..0.0);
+    let heights = extent(curves.iter().flat_map(Curve::heights)).unwrap_or(0.0..1.0);
+    let heights = heights.start.min(0.0)..if heights.end > 0.0 { 1.04 * heights.end } else { 1.0 };
+    Panel {
+        title: "Each checkpoint with half of the last one".to_owned(),
+        x: Axis::new("training step", steps.clone(), labelled(ticks(&steps, 8), step_on_axis)),
+        y: Axis::new("squared error / E[y²]", heights.clone(), labelled(ticks(&heights, 6), number)),
+        curves,
+    }
+}
