@@ -39,7 +39,7 @@ pub use causes::{
 pub use cli::{Command, Machine, command_line, say_summary};
 pub use decodability::{Decodability, DecodabilityTables, decodability, knn, resample_prompts, resample_states};
 pub use errors::HeldOut;
-pub use export::{ExportError, StatesExport, write_gpt2};
+pub use export::{ExportError, StatesExport, write_gpt2, write_prompts};
 pub use figures::write_report;
 pub use interval::{Bootstrap, Estimate};
 pub use maps::{Plane, plane};

@@ -49,9 +49,7 @@ pub(crate) fn spread(steps: &[usize], most: usize) -> Vec<usize> {
     (0..chosen).map(|index| steps[index * (steps.len() - 1) / (chosen - 1).max(1)]).collect()
 }
 
-/// The layer at which the first probed token gives the concept away best at the end, chosen on one half of the
-/// resamples; the last layer when nothing was probed.
-pub(crate) fn best_layer(run: &RunDir, experiment: &Experiment) -> Result<usize, RunError> {
+fn best_layer(run: &RunDir, experiment: &Experiment) -> Result<usize, RunError> {
     let token = experiment.tokens[0].to_string();
     let rows = run.table::<BestLayerRow>().read()?;
     let last = rows.iter().rfind(|row| row.token == token && row.selection == "held_out");

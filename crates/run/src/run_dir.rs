@@ -197,6 +197,11 @@ impl RunDir {
         self.path.join(EXPORT).join(format!("{step:08}.{format}"))
     }
 
+    /// Where the prompts that causes are measured with are exported to unless told otherwise: `export/prompts.npz`.
+    pub fn prompts_path(&self) -> PathBuf {
+        self.path.join(EXPORT).join("prompts.npz")
+    }
+
     fn checkpoint_folder(&self, step: usize) -> PathBuf {
         self.path.join(CHECKPOINTS).join(format!("{step:08}"))
     }

@@ -50,12 +50,12 @@ pub struct Intervened {
 }
 
 impl Means {
-    /// Means over the prompts of each concept, at the x token of their last pair, at every layer.
+    /// Means over the prompts of each concept at `token`, at every layer.
     ///
     /// # Panics
-    /// When there is no prompt, or none of a concept below the highest.
-    pub fn of<B: FusedBackend>(model: &Transformer<B>, prompts: &[Prompt], device: &B::Device) -> Self {
-        let states = Representations::collect(model, prompts, &[query(prompts)], device);
+    /// When there is no prompt, none of a concept below the highest, or the token is outside the prompts.
+    pub fn of<B: FusedBackend>(model: &Transformer<B>, prompts: &[Prompt], token: Token, device: &B::Device) -> Self {
+        let states = Representations::collect(model, prompts, &[token], device);
         let n_concepts = 1 + states.labels.iter().max().expect("there is a prompt");
         let mean = |layer, concept| {
             let members = states.states(layer, 0);
@@ -115,20 +115,21 @@ pub(crate) fn direction(stream: Stream, index: u64, d_model: usize) -> DVector<f
     DVector::from_fn(d_model, |_, _| StandardNormal.sample(&mut rng)).normalize()
 }
 
-/// Predictions of the last y of every prompt, after each intervention at its layer, at the x token in front of that y.
+/// Predictions of the last y of every prompt, after each intervention at its layer, at `token`.
 ///
-/// To change an earlier token, and read the prediction there, cut the prompts ([`Prompt::first`]): the model is causal.
+/// To read the prediction of an earlier y, cut the prompts ([`Prompt::first`]): the model is causal.
 ///
 /// # Panics
-/// When there is no prompt, a layer is behind the last, or `means` are of another model.
+/// When there is no prompt, the token is outside the prompts, a layer is behind the last, or `means` are of another
+/// model.
 pub fn intervene<B: FusedBackend>(
     model: &Transformer<B>,
     prompts: &[Prompt],
+    token: Token,
     means: &Means,
     interventions: &[(Layer, Intervention)],
     device: &B::Device,
 ) -> Intervened {
-    let token = query(prompts);
     let of_chunk = |(number, chunk): (usize, &[Prompt])| {
         let batch = Batch::new(chunk, device);
         let stream = model.residual_stream(batch.xs, batch.ys);
@@ -172,11 +173,6 @@ pub fn predict_patched<B: FusedBackend>(
     let h = h.slice_assign([0..batch, at..at + 1, 0..d_model], states.unsqueeze_dim(1));
     let behind = layer.0 + 1..=model.last_layer().0;
     model.read_out(behind.fold(h, |h, layer| model.block(Layer(layer), h)))
-}
-
-/// The x token of the last pair.
-fn query(prompts: &[Prompt]) -> Token {
-    Token::X(prompts[0].ys.len())
 }
 
 /// The last column.

@@ -10,8 +10,10 @@ use crate::stages::{OnModel, with_model};
 /// What is patched.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PatchPlan {
-    /// The pair whose x token is changed and whose y is predicted, 1 to the task's number of pairs.
+    /// The pair whose y is predicted, 1 to the task's number of pairs.
     pub pair: usize,
+    /// The token whose state is changed, up to the pair's x token; behind it nothing reaches the prediction.
+    pub token: Token,
     /// Prompts of every concept behind its mean, disjoint from those that errors are measured on.
     pub mean_prompts: usize,
     /// Layers at which the state is replaced.
@@ -36,9 +38,9 @@ pub fn patch<B: FusedBackend>(
 ) -> Vec<PatchRow> {
     let measure = Measure::new(experiment);
     let cut = |prompts: &[Prompt]| -> Vec<Prompt> { prompts.iter().map(|prompt| prompt.first(plan.pair)).collect() };
-    let means = Means::of(model, &cut(&mean_prompts(experiment, plan.mean_prompts)), device);
+    let means = Means::of(model, &cut(&mean_prompts(experiment, plan.mean_prompts)), plan.token, device);
     let (prompts, interventions) = (cut(measure.prompts()), interventions(experiment, plan));
-    let found = intervene(model, &prompts, &means, &interventions, device);
+    let found = intervene(model, &prompts, plan.token, &means, &interventions, device);
     let ys: Vec<f64> = prompts.iter().map(|prompt| f64::from(prompt.ys[plan.pair - 1])).collect();
     let errors = |predictions: &[f64]| -> Vec<f64> {
         ys.iter().zip(predictions).map(|(y, prediction)| (y - prediction).powi(2) / measure.scale).collect()
@@ -55,7 +57,8 @@ pub fn patch<B: FusedBackend>(
             rows.push(PatchRow {
                 step,
                 layer: layer.0,
-                token: Token::X(plan.pair).to_string(),
+                token: plan.token.to_string(),
+                position: plan.pair,
                 kind: kind.to_owned(),
                 source: source.name.clone(),
                 target,

@@ -2,18 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-use data::TaskRegistry;
+use clap::{Args, ValueEnum};
+use data::{TaskRegistry, Token};
 use model::Layer;
-use run::{MetricRow, PatchRow, PruningRow, TransplantRow};
+use run::{DecodabilityRow, Experiment, MetricRow, PatchRow, PruningRow, RunDir, RunError, TransplantRow};
 
 use crate::causes::{PatchPlan, along_the_fall, write_patching, write_pruning, write_transplants};
 use crate::cli::{OnRun, check_layer};
-use crate::stages::{best_layer, spread};
+use crate::stages::spread;
 use crate::terminal::{Failure, patient_note};
 
 /// Checkpoints that are patched unless told otherwise.
-const PATCHED: usize = 12;
+const PATCHED: usize = 9;
 /// Checkpoints whose layers are exchanged unless told otherwise.
 const TRANSPLANTED: usize = 8;
 
@@ -22,16 +22,21 @@ const TRANSPLANTED: usize = 8;
 pub struct Patch {
     #[command(flatten)]
     on: OnRun,
-    /// Checkpoints to patch, as 0,500,1000; the last one is steered as well [default: twelve from first to last]
+    /// Checkpoints to patch, as 0,500,1000; the last one is steered as well [default: nine from first to last]
     #[arg(long, value_name = "STEPS", value_delimiter = ',')]
     step: Vec<usize>,
-    /// Layers at which the state is replaced, 0 for the embedding, as 4,5,6; the state is steered at the best of them
-    /// [default: all]
+    /// Layers at which the state is replaced, 0 for the embedding, as 4,5,6 [default: all]
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     layer: Vec<usize>,
-    /// Pair at whose x token the state is changed and the prediction read [default: the last, the query]
+    /// Layer at which the state is steered [default: that of the best decodability before the last]
+    #[arg(long, value_name = "LAYER")]
+    steer: Option<usize>,
+    /// Pair whose y is predicted [default: the last, the query]
     #[arg(long, value_name = "PAIR")]
     points: Option<usize>,
+    /// Token whose state is changed
+    #[arg(long, default_value = "x")]
+    token: Changed,
     /// Prompts of every concept behind its mean activation
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     mean_prompts: u32,
@@ -39,6 +44,14 @@ pub struct Patch {
     #[arg(long, value_delimiter = ',', default_value = "-4,-2,-1,-0.5,0,0.5,1,2,4")]
     #[arg(allow_hyphen_values = true, value_parser = finite)]
     strengths: Vec<f64>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Changed {
+    /// The x token of the pair, where the prediction is read
+    X,
+    /// The y token before it
+    Y,
 }
 
 /// What to prune.
@@ -69,23 +82,18 @@ impl Patch {
         let (run, experiment) = self.on.open(registry)?;
         self.layer.iter().try_for_each(|&layer| check_layer(Some(layer), &experiment))?;
         self.step.iter().try_for_each(|&step| run.require(step))?;
-        let n_points = experiment.architecture.n_points;
-        let pair = self.points.unwrap_or(n_points);
-        if !(1..=n_points).contains(&pair) {
-            let range = format!("between 1 and task.n_points ({n_points})");
-            return Err(Failure::Request(anyhow::anyhow!("--points must be {range}, but is {pair}")));
-        }
-        let layers = if self.layer.is_empty() {
-            (0..=experiment.architecture.n_layers).map(Layer).collect()
-        } else {
-            sorted(self.layer).into_iter().map(Layer).collect::<Vec<_>>()
+        check_layer(self.steer, &experiment)?;
+        let (pair, token) = self.place(&experiment)?;
+        let layers = match self.layer.is_empty() {
+            true => (0..=experiment.architecture.n_layers).collect(),
+            false => sorted(self.layer),
         };
-        let best = Layer(best_layer(&run, &experiment)?);
         let plan = PatchPlan {
             pair,
+            token,
             mean_prompts: self.mean_prompts as usize,
-            steered: if layers.contains(&best) { best } else { layers[layers.len() - 1] },
-            layers,
+            layers: layers.into_iter().map(Layer).collect(),
+            steered: Layer(self.steer.map_or_else(|| most_decodable(&run, &experiment), Ok)?),
             strengths: self.strengths,
         };
         let steps =
@@ -95,6 +103,31 @@ impl Patch {
         write_patching(&run, &experiment, &steps, &plan, self.on.machine.device, |step| note(&format!("step {step}")))?;
         Ok(run.table::<PatchRow>().path().to_owned())
     }
+
+    /// The pair whose y is predicted and the token that is changed.
+    fn place(&self, experiment: &Experiment) -> Result<(usize, Token), Failure> {
+        let n_points = experiment.architecture.n_points;
+        let pair = self.points.unwrap_or(n_points);
+        let (first, token) = match self.token {
+            Changed::X => (1, Token::X(pair)),
+            Changed::Y => (2, Token::Y(pair.saturating_sub(1))),
+        };
+        if (first..=n_points).contains(&pair) {
+            return Ok((pair, token));
+        }
+        let range = format!("between {first} and task.n_points ({n_points})");
+        Err(Failure::Request(anyhow::anyhow!("--points must be {range}, but is {pair}")))
+    }
+}
+
+/// The layer with the best decodability at the first probed token in the last rows; not the last layer, whose states no
+/// block reads.
+fn most_decodable(run: &RunDir, experiment: &Experiment) -> Result<usize, RunError> {
+    let mut rows = run.table::<DecodabilityRow>().read()?;
+    let (last, token) = (rows.last().map(|row| row.step), experiment.tokens[0].to_string());
+    rows.retain(|row| Some(row.step) == last && row.token == token && row.probe == "knn" && row.concept.is_none());
+    rows.retain(|row| row.layer < experiment.architecture.n_layers);
+    Ok(rows.iter().max_by(|a, b| a.score.total_cmp(&b.score)).map_or(0, |row| row.layer))
 }
 
 impl Prune {

@@ -14,8 +14,8 @@ use crate::{Summary, stages, write_report};
 mod causes;
 mod export;
 
-pub use causes::{Patch, Prune, Transplant};
-pub use export::Export;
+use causes::{Patch, Prune, Transplant};
+use export::Export;
 
 /// What a run's checkpoints know: decodability, maps, reference levels, exports and the report.
 #[derive(Debug, Parser)]

@@ -9,8 +9,8 @@ use plotters::style::{Color, RGBColor, ShapeStyle, WHITE};
 use super::PlotError;
 use super::panel::{Axis, Chart, Margins, chart};
 use super::style::{
-    Area, GREY, GRID, INK, LINE, UNITS, WIDTH, canvas, diverging, evenly, extent, labelled, number, shorten, ticks,
-    viridis, width, write,
+    Area, GREY, GRID, INK, LINE, UNITS, WIDTH, canvas, diverging, evenly, labelled, number, shorten, ticks, width,
+    write,
 };
 
 /// Space for the colour bar, in units.
@@ -23,30 +23,28 @@ const NO_BAR_ROOM: u32 = 12 * UNITS;
 pub(super) struct Scale {
     pub(super) range: Range<f64>,
     pub(super) color: fn(f64) -> RGBColor,
-    /// Values named beside the bar.
+    /// Values named beside the bar, the most important first: one that would lie on another is left out.
     pub(super) marks: Vec<(f64, String)>,
+    /// Whether colour goes with the root of the distance from the middle, so that small values show beside large ones.
+    pub(super) root: bool,
 }
 
 impl Scale {
     /// Blue below 0, white at 0, orange above, both ends equally far away.
     pub(super) fn around_zero(values: impl IntoIterator<Item = f64>) -> Self {
         let most = values.into_iter().filter(|value| value.is_finite()).map(f64::abs).fold(0.0, f64::max);
-        let range = if most > 0.0 { -most..most } else { -1.0..1.0 };
-        let marks = labelled(ticks(&range, 5), signed);
-        Self { range, color: diverging, marks }
-    }
-
-    /// From the smallest value to the largest.
-    pub(super) fn over(values: impl IntoIterator<Item = f64>) -> Self {
-        let range = extent(values).filter(|range| range.end > range.start).unwrap_or(0.0..1.0);
-        let marks = labelled(ticks(&range, 5), number);
-        Self { range, color: viridis, marks }
+        let most = if most > 0.0 { most } else { 1.0 };
+        let large = ticks(&(0.0..most), 2).pop().unwrap_or(most);
+        let marks = labelled(vec![0.0, large, -large, 0.1 * large, -0.1 * large], signed);
+        Self { range: -most..most, color: diverging, marks, root: true }
     }
 
     /// 0 at the start of the range, 1 at its end.
     pub(super) fn share(&self, value: f64) -> f64 {
         let length = self.range.end - self.range.start;
-        if length > 0.0 { (value - self.range.start) / length } else { 1.0 }
+        let share = if length > 0.0 { (value - self.range.start) / length } else { 1.0 };
+        let off_middle = 2.0 * share - 1.0;
+        if self.root { 0.5 + 0.5 * off_middle.signum() * off_middle.abs().sqrt() } else { share }
     }
 }
 
@@ -177,8 +175,13 @@ impl Grid {
             let corners = [(left, height_of(high)), (left + width, height_of(low))];
             area.draw(&Rectangle::new(corners, (self.scale.color)((low + high) / 2.0).filled()))?;
         }
+        let mut taken: Vec<i32> = Vec::new();
         for (value, text) in &self.scale.marks {
             let (x, y) = (left + width, height_of(self.scale.share(*value).clamp(0.0, 1.0)));
+            if taken.iter().any(|other| (other - y).abs() < LINE as i32) {
+                continue;
+            }
+            taken.push(y);
             let tick = vec![(x, y), (x + 5 * UNITS as i32, y)];
             area.draw(&PathElement::new(tick, ShapeStyle::from(GREY).stroke_width(UNITS)))?;
             write(area, text, (x + 9 * UNITS as i32, y), INK, HPos::Left)?;

@@ -58,8 +58,11 @@ pub(super) fn layer_axis(top: usize) -> Axis {
     Axis::new("layer (0 = embedding)", -0.5..top as f64 + 0.5, labelled(layers, number))
 }
 
-/// Columns to label: those of round steps where these lie far enough apart, else evenly spread ones.
+/// Columns to label: all if they are few, those of round steps where these lie far enough apart, else evenly spread ones.
 fn marked(steps: &[usize]) -> Vec<usize> {
+    if steps.len() <= MOST_LABELS {
+        return (0..steps.len()).collect();
+    }
     let range = steps[0] as f64..steps[steps.len() - 1] as f64;
     let is_round = |step: f64| ticks(&range, MOST_LABELS).contains(&step);
     let round: Vec<usize> = (0..steps.len()).filter(|column| is_round(steps[*column] as f64)).collect();
@@ -69,14 +72,10 @@ fn marked(steps: &[usize]) -> Vec<usize> {
 
 /// From guessing to 1, with guessing named.
 fn above_chance(decoded: &AtQuery<'_>) -> Scale {
-    let chance = decoded.chance;
-    let mut scale = Scale { range: chance..1.0, color: viridis, marks: Vec::new() };
-    scale.marks.push((chance, format!("{} chance", decoded.chance_text())));
-    // A mark too near to the lower end would lie on its label.
-    let clear = |mark: &(f64, String)| mark.0 > chance && scale.share(mark.0) > 0.08;
-    let marks = labelled(ticks(&(0.0..1.0), 5), number).into_iter().filter(clear).collect::<Vec<_>>();
-    scale.marks.extend(marks);
-    scale
+    let mut marks = vec![(decoded.chance, format!("{} chance", decoded.chance_text()))];
+    let above = |mark: &(f64, String)| mark.0 > decoded.chance;
+    marks.extend(labelled(ticks(&(0.0..1.0), 5), number).into_iter().filter(above));
+    Scale { range: decoded.chance..1.0, color: viridis, marks, root: false }
 }
 
 #[cfg(test)]

@@ -36,36 +36,35 @@ pub fn patching(rows: &[PatchRow]) -> Result<String, PlotError> {
     let sources = in_order(replaced.iter().map(|row| row.source.clone()));
     let cell = |row: &&PatchRow| {
         let place = |names: &[String], name: &str| names.iter().position(|known| known == name).unwrap_or(0);
-        let two = |value: f64| signed((100.0 * value).round() / 100.0);
         Cell {
             column: place(&columns, &column_name(row)),
             row: sources.len() - 1 - place(&sources, &row.source),
             value: row.change,
-            lines: vec![two(row.change), format!("{} … {}", two(row.lo), two(row.hi))],
+            lines: vec![two_places(row.change), format!("{} … {}", two_places(row.lo), two_places(row.hi))],
         }
     };
     let room = COLUMN / columns.len().max(1) as u32;
     let names = columns.iter().map(|name| fit(name, room)).collect::<Result<Vec<_>, _>>()?;
     let grid = Grid {
         title: format!(
-            "Change of error / E[y²] when the state at layer {}, token {} is replaced, step {}",
+            "Change of error / E[y²], layer {}, token {} replaced, step {}",
             first.layer,
             first.token,
             step_in_text(first.step)
         ),
-        x: cell_axis("replaced by the mean of, or a control", &names, columns.len()),
+        x: cell_axis("replaced by the mean of, or by a control", &names, columns.len()),
         y: cell_axis("concept of the prompt", &sources.iter().rev().cloned().collect::<Vec<_>>(), sources.len()),
         cells: replaced.iter().map(cell).collect(),
         scale: Scale::around_zero(replaced.iter().map(|row| row.change)),
         bar: true,
     };
-    let height = (90 * sources.len() as u32 + 130).clamp(310, 1000) * UNITS;
+    let height = (80 * sources.len() as u32 + 120).clamp(280, 1000) * UNITS;
     canvas((WIDTH, height), |area| grid.draw(area, grid.margins()?))
 }
 
-/// Draws the mean change of error when the state is replaced by the own concept's mean (above) and by another's (middle),
-/// at every layer and checkpoint, and Concept Decodability of the same layers and checkpoints (below, where `cd` has the
-/// token that was patched).
+/// Draws, at every layer and checkpoint, the mean change of error when the state is replaced by the own concept's mean,
+/// by another's, and the difference, which is what the concept matters; below, Concept Decodability of the same layers
+/// and checkpoints, where `cd` has them.
 ///
 /// # Errors
 /// [`PlotError::Empty`] if `rows` has no state replaced by a concept's mean.
@@ -75,48 +74,60 @@ pub fn patching_sweep(rows: &[PatchRow], cd: &[DecodabilityRow]) -> Result<Strin
         return Err(PlotError::Empty { figure: "patching_sweep", table: "patching.csv (concept)" });
     };
     let steps: BTreeSet<usize> = replaced.iter().map(|row| row.step).collect();
-    let mut grids: Vec<Grid> = [("the prompt's own concept", true), ("another concept", false)]
-        .into_iter()
-        .map(|(whose, own)| {
-            let rows: Vec<&PatchRow> = replaced.iter().copied().filter(|row| is_own(row) == own).collect();
-            change_grid(
-                &rows,
-                &steps,
-                format!("Change of error / E[y²], token {} replaced by the mean of {whose}", first.token),
-            )
-        })
-        .filter(|grid| !grid.cells.is_empty())
-        .collect();
-    let same_token: Vec<DecodabilityRow> = cd.iter().filter(|row| row.token == first.token).cloned().collect();
-    grids.extend(at_query(&same_token).map(|decoded| decodability_grid(&decoded, &steps)));
+    let (own, other): (Vec<&PatchRow>, Vec<&PatchRow>) = replaced.iter().partition(|row| is_own(row));
+    let (own, other) = (mean_changes(&own), mean_changes(&other));
+    let difference: Changes = other.iter().filter_map(|(at, other)| Some((*at, other - own.get(at)?))).collect();
+    let titles = ["by the mean of its own concept", "by another concept's mean", "by another's rather than its own"];
+    let drawn = titles.into_iter().zip([own, other, difference]).filter(|(_, changes)| !changes.is_empty());
+    let title = |how| format!("Change of error / E[y²], token {} replaced {how}", first.token);
+    let mut grids: Vec<Grid> = drawn.map(|(how, changes)| change_grid(title(how), &changes, &steps)).collect();
+    grids.extend(at_query(cd).map(|decoded| decodability_grid(&decoded, &steps)));
+    // Those above have the same axis as the last, which says what it is.
+    let (last, above) = grids.split_last_mut().expect("there is a state replaced by a mean");
+    above.iter_mut().for_each(|grid| grid.x.title.clear());
     let top = replaced.iter().map(|row| row.layer).max().unwrap_or(0);
-    let each = (24 * top as u32 + 150).clamp(220, 500) * UNITS;
-    canvas((WIDTH, each * grids.len() as u32), |area| {
-        let margins = grids.iter().map(Grid::margins).collect::<Result<Vec<_>, _>>()?;
-        let margins = margins.into_iter().reduce(|a, b| a.max(b));
-        let areas = area.split_evenly((grids.len(), 1));
-        grids
-            .iter()
-            .zip(areas)
-            .zip(margins.iter().cycle())
-            .try_for_each(|((grid, area), margins)| grid.draw(&area, *margins))
+    let (plain, title) = ((22 * top as u32 + 90).clamp(170, 400) * UNITS, 40 * UNITS);
+    canvas((WIDTH, plain * (above.len() as u32 + 1) + title), |area| {
+        let margins =
+            above.iter().try_fold(last.margins()?, |most, grid| Ok::<_, PlotError>(most.max(grid.margins()?)))?;
+        let mut rest = area.clone();
+        for grid in above {
+            let (part, below) = rest.split_vertically(plain);
+            grid.draw(&part, margins)?;
+            rest = below;
+        }
+        last.draw(&rest, margins)
     })
 }
 
-/// Means over the rows of every layer and step.
-fn change_grid(rows: &[&PatchRow], steps: &BTreeSet<usize>, title: String) -> Grid {
-    let columns: BTreeMap<usize, usize> = steps.iter().enumerate().map(|(column, step)| (*step, column)).collect();
-    let mut places: BTreeMap<(usize, usize), Vec<f64>> = BTreeMap::new();
+/// By step and layer.
+type Changes = BTreeMap<(usize, usize), f64>;
+
+/// Means over sources and targets.
+fn mean_changes(rows: &[&PatchRow]) -> Changes {
+    let mut found: BTreeMap<(usize, usize), Vec<f64>> = BTreeMap::new();
     for row in rows {
-        places.entry((columns[&row.step], row.layer)).or_default().push(row.change);
+        found.entry((row.step, row.layer)).or_default().push(row.change);
     }
-    let cells: Vec<Cell> = places
-        .into_iter()
-        .map(|((column, layer), changes)| Cell { column, row: layer, value: mean(&changes), lines: Vec::new() })
-        .collect();
-    let top = rows.iter().map(|row| row.layer).max().unwrap_or(0);
-    let scale = Scale::around_zero(cells.iter().map(|cell| cell.value));
-    Grid { title, x: step_axis(steps), y: layer_axis(top), cells, scale, bar: true }
+    found.into_iter().map(|(at, changes)| (at, mean(&changes))).collect()
+}
+
+fn change_grid(title: String, changes: &Changes, steps: &BTreeSet<usize>) -> Grid {
+    let columns: BTreeMap<usize, usize> = steps.iter().enumerate().map(|(column, step)| (*step, column)).collect();
+    let cell = |(&(step, row), &value): (&(usize, usize), &f64)| Cell {
+        column: columns[&step],
+        row,
+        value,
+        lines: vec![two_places(value)],
+    };
+    let top = changes.keys().map(|(_, layer)| *layer).max().unwrap_or(0);
+    let scale = Scale::around_zero(changes.values().copied());
+    Grid { title, x: step_axis(steps), y: layer_axis(top), cells: changes.iter().map(cell).collect(), scale, bar: true }
+}
+
+/// `+0.25`, `-0.1`, `0`.
+fn two_places(value: f64) -> String {
+    signed((100.0 * value).round() / 100.0)
 }
 
 /// Draws the change of error of every concept's prompts against the strength of steering: towards the mean of their own

@@ -86,7 +86,7 @@ fn milestones(by_step: &BTreeMap<usize, Profile>) -> Vec<usize> {
 }
 
 /// The error axis and the map from an error to its place on it: its logarithm if all are positive, itself otherwise.
-fn error_axis(heights: &Range<f64>) -> (Axis, fn(f64) -> f64) {
+pub(super) fn error_axis(heights: &Range<f64>) -> (Axis, fn(f64) -> f64) {
     const TITLE: &str = "squared error / E[y²]";
     if heights.start <= 0.0 {
         let range = heights.start.min(0.0)..1.04 * heights.end.max(0.0);
@@ -101,7 +101,7 @@ fn error_axis(heights: &Range<f64>) -> (Axis, fn(f64) -> f64) {
 
 /// Ticks inside the range of logarithms: powers of ten, with 2 and 5 times those where there is space for them, or
 /// equally spaced errors where the range is too short for either.
-fn log_ticks(range: &Range<f64>) -> Vec<f64> {
+pub(super) fn log_ticks(range: &Range<f64>) -> Vec<f64> {
     let length = range.end - range.start;
     if length < 0.7 {
         return ticks(&(10_f64.powf(range.start)..10_f64.powf(range.end)), 6);

@@ -7,7 +7,8 @@ use run::TransplantRow;
 use super::PlotError;
 use super::grid::{Cell, Grid, Scale, cell_axis};
 use super::panel::{Axis, Curve, Panel};
-use super::style::{INK, UNITS, WIDTH, canvas, concept_color, extent, labelled, number, step_on_axis, ticks};
+use super::positions::{error_axis, log_ticks};
+use super::style::{INK, UNITS, WIDTH, canvas, concept_color, extent, labelled, number, step_on_axis, ticks, viridis};
 
 /// Draws the error over all concepts for every pair of checkpoints (above): late layers along, early layers upwards; and
 /// along training (below) beside the error of each checkpoint itself that with the early or the late layers of the last
@@ -28,7 +29,7 @@ pub fn transplant(rows: &[TransplantRow]) -> Result<String, PlotError> {
     let cell = |row: &&TransplantRow| Cell {
         column: place(row.late_step),
         row: place(row.early_step),
-        value: row.error,
+        value: row.error.log10(),
         lines: vec![format!("{:.2}", row.error)],
     };
     let names: Vec<String> = steps.iter().map(|step| step_on_axis(*step as f64)).collect();
@@ -40,37 +41,40 @@ pub fn transplant(rows: &[TransplantRow]) -> Result<String, PlotError> {
         x: cell_axis("training step of the late layers", &names, names.len()),
         y: cell_axis("step of the early layers", &names, names.len()),
         cells: rows.iter().map(cell).collect(),
-        scale: Scale::over(rows.iter().map(|row| row.error)),
+        scale: on_log_scale(&rows),
         bar: true,
     };
     let panel = repair_panel(&rows, last);
     let upper = (40 * steps.len() as u32 + 130).clamp(250, 600) * UNITS;
     canvas((WIDTH, upper + 380 * UNITS), |area| {
         let (above, below) = area.split_vertically(upper);
-        grid.draw(&above, grid.margins()?)?;
-        panel.draw(&below, panel.margins()?)
+        let margins = grid.margins()?.max(panel.margins()?);
+        grid.draw(&above, margins)?;
+        panel.draw(&below, margins)
     })
+}
+
+/// Logarithms of errors as colours, named by the errors.
+fn on_log_scale(rows: &[&TransplantRow]) -> Scale {
+    let range = extent(rows.iter().map(|row| row.error.log10())).unwrap_or(0.0..1.0);
+    let marks = log_ticks(&range).into_iter().map(|error| (error.log10(), number(error))).collect();
+    Scale { range, color: viridis, marks, root: false }
 }
 
 /// The error of every checkpoint, and with half of it taken from the last one.
 fn repair_panel(rows: &[&TransplantRow], last: usize) -> Panel {
+    let (y, scale) = error_axis(&extent(rows.iter().map(|row| row.error)).unwrap_or(0.0..1.0));
     let line = |name: &str, color, chosen: &dyn Fn(&TransplantRow) -> Option<usize>| {
         let chosen = || rows.iter().filter_map(|row| Some((chosen(row)? as f64, row)));
-        Curve::new(name, color, chosen().map(|(step, row)| (step, row.error)))
-            .with_band(chosen().map(|(step, row)| (step, row.lo..row.hi)))
+        Curve::new(name, color, chosen().map(|(step, row)| (step, scale(row.error))))
+            .with_band(chosen().map(|(step, row)| (step, scale(row.lo)..scale(row.hi))))
     };
     let curves = vec![
-        line("as it was", INK, &|row| (row.early_step == row.late_step).then_some(row.early_step)),
         line("late layers from the end", concept_color(0), &|row| (row.late_step == last).then_some(row.early_step)),
         line("early layers from the end", concept_color(1), &|row| (row.early_step == last).then_some(row.late_step)),
+        line("as it was", INK, &|row| (row.early_step == row.late_step).then_some(row.early_step)),
     ];
     let steps = extent(rows.iter().map(|row| row.early_step as f64)).unwrap_or(0.0..0.0);
-    let heights = extent(curves.iter().flat_map(Curve::heights)).unwrap_or(0.0..1.0);
-    let heights = heights.start.min(0.0)..if heights.end > 0.0 { 1.04 * heights.end } else { 1.0 };
-    Panel {
-        title: "Each checkpoint with half of the last one".to_owned(),
-        x: Axis::new("training step", steps.clone(), labelled(ticks(&steps, 8), step_on_axis)),
-        y: Axis::new("squared error / E[y²]", heights.clone(), labelled(ticks(&heights, 6), number)),
-        curves,
-    }
+    let x = Axis::new("training step", steps.clone(), labelled(ticks(&steps, 8), step_on_axis));
+    Panel { title: "Each checkpoint with half of the last one".to_owned(), x, y, curves }
 }

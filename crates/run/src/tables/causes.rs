@@ -7,15 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::tables::row;
 
-/// Error at one token when the residual stream there is changed at one layer.
+/// Error of one prediction when the residual stream is changed at one layer and token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PatchRow {
     /// Optimizer steps taken.
     pub step: usize,
     /// 0 is the embedding, l the residual stream after block l.
     pub layer: usize,
-    /// The x token whose state is changed, and where the prediction is read.
+    /// The token whose state is changed.
     pub token: String,
+    /// 1-based pair whose y is predicted.
+    pub position: usize,
     /// What takes the state's place: `concept` the mean of the target concept, `overall` the mean over concepts,
     /// `random` a direction as long as the mean of the prompt's own concept, `itself` the state as it is. What is added
     /// to the state: `steer` strength times the target's mean less the overall mean, `steer_random` a direction of the
