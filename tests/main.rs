@@ -6,11 +6,13 @@
 //! - `requests`: what is wrong is refused with the field, the range and the value, and never with a panic
 //! - `report`: a finished run has every table, figure and a report that opens offline
 //! - `bench`: memory does not grow with the steps; the sizes compared with PyTorch
+//! - `causes`: patching, pruning and transplants agree with the run's own tables
 //! - `custom_task`: a task from outside gets the whole command line
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bench;
+mod causes;
 mod custom_task;
 mod golden;
 mod layering;

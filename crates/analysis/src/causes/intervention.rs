@@ -180,3 +180,100 @@ fn last<B: FusedBackend>(predictions: Tensor<B, 2>) -> Vec<f64> {
     let [_, n_points] = predictions.dims();
     to_vec(predictions.narrow(1, n_points - 1, 1)).into_iter().map(f64::from).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::NdArray;
+    use data::{Purpose, Sampler};
+    use run::{Config, Experiment, Source};
+
+    use super::*;
+
+    type Model = Transformer<NdArray>;
+
+    /// An untrained model with two layers, and one prompt of each of its two concepts.
+    fn model() -> (Model, Vec<Prompt>) {
+        let config = Config::resolve(&Source::named("smoke"), &[]).unwrap();
+        let Experiment { config, task, architecture, .. } = config.build(&data::TaskRegistry::builtin()).unwrap();
+        let weights = config.model.init(&architecture, &mut Stream::new(0, Purpose::Init).rng(0));
+        let model = Model::new(&architecture, &weights, &Default::default()).unwrap();
+        (model, Sampler::new(task, Stream::new(0, Purpose::Eval)).balanced(0, 1))
+    }
+
+    /// Predictions under one intervention, with means over the prompts themselves.
+    fn changed(model: &Model, prompts: &[Prompt], at: Token, layer: usize, what: Intervention) -> Vec<f64> {
+        let device = Default::default();
+        let means = Means::of(model, prompts, at, &device);
+        intervene(model, prompts, at, &means, &[(Layer(layer), what)], &device).changed.remove(0)
+    }
+
+    fn plain(model: &Model, prompts: &[Prompt]) -> Vec<f64> {
+        let means = Means { by_layer: Vec::new() };
+        intervene(model, prompts, Token::X(1), &means, &[], &Default::default()).plain
+    }
+
+    #[test]
+    fn what_leaves_the_state_as_it_is_changes_no_bit() {
+        let (model, prompts) = model();
+        let expected = plain(&model, &prompts);
+        for (layer, token) in (0..=2).flat_map(|layer| [Token::X(6), Token::Y(3)].map(|token| (layer, token))) {
+            for activation in [Activation::Concept(ConceptId(1)), Activation::Overall] {
+                let still = Intervention::Add(activation, 0.0);
+                assert_eq!(changed(&model, &prompts, token, layer, still), expected, "{layer}, {token}");
+            }
+            assert_eq!(changed(&model, &prompts, token, layer, Intervention::Nothing), expected, "{layer}, {token}");
+        }
+    }
+
+    /// The mean over one prompt is that prompt's state.
+    #[test]
+    fn a_prompt_with_the_mean_of_another_predicts_as_far_as_its_states_say() {
+        let (model, prompts) = model();
+        let expected = plain(&model, &prompts);
+        for layer in 0..=2 {
+            let second = Intervention::Replace(Activation::Concept(ConceptId(1)));
+            let found = changed(&model, &prompts, Token::X(6), layer, second);
+            assert_eq!(found[1], expected[1], "the own state at layer {layer}");
+            // Behind the last block nothing but the state itself is left to read.
+            assert_eq!(found[0] == expected[1], layer == 2, "the other's state at layer {layer}");
+        }
+    }
+
+    #[test]
+    fn a_change_behind_the_prediction_does_not_reach_it() {
+        let (model, prompts) = model();
+        let what = Intervention::Replace(Activation::Overall);
+        assert_eq!(changed(&model, &prompts, Token::Y(6), 0, what), plain(&model, &prompts));
+        assert_ne!(changed(&model, &prompts, Token::Y(5), 0, what), plain(&model, &prompts));
+    }
+
+    #[test]
+    fn states_of_a_case_small_enough_for_the_head() {
+        let means =
+            Means { by_layer: vec![vec![DVector::from_vec(vec![3.0, 4.0]), DVector::from_vec(vec![1.0, 0.0])]] };
+        let apply = |what: Intervention| what.apply(&[10.0, 20.0], &means, Layer(0), ConceptId(0), 7);
+        assert_eq!(apply(Intervention::Replace(Activation::Concept(ConceptId(1)))), [1.0, 0.0]);
+        assert_eq!(apply(Intervention::Replace(Activation::Overall)), [2.0, 2.0]);
+        assert_eq!(apply(Intervention::Add(Activation::Concept(ConceptId(0)), 2.0)), [12.0, 24.0]);
+        assert_eq!(apply(Intervention::Add(Activation::Concept(ConceptId(1)), -1.0)), [11.0, 22.0]);
+    }
+
+    /// The f32 of a state have a precision of 6e-8.
+    const LENGTH_TOLERANCE: f64 = 1e-6;
+
+    #[test]
+    fn a_random_direction_has_the_length_of_what_the_own_mean_brings_in() {
+        let means =
+            Means { by_layer: vec![vec![DVector::from_vec(vec![3.0, 4.0]), DVector::from_vec(vec![3.0, 0.0])]] };
+        let random = Activation::Random(Stream::new(0, Purpose::Direction));
+        let length = |what: Intervention, index| {
+            let state = what.apply(&[0.0, 0.0], &means, Layer(0), ConceptId(0), index);
+            state.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()
+        };
+        assert!((length(Intervention::Replace(random), 0) - 5.0).abs() < LENGTH_TOLERANCE);
+        // The mean over concepts is (3, 2).
+        assert!((length(Intervention::Add(random, 3.0), 0) - 3.0 * 2.0).abs() < LENGTH_TOLERANCE);
+        let stream = Stream::new(0, Purpose::Direction);
+        assert_ne!(direction(stream, 0, 2), direction(stream, 1, 2));
+    }
+}

@@ -150,3 +150,18 @@ impl OnModel for Patch<'_> {
         patch(model, self.experiment, self.step, &self.plan, device)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use run::{Config, Source};
+
+    use super::*;
+
+    #[test]
+    fn no_prompt_behind_a_mean_is_held_out() {
+        let config = Config::resolve(&Source::named("smoke"), &[]).unwrap();
+        let experiment = config.build(&data::TaskRegistry::builtin()).unwrap();
+        let measure = Measure::new(&experiment);
+        assert!(mean_prompts(&experiment, 50).iter().all(|prompt| !measure.prompts().contains(prompt)));
+    }
+}

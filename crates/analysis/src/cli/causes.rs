@@ -80,9 +80,9 @@ pub struct Transplant {
 impl Patch {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
         let (run, experiment) = self.on.open(registry)?;
-        self.layer.iter().try_for_each(|&layer| check_layer(Some(layer), &experiment))?;
+        self.layer.iter().try_for_each(|&layer| check_layer("--layer", Some(layer), &experiment))?;
         self.step.iter().try_for_each(|&step| run.require(step))?;
-        check_layer(self.steer, &experiment)?;
+        check_layer("--steer", self.steer, &experiment)?;
         let (pair, token) = self.place(&experiment)?;
         let layers = match self.layer.is_empty() {
             true => (0..=experiment.architecture.n_layers).collect(),
@@ -144,7 +144,7 @@ impl Prune {
 impl Transplant {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
         let (run, experiment) = self.on.open(registry)?;
-        check_layer(self.layer, &experiment)?;
+        check_layer("--layer", self.layer, &experiment)?;
         let layer = Layer(self.layer.unwrap_or(experiment.architecture.n_layers / 2));
         let steps = if self.step.is_empty() {
             let metrics = run.table::<MetricRow>().read()?;

@@ -106,7 +106,7 @@ impl Command {
             }
             Self::Map { on, layer } => {
                 let (run, experiment) = on.open(registry)?;
-                check_layer(layer, &experiment)?;
+                check_layer("--layer", layer, &experiment)?;
                 let _lock = run.lock()?;
                 stages::write_map(&run, &experiment, layer, on.machine.device)?;
                 say(&run.table::<MapRow>().path().display().to_string());
@@ -151,11 +151,11 @@ impl OnRun {
     }
 }
 
-fn check_layer(layer: Option<usize>, experiment: &Experiment) -> Result<(), Failure> {
+fn check_layer(flag: &str, layer: Option<usize>, experiment: &Experiment) -> Result<(), Failure> {
     let last = experiment.architecture.n_layers;
     match layer {
         Some(layer) if layer > last => Err(Failure::Request(anyhow::anyhow!(
-            "--layer must be between 0 and model.n_layers ({last}), but is {layer}"
+            "{flag} must be between 0 and model.n_layers ({last}), but is {layer}"
         ))),
         _ => Ok(()),
     }

@@ -40,7 +40,7 @@ pub fn patching(rows: &[PatchRow]) -> Result<String, PlotError> {
             column: place(&columns, &column_name(row)),
             row: sources.len() - 1 - place(&sources, &row.source),
             value: row.change,
-            lines: vec![two_places(row.change), format!("{} … {}", two_places(row.lo), two_places(row.hi))],
+            lines: vec![two_places(row.change), format!("± {:.2}", (row.hi - row.lo) / 2.0)],
         }
     };
     let room = COLUMN / columns.len().max(1) as u32;
@@ -213,4 +213,111 @@ fn in_order(names: impl Iterator<Item = String>) -> Vec<String> {
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, decodability, names, noise};
+    use super::*;
+
+    const STRENGTHS: [f64; 5] = [-2.0, -1.0, 0.0, 1.0, 2.0];
+
+    /// A table whose own means help and whose other means harm the more, the later the checkpoint.
+    fn patched(concepts: usize, steps: &[usize], layers: usize) -> Vec<PatchRow> {
+        let mut rows = Vec::new();
+        for (&step, layer) in steps.iter().flat_map(|step| (0..layers).map(move |layer| (step, layer))) {
+            let size = step as f64 / 10_000.0 * layer as f64;
+            for (index, source) in names(concepts).into_iter().enumerate() {
+                let mut row = |kind: &str, target: Option<&String>, strength: Option<f64>, change: f64| {
+                    let change = change + 0.02 * noise(rows.len());
+                    rows.push(PatchRow {
+                        step,
+                        layer,
+                        token: "x10".to_owned(),
+                        position: 10,
+                        kind: kind.to_owned(),
+                        source: source.clone(),
+                        target: target.cloned(),
+                        strength,
+                        error: 0.3 + change,
+                        change,
+                        lo: change - 0.03,
+                        hi: change + 0.03,
+                        n: 250,
+                        mean_n: 100,
+                    });
+                };
+                for (place, target) in names(concepts).iter().enumerate() {
+                    row("concept", Some(target), None, if place == index { -0.1 * size } else { 0.4 * size });
+                }
+                row("overall", None, None, 0.2 * size);
+                row("random", None, None, 0.6 * size);
+                row("itself", None, None, 0.0);
+                for strength in STRENGTHS.into_iter().filter(|_| layer == layers - 2 && Some(&step) == steps.last()) {
+                    for (place, target) in names(concepts).iter().enumerate() {
+                        let bend = if place == index { 0.02 } else { 0.1 };
+                        row("steer", Some(target), Some(strength), bend * strength * strength);
+                    }
+                    row("steer_random", None, Some(strength), 0.03 * strength * strength);
+                }
+            }
+        }
+        rows
+    }
+
+    const STEPS: [usize; 5] = [0, 64, 2000, 6000, 10_000];
+
+    #[test]
+    fn the_matrix_shows_every_source_target_and_control() {
+        let svg = patching(&patched(4, &STEPS, 5)).unwrap();
+        check("patching", &svg);
+        let shown = ["layer 3", "token x10", "step 10,000", "all concepts", "random", "unchanged", "± 0.03"];
+        for label in names(4).iter().map(String::as_str).chain(shown) {
+            assert!(svg.contains(label), "{label} is missing");
+        }
+        check("patching-12", &patching(&patched(12, &STEPS, 5)).unwrap());
+        check("patching-1", &patching(&patched(1, &[7], 2)).unwrap());
+    }
+
+    #[test]
+    fn the_sweep_stands_above_the_decodability_of_its_checkpoints() {
+        let cd = decodability(5, &STEPS);
+        let svg = patching_sweep(&patched(4, &STEPS, 5), &cd).unwrap();
+        check("patching-sweep", &svg);
+        for label in ["own concept", "another concept's", "rather than its own", "Concept Decodability", "10k"] {
+            assert!(svg.contains(label), "{label} is missing");
+        }
+        check("patching-sweep-deep", &patching_sweep(&patched(4, &STEPS, 25), &decodability(25, &STEPS)).unwrap());
+        let alone = patching_sweep(&patched(1, &[7], 2), &[]).unwrap();
+        check("patching-sweep-1", &alone);
+        assert!(!alone.contains("another") && !alone.contains("Decodability"));
+    }
+
+    #[test]
+    fn steering_shows_every_concept_and_the_random_direction() {
+        let svg = steering(&patched(4, &STEPS, 5)).unwrap();
+        check("steering", &svg);
+        for label in ["first half to itself", "sparse to others", "random direction", "layer 3"] {
+            assert!(svg.contains(label), "{label} is missing");
+        }
+        check("steering-12", &steering(&patched(12, &STEPS, 5)).unwrap());
+    }
+
+    #[test]
+    fn odd_rows_are_drawn_without_panic() {
+        for value in [f64::NAN, f64::INFINITY, -1e300, f64::MAX, 0.0] {
+            let mut rows = patched(3, &[0, 10], 3);
+            rows.iter_mut().step_by(2).for_each(|row| (row.change, row.lo, row.hi) = (value, value, value));
+            check(&format!("patching-{value}"), &patching(&rows).unwrap());
+            check(&format!("patching-sweep-{value}"), &patching_sweep(&rows, &[]).unwrap());
+            check(&format!("steering-{value}"), &steering(&rows).unwrap());
+        }
+    }
+
+    #[test]
+    fn empty_tables_are_named() {
+        assert!(matches!(patching(&[]), Err(PlotError::Empty { figure: "patching", .. })));
+        assert!(matches!(patching_sweep(&[], &[]), Err(PlotError::Empty { figure: "patching_sweep", .. })));
+        assert!(matches!(steering(&[]), Err(PlotError::Empty { figure: "steering", .. })));
+    }
 }

@@ -46,3 +46,55 @@ pub fn pruning(rows: &[PruningRow]) -> Result<String, PlotError> {
     };
     draw_in_rows(concepts.map(panel).collect(), PANELS_A_ROW, (26 * layers as u32 + 130).clamp(210, 420) * UNITS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, names, noise};
+    use super::*;
+
+    fn pruned(concepts: usize, layers: usize, heads: usize) -> Vec<PruningRow> {
+        let mut rows = Vec::new();
+        for (layer, head) in (1..=layers).flat_map(|layer| (1..=heads).map(move |head| (layer, head))) {
+            for concept in std::iter::once(None).chain(names(concepts).into_iter().map(Some)) {
+                let change = if (layer, head) == (1, 2) { 2.5 } else { 0.1 * noise(rows.len()) };
+                let (lo, hi) = (change - 0.01, change + 0.01);
+                rows.push(PruningRow {
+                    step: 12_000,
+                    layer,
+                    head,
+                    concept,
+                    error: 0.3 + change,
+                    change,
+                    lo,
+                    hi,
+                    n: 250,
+                });
+            }
+        }
+        rows
+    }
+
+    #[test]
+    fn shows_a_panel_for_every_concept() {
+        let svg = pruning(&pruned(4, 6, 4)).unwrap();
+        check("pruning", &svg);
+        for label in
+            names(4).iter().map(String::as_str).chain(["All concepts, step 12,000", "+2.5", "head switched off"])
+        {
+            assert!(svg.contains(label), "{label} is missing");
+        }
+        check("pruning-paper", &pruning(&pruned(6, 12, 8)).unwrap());
+        check("pruning-many", &pruning(&pruned(40, 48, 64)).unwrap());
+        check("pruning-one", &pruning(&pruned(1, 1, 1)).unwrap());
+    }
+
+    #[test]
+    fn odd_rows_are_drawn_without_panic() {
+        for value in [f64::NAN, f64::INFINITY, -1e300, 0.0] {
+            let mut rows = pruned(2, 3, 2);
+            rows.iter_mut().skip(1).for_each(|row| row.change = value);
+            check(&format!("pruning-{value}"), &pruning(&rows).unwrap());
+        }
+        assert!(matches!(pruning(&[]), Err(PlotError::Empty { figure: "pruning", .. })));
+    }
+}

@@ -78,3 +78,42 @@ fn repair_panel(rows: &[&TransplantRow], last: usize) -> Panel {
     let x = Axis::new("training step", steps.clone(), labelled(ticks(&steps, 8), step_on_axis));
     Panel { title: "Each checkpoint with half of the last one".to_owned(), x, y, curves }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check;
+    use super::*;
+
+    /// Errors that fall with either step.
+    fn transplanted(steps: &[usize]) -> Vec<TransplantRow> {
+        let pairs = steps.iter().flat_map(|early| steps.iter().map(move |late| (*early, *late)));
+        let row = |(early_step, late_step): (usize, usize)| {
+            let error = 0.2 + 0.6 / (1.0 + early_step as f64 / 900.0) + 0.4 / (1.0 + late_step as f64 / 3000.0);
+            let (lo, hi) = (0.95 * error, 1.05 * error);
+            TransplantRow { early_step, late_step, layer: 3, concept: None, error, lo, hi, n: 250 }
+        };
+        pairs.map(row).collect()
+    }
+
+    #[test]
+    fn shows_every_pair_and_what_each_half_repairs() {
+        let svg = transplant(&transplanted(&[0, 16, 500, 1000, 2000, 3500, 8000, 16_000])).unwrap();
+        check("transplant", &svg);
+        for label in ["layers up to 3", "early layers from the end", "as it was", "16k", "0.20"] {
+            assert!(svg.contains(label), "{label} is missing");
+        }
+        check("transplant-one", &transplant(&transplanted(&[40])).unwrap());
+    }
+
+    #[test]
+    fn odd_rows_are_drawn_without_panic() {
+        for value in [f64::NAN, f64::INFINITY, 0.0, 1e300] {
+            let mut rows = transplanted(&[0, 10, 20]);
+            rows.iter_mut().step_by(2).for_each(|row| (row.error, row.lo, row.hi) = (value, value, value));
+            check(&format!("transplant-{value}"), &transplant(&rows).unwrap());
+            rows.iter_mut().for_each(|row| (row.error, row.lo, row.hi) = (value, value, value));
+            check(&format!("transplant-all-{value}"), &transplant(&rows).unwrap());
+        }
+        assert!(matches!(transplant(&[]), Err(PlotError::Empty { figure: "transplant", .. })));
+    }
+}
