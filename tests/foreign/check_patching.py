@@ -96,22 +96,20 @@ def place(token: str) -> int:
 
 def changed(row: dict, h: torch.Tensor, means: torch.Tensor, own: torch.Tensor, target: int | None, directions):
     """What takes the place of the states `h`, [n, d_model], whose own concepts' means are `own`."""
-    overall = means.mean(0)
-    lengths = lambda vectors: vectors.norm(dim=-1, keepdim=True)
+    if row["kind"] == "itself":
+        return h
+    steered, overall = bool(row["strength"]), means.mean(0)
+    origin = overall if steered else torch.zeros_like(overall)
     match row["kind"]:
-        case "itself":
-            return h
         case "concept":
-            return means[target].expand_as(h)
+            vectors = (means[target] - origin).expand_as(h)
         case "overall":
-            return overall.expand_as(h)
+            vectors = (overall - origin).expand_as(h)
         case "random":
-            return lengths(own) * directions
-        case "steer":
-            return h + float(row["strength"]) * (means[target] - overall)
-        case "steer_random":
-            return h + float(row["strength"]) * lengths(own - overall) * directions
-    raise ValueError(f"unknown kind {row['kind']}")
+            vectors = (own - origin).norm(dim=-1, keepdim=True) * directions
+        case kind:
+            raise ValueError(f"unknown kind {kind}")
+    return h + float(row["strength"]) * vectors if steered else vectors
 
 
 @torch.no_grad()
@@ -153,9 +151,10 @@ def main() -> int:
         for name, ours, theirs in [("error", row["error"], error), ("change", row["change"], error - plain)]:
             # A change that is all but nothing has no relative size; it is compared with the error it is a change of.
             difference = abs(float(ours) - theirs) / error
-            worst[f"{row['kind']} {name}"] = max(worst[f"{row['kind']} {name}"], difference)
+            kind = f"{row['kind']} {'added' if row['strength'] else 'in place'}: {name}"
+            worst[kind] = max(worst[kind], difference)
     for name, difference in sorted(worst.items()):
-        print(f"{name:20} {difference:.1e}")
+        print(f"{name:26} {difference:.1e}")
     print(f"{len(rows)} rows of step {int(options.folder.stem)} compared")
     # Not `difference > TOLERANCE`, which a difference that is not a number would pass.
     return int(not (rows and all(difference <= TOLERANCE for difference in worst.values())))

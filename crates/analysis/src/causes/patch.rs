@@ -103,15 +103,15 @@ fn interventions(experiment: &Experiment, plan: &PatchPlan) -> Vec<(Layer, Inter
 
 /// Kind, target and strength, as in the table.
 fn describe(intervention: Intervention, experiment: &Experiment) -> (&'static str, Option<String>, Option<f64>) {
-    let name = |concept: ConceptId| Some(experiment.task.concepts()[concept.0].name.clone());
-    match intervention {
-        Intervention::Nothing => ("itself", None, None),
-        Intervention::Replace(Activation::Concept(concept)) => ("concept", name(concept), None),
-        Intervention::Replace(Activation::Overall) => ("overall", None, None),
-        Intervention::Replace(Activation::Random(_)) => ("random", None, None),
-        Intervention::Add(Activation::Concept(concept), strength) => ("steer", name(concept), Some(strength)),
-        Intervention::Add(Activation::Overall, strength) => ("steer_overall", None, Some(strength)),
-        Intervention::Add(Activation::Random(_), strength) => ("steer_random", None, Some(strength)),
+    let (activation, strength) = match intervention {
+        Intervention::Nothing => return ("itself", None, None),
+        Intervention::Replace(activation) => (activation, None),
+        Intervention::Add(activation, strength) => (activation, Some(strength)),
+    };
+    match activation {
+        Activation::Concept(concept) => ("concept", Some(experiment.task.concepts()[concept.0].name.clone()), strength),
+        Activation::Overall => ("overall", None, strength),
+        Activation::Random(_) => ("random", None, strength),
     }
 }
 

@@ -12,8 +12,11 @@ use super::heatmap::{decodability_grid, layer_axis, step_axis};
 use super::panel::{Axis, Curve, Panel};
 use super::style::{GREY, UNITS, WIDTH, canvas, concept_color, extent, labelled, number, step_in_text, ticks};
 
-/// Space for a column's name.
-const COLUMN: u32 = 780 * UNITS;
+/// Space for the columns at least, and for the name of a row at most.
+const COLUMNS: u32 = 600 * UNITS;
+const ROW_NAME: u32 = 160 * UNITS;
+/// More concepts than this are drawn as one in the steering curves.
+const MOST_STEERED: usize = 4;
 
 /// Draws the change of error of every source concept (rows) under every target's mean and under the controls (columns),
 /// at the last checkpoint and the steered layer.
@@ -43,8 +46,9 @@ pub fn patching(rows: &[PatchRow]) -> Result<String, PlotError> {
             lines: vec![two_places(row.change), format!("± {:.2}", (row.hi - row.lo) / 2.0)],
         }
     };
-    let room = COLUMN / columns.len().max(1) as u32;
+    let room = (COLUMNS / columns.len() as u32).saturating_sub(10 * UNITS);
     let names = columns.iter().map(|name| fit(name, room)).collect::<Result<Vec<_>, _>>()?;
+    let row_names = sources.iter().rev().map(|name| fit(name, ROW_NAME)).collect::<Result<Vec<_>, _>>()?;
     let grid = Grid {
         title: format!(
             "Change of error / E[y²], layer {}, token {} replaced, step {}",
@@ -53,7 +57,7 @@ pub fn patching(rows: &[PatchRow]) -> Result<String, PlotError> {
             step_in_text(first.step)
         ),
         x: cell_axis("replaced by the mean of, or by a control", &names, columns.len()),
-        y: cell_axis("concept of the prompt", &sources.iter().rev().cloned().collect::<Vec<_>>(), sources.len()),
+        y: cell_axis("concept of the prompt", &row_names, row_names.len()),
         cells: replaced.iter().map(cell).collect(),
         scale: Scale::around_zero(replaced.iter().map(|row| row.change)),
         bar: true,
@@ -69,9 +73,9 @@ pub fn patching(rows: &[PatchRow]) -> Result<String, PlotError> {
 /// # Errors
 /// [`PlotError::Empty`] if `rows` has no state replaced by a concept's mean.
 pub fn patching_sweep(rows: &[PatchRow], cd: &[DecodabilityRow]) -> Result<String, PlotError> {
-    let replaced: Vec<&PatchRow> = rows.iter().filter(|row| row.kind == "concept").collect();
+    let replaced: Vec<&PatchRow> = rows.iter().filter(|row| row.kind == "concept" && row.strength.is_none()).collect();
     let Some(first) = replaced.first() else {
-        return Err(PlotError::Empty { figure: "patching_sweep", table: "patching.csv (concept)" });
+        return Err(PlotError::Empty { figure: "patching_sweep", table: "patching.csv (concept, without a strength)" });
     };
     let steps: BTreeSet<usize> = replaced.iter().map(|row| row.step).collect();
     let (own, other): (Vec<&PatchRow>, Vec<&PatchRow>) = replaced.iter().partition(|row| is_own(row));
@@ -86,7 +90,7 @@ pub fn patching_sweep(rows: &[PatchRow], cd: &[DecodabilityRow]) -> Result<Strin
     let (last, above) = grids.split_last_mut().expect("there is a state replaced by a mean");
     above.iter_mut().for_each(|grid| grid.x.title.clear());
     let top = replaced.iter().map(|row| row.layer).max().unwrap_or(0);
-    let (plain, title) = ((22 * top as u32 + 90).clamp(170, 400) * UNITS, 40 * UNITS);
+    let (plain, title) = ((22 * top as u32 + 90).clamp(210, 400) * UNITS, 40 * UNITS);
     canvas((WIDTH, plain * (above.len() as u32 + 1) + title), |area| {
         let margins =
             above.iter().try_fold(last.margins()?, |most, grid| Ok::<_, PlotError>(most.max(grid.margins()?)))?;
@@ -131,7 +135,8 @@ fn two_places(value: f64) -> String {
 }
 
 /// Draws the change of error of every concept's prompts against the strength of steering: towards the mean of their own
-/// concept, with its 95% interval, towards the others' (dashed), and along random directions (grey).
+/// concept, with its 95% interval, towards the others' (dashed), and along random directions (grey). More than four
+/// concepts are drawn as their mean.
 ///
 /// # Errors
 /// [`PlotError::Empty`] if `rows` has no steered state.
@@ -139,20 +144,26 @@ pub fn steering(rows: &[PatchRow]) -> Result<String, PlotError> {
     let steered: Vec<&PatchRow> = rows.iter().filter(|row| row.strength.is_some()).collect();
     let strengths = extent(steered.iter().filter_map(|row| row.strength));
     let (Some(first), Some(strengths)) = (steered.first(), strengths) else {
-        return Err(PlotError::Empty { figure: "steering", table: "patching.csv (steer)" });
+        return Err(PlotError::Empty { figure: "steering", table: "patching.csv (with a strength)" });
     };
-    let random: Vec<&PatchRow> = steered.iter().copied().filter(|row| row.kind == "steer_random").collect();
+    let random: Vec<&PatchRow> = steered.iter().copied().filter(|row| row.kind == "random").collect();
     let mut curves = vec![Curve::new("random direction", GREY, by_strength(&random))];
     let sources: BTreeSet<&str> = steered.iter().map(|row| row.source.as_str()).collect();
-    for (index, source) in sources.into_iter().enumerate() {
+    let groups: Vec<Option<&str>> =
+        if sources.len() <= MOST_STEERED { sources.into_iter().map(Some).collect() } else { vec![None] };
+    for (index, source) in groups.into_iter().enumerate() {
         let towards = |own: bool| -> Vec<&PatchRow> {
-            let chosen = |row: &&PatchRow| row.kind == "steer" && row.source == source && is_own(row) == own;
+            let of_group = |row: &PatchRow| source.is_none_or(|source| row.source == source);
+            let chosen = |row: &&PatchRow| row.kind == "concept" && of_group(row) && is_own(row) == own;
             steered.iter().copied().filter(chosen).collect()
         };
         let (own, others, color) = (towards(true), towards(false), concept_color(index));
-        let band = own.iter().filter_map(|row| Some((row.strength?, row.lo..row.hi)));
-        curves.push(Curve::new(&format!("{source} to others"), color, by_strength(&others)).dashed((12, 10)));
-        curves.push(Curve::new(&format!("{source} to itself"), color, by_strength(&own)).with_band(band));
+        // The interval of one concept is not that of a mean over concepts.
+        let alone = own.iter().filter(|_| source.is_some());
+        let band = alone.filter_map(|row| Some((row.strength?, row.lo..row.hi)));
+        let name = source.unwrap_or("each");
+        curves.push(Curve::new(&format!("{name} to others"), color, by_strength(&others)).dashed((12, 10)));
+        curves.push(Curve::new(&format!("{name} to itself"), color, by_strength(&own)).with_band(band));
     }
     let heights = extent(curves.iter().flat_map(Curve::heights)).unwrap_or(0.0..1.0);
     let space = 0.04 * (heights.end - heights.start);
@@ -256,9 +267,9 @@ mod tests {
                 for strength in STRENGTHS.into_iter().filter(|_| layer == layers - 2 && Some(&step) == steps.last()) {
                     for (place, target) in names(concepts).iter().enumerate() {
                         let bend = if place == index { 0.02 } else { 0.1 };
-                        row("steer", Some(target), Some(strength), bend * strength * strength);
+                        row("concept", Some(target), Some(strength), bend * strength * strength);
                     }
-                    row("steer_random", None, Some(strength), 0.03 * strength * strength);
+                    row("random", None, Some(strength), 0.03 * strength * strength);
                 }
             }
         }

@@ -37,7 +37,7 @@ pub fn pruning(rows: &[PruningRow]) -> Result<String, PlotError> {
         };
         Grid {
             title: concept.clone().unwrap_or_else(|| format!("All concepts, step {}", step_in_text(first.step))),
-            x: cell_axis("head switched off", &numbers(heads), 16),
+            x: cell_axis("head switched off", &numbers(heads), 10),
             y: cell_axis("layer", &numbers(layers), 13),
             cells: rows.iter().filter(|row| row.concept == *concept).map(cell).collect(),
             scale: scale.clone(),

@@ -18,16 +18,16 @@ pub struct PatchRow {
     pub token: String,
     /// 1-based pair whose y is predicted.
     pub position: usize,
-    /// What takes the state's place: `concept` the mean of the target concept, `overall` the mean over concepts,
-    /// `random` a direction as long as the mean of the prompt's own concept, `itself` the state as it is. What is added
-    /// to the state: `steer` strength times the target's mean less the overall mean, `steer_random` a direction of the
-    /// length of that difference for the prompt's own concept.
+    /// What the state is changed with: `concept` the mean of the target concept, `overall` the mean over concepts,
+    /// `random` a direction as long as what the mean of the prompt's own concept would have brought in, `itself` the
+    /// state as it is.
     pub kind: String,
     /// Concept of the prompts.
     pub source: String,
     /// Concept whose mean takes part.
     pub target: Option<String>,
-    /// Factor of what is added.
+    /// Without it the state is replaced. With it the state stays, and this times what it is changed with, less the mean
+    /// over concepts, is added: steering.
     pub strength: Option<f64>,
     /// Error with the change.
     pub error: f64,
