@@ -9,11 +9,13 @@
 //! - `report`: a finished run has every table, figure and a report that opens offline
 //! - `presets`: every experiment asks a question, runs in small, and says how it runs at the paper's size
 //! - `bench`: memory does not grow with the steps; the sizes compared with PyTorch
+//! - `causes`: patching, pruning and transplants agree with the run's own tables
 //! - `custom_task`: a task from outside gets the whole command line
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bench;
+mod causes;
 mod custom_task;
 mod finetune;
 mod golden;

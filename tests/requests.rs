@@ -180,7 +180,20 @@ fn a_request_about_a_run_is_checked_against_that_run() {
     check(&["export", run, "--resample", "4"], 2, &["--resample", "(3)", "4"]);
     check(&["export", run, "--what", "model", "--format", "npz"], 2, &["--what", "--format", "model", "npz"]);
     check(&["export", run, "--what", "states", "--format", "hf"], 2, &["--what", "--format", "states", "hf"]);
+    check(&["export", run, "--what", "prompts", "--format", "hf"], 2, &["--what", "--format", "prompts", "hf"]);
     check(&["map", run, "--layer", "3"], 2, &["--layer", "(2)", "3"]);
+    check(&["patch", run, "--step", "10,7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
+    check(&["patch", run, "--layer", "1,3"], 2, &["--layer", "(2)", "3"]);
+    check(&["patch", run, "--steer", "4"], 2, &["--steer", "(2)", "4"]);
+    check(&["patch", run, "--points", "0"], 2, &["--points", "between 1 and task.n_points (6)", "0"]);
+    check(&["patch", run, "--points", "7"], 2, &["--points", "between 1 and task.n_points (6)", "7"]);
+    check(&["patch", run, "--points", "1", "--token", "y"], 2, &["--points", "between 2 and", "1"]);
+    check(&["patch", run, "--token", "z"], 2, &["--token", "x, y", "z"]);
+    check(&["patch", run, "--mean-prompts", "0"], 2, &["--mean-prompts", "1..=100000", "0"]);
+    check(&["patch", run, "--strengths", "1,nan"], 2, &["--strengths", "finite", "nan"]);
+    check(&["prune", run, "--step", "7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
+    check(&["transplant", run, "--step", "0,7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
+    check(&["transplant", run, "--layer", "3"], 2, &["--layer", "(2)", "3"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use run::{BestLayerRow, DecodabilityRow, Experiment};
 
+use crate::interval::quantile;
 use crate::{Knn, Probe, Representations};
 
 /// Accuracies over resamples.
@@ -29,13 +30,8 @@ impl Decodability {
     pub fn over(accuracies: &[f64]) -> Self {
         let mut sorted = accuracies.to_vec();
         sorted.sort_by(f64::total_cmp);
-        let quantile = |q: f64| {
-            let at = q * (sorted.len() - 1) as f64;
-            let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-            below + (above - below) * at.fract()
-        };
         let score = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
-        Self { score, lo: quantile(0.025), hi: quantile(0.975), n: sorted.len() }
+        Self { score, lo: quantile(&sorted, 0.025), hi: quantile(&sorted, 0.975), n: sorted.len() }
     }
 }
 

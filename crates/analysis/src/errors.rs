@@ -28,6 +28,11 @@ impl<'a> HeldOut<'a> {
         Self { experiment, prompts: sampler.balanced(0, experiment.config.eval.prompts_per_concept) }
     }
 
+    /// The prompts, concept by concept.
+    pub fn prompts(&self) -> &[Prompt] {
+        &self.prompts
+    }
+
     /// Errors of the model after `step` steps of training.
     pub fn model_errors<B: FusedBackend>(
         &self,
@@ -84,22 +89,27 @@ impl<'a> HeldOut<'a> {
     }
 
     /// E[y²] under the prior over concepts, the error of always predicting zero.
-    pub(crate) fn mean_square(&self) -> f64 {
+    pub fn mean_square(&self) -> f64 {
         self.errors(&vec![vec![0.0; self.experiment.architecture.n_points]; self.prompts.len()])[0].mean
     }
 
     /// Mean squared errors of predictions.
     pub(crate) fn errors(&self, predictions: &[Vec<f64>]) -> Vec<Cell> {
-        let widen = |prompt: &Prompt| prompt.ys.iter().map(|&y| f64::from(y)).collect();
-        self.distances(predictions, &self.prompts.iter().map(widen).collect::<Vec<_>>())
+        self.cells(&self.squared_errors(predictions))
     }
 
     /// Mean squared differences of two sets of predictions.
     pub(crate) fn distances(&self, ours: &[Vec<f64>], theirs: &[Vec<f64>]) -> Vec<Cell> {
-        let of_prompt = |(ours, theirs): (&Vec<f64>, &Vec<f64>)| {
-            ours.iter().zip(theirs).map(|(ours, theirs)| (ours - theirs).powi(2)).collect()
-        };
-        self.cells(&ours.iter().zip(theirs).map(of_prompt).collect::<Vec<_>>())
+        self.cells(&squared_differences(ours, theirs))
+    }
+
+    /// Squared errors of predictions at every pair of every prompt.
+    ///
+    /// # Shapes
+    /// `[n_prompts][n_points]` to the same.
+    pub(crate) fn squared_errors(&self, predictions: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let widen = |prompt: &Prompt| prompt.ys.iter().map(|&y| f64::from(y)).collect();
+        squared_differences(predictions, &self.prompts.iter().map(widen).collect::<Vec<_>>())
     }
 
     /// Means of `[n_prompts][n_points]` values: over everything (first), every position, every concept, and both.
@@ -123,4 +133,11 @@ impl<'a> HeldOut<'a> {
         }
         cells
     }
+}
+
+fn squared_differences(ours: &[Vec<f64>], theirs: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let of_prompt = |(ours, theirs): (&Vec<f64>, &Vec<f64>)| {
+        ours.iter().zip(theirs).map(|(ours, theirs)| (ours - theirs).powi(2)).collect()
+    };
+    ours.iter().zip(theirs).map(of_prompt).collect()
 }

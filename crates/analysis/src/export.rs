@@ -12,7 +12,7 @@ use run::{Experiment, RunDir, RunError};
 use thiserror::Error;
 
 use crate::stages::{OnModel, with_model};
-use crate::{Probe, Representations, knn, resample_states};
+use crate::{HeldOut, Probe, Representations, causes, knn, resample_states};
 
 /// Why an export failed.
 #[derive(Debug, Error)]
@@ -107,19 +107,11 @@ impl StatesExport {
             let row = |i: usize, layer, token| states.row_major(layer, token)[i * d..(i + 1) * d].iter().copied();
             let places: Vec<_> = (0..layers).flat_map(|layer| (0..tokens).map(move |token| (layer, token))).collect();
             let each = |i: usize| places.iter().map(move |&(layer, token)| (i, layer, token));
-            let n_points = self.prompts[0].ys.len();
-            let d_x = self.prompts[0].xs.len() / n_points;
             let hidden = (0..n).flat_map(each).flat_map(|(i, layer, token)| row(i, layer, token));
             array(&mut npz, "hidden", &[n, layers, tokens, d], hidden)?;
             array(&mut npz, "tokens", &[tokens], states.tokens.iter().map(|token| token.index() as i64))?;
-            array(&mut npz, "concept", &[n], states.labels.iter().map(|&label| label as i64))?;
-            array(
-                &mut npz,
-                "xs",
-                &[n, n_points, d_x],
-                self.prompts.iter().flat_map(|prompt| prompt.xs.iter().copied()),
-            )?;
-            array(&mut npz, "ys", &[n, n_points], self.prompts.iter().flat_map(|prompt| prompt.ys.iter().copied()))?;
+            prompt_arrays(&mut npz, "", &self.prompts)?;
+            let n_points = self.prompts[0].ys.len();
             array(&mut npz, "predictions", &[n, n_points], states.predictions.iter().flatten().copied())?;
             let guesses = (0..n).flat_map(each).map(|(i, layer, token)| self.guesses[layer][token][i] as i64);
             array(&mut npz, "knn", &[n, layers, tokens], guesses)?;
@@ -129,6 +121,40 @@ impl StatesExport {
         };
         write().map_err(|error| ExportError::Io { path: path.to_owned(), error })
     }
+}
+
+/// Writes the prompts that causes are measured with, for programs that repeat it: the held-out ones (`eval_xs`
+/// `[n, n_points, d_x]`, `eval_ys` `[n, n_points]`, `eval_concept` `[n]`), those behind the mean activations (`mean_…`,
+/// `mean_prompts` of every concept), the random direction that belongs to each held-out prompt (`directions`
+/// `[n, d_model]`) and the concepts' prior weights (`weights`).
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_prompts(experiment: &Experiment, mean_prompts: usize, path: &Path) -> Result<(), ExportError> {
+    let held_out = HeldOut::new(experiment);
+    let means = causes::mean_prompts(experiment, mean_prompts);
+    let write = || -> std::io::Result<()> {
+        fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
+        let mut npz = NpzWriter::new(BufWriter::new(File::create(path)?));
+        prompt_arrays(&mut npz, "eval_", held_out.prompts())?;
+        prompt_arrays(&mut npz, "mean_", &means)?;
+        let (n, d_model) = (held_out.prompts().len(), experiment.architecture.d_model);
+        let stream = causes::directions(experiment);
+        let direction = |index| causes::direction(stream, index as u64, d_model).as_slice().to_vec();
+        array(&mut npz, "directions", &[n, d_model], (0..n).flat_map(direction))?;
+        let weights = experiment.task.concepts().iter().map(|concept| concept.weight);
+        array(&mut npz, "weights", &[weights.len()], weights)
+    };
+    write().map_err(|error| ExportError::Io { path: path.to_owned(), error })
+}
+
+/// `xs` `[n, n_points, d_x]`, `ys` `[n, n_points]` and `concept` `[n]` under names that begin with `prefix`.
+fn prompt_arrays(npz: &mut NpzWriter<BufWriter<File>>, prefix: &str, prompts: &[Prompt]) -> std::io::Result<()> {
+    let n_points = prompts[0].ys.len();
+    let shape = [prompts.len(), n_points, prompts[0].xs.len() / n_points];
+    array(npz, &format!("{prefix}xs"), &shape, prompts.iter().flat_map(|prompt| prompt.xs.iter().copied()))?;
+    array(npz, &format!("{prefix}ys"), &shape[..2], prompts.iter().flat_map(|prompt| prompt.ys.iter().copied()))?;
+    array(npz, &format!("{prefix}concept"), &shape[..1], prompts.iter().map(|prompt| prompt.concept.0 as i64))
 }
 
 fn array<T: npyz::AutoSerialize>(

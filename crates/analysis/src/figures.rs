@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use run::{AlgorithmRow, BaselineRow, DecodabilityRow, Experiment, MapRow, MetricRow, RunDir};
+use run::{
+    AlgorithmRow, BaselineRow, DecodabilityRow, Experiment, MapRow, MetricRow, PatchRow, PruningRow, RunDir,
+    TransplantRow,
+};
 
 use crate::nearest;
 use crate::plots::{self, PlotError};
@@ -47,12 +50,25 @@ fn figures(run: &RunDir, experiment: &Experiment, summary: &Summary) -> Result<V
     let cd = run.table::<DecodabilityRow>().read()?;
     let map = run.table::<MapRow>().read()?;
     let algorithms = run.table::<AlgorithmRow>().read()?;
+    let patched = run.table::<PatchRow>().read()?;
+    let pruned = run.table::<PruningRow>().read()?;
+    let transplanted = run.table::<TransplantRow>().read()?;
     let drawn = [
         ("emergence", "Emergence", emergence_caption(summary), plots::emergence(&metrics, &baselines, &cd)),
         ("heatmap", "Where and when the concept can be read", heatmap_caption(summary), plots::heatmap(&cd)),
         ("positions", "Error along the prompt", positions_caption(), plots::positions(&metrics, &baselines)),
         ("algorithms", "What the model computes", algorithms_caption(&algorithms), plots::algorithms(&algorithms)),
         ("map", "Hidden states", map_caption(&map, experiment), plots::maps(&map)),
+        (
+            "patching",
+            "What a concept's mean does to the prediction",
+            patching_caption(&patched),
+            plots::patching(&patched),
+        ),
+        ("patching_sweep", "Where and when it does so", sweep_caption(), plots::patching_sweep(&patched, &cd)),
+        ("steering", "Steering", steering_caption(), plots::steering(&patched)),
+        ("pruning", "Heads", pruning_caption(&pruned), plots::pruning(&pruned)),
+        ("transplant", "Early or late layers", transplant_caption(&transplanted), plots::transplant(&transplanted)),
     ];
     let keep = |(name, title, caption, svg): (_, &str, String, Result<String, PlotError>)| match svg {
         Ok(svg) => Some(Ok((name, Figure { title: title.to_owned(), caption, svg }))),
@@ -139,6 +155,35 @@ fn map_caption(map: &[MapRow], experiment: &Experiment) -> String {
             "First two principal components at layer {} of the {} token, {} prompts a concept, for a few checkpoints. A plane shows less than the CD measures.",
             row.layer, row.token, experiment.config.probe.prompts_per_concept
         )
+    })
+}
+
+fn patching_caption(patched: &[PatchRow]) -> String {
+    patched.first().map_or(String::new(), |row| {
+        format!(
+            "Each cell: change of the error, with its 95% interval over {} held-out prompts of the row's concept, when the hidden state is replaced by the mean over {} other prompts. Controls at the right: the mean over concepts, a random direction as long as the own mean, and the state itself.",
+            row.n, row.mean_n
+        )
+    })
+}
+
+fn sweep_caption() -> String {
+    "The same at every layer and a few checkpoints, means over concepts: a layer that carries the concept to the prediction has an effect that depends on whose mean it is. Below, how well the concept can be read there.".to_owned()
+}
+
+fn steering_caption() -> String {
+    "A multiple of the difference between a concept's mean and the mean over concepts is added to the state.".to_owned()
+}
+
+fn pruning_caption(pruned: &[PruningRow]) -> String {
+    pruned.first().map_or(String::new(), |row| {
+        format!("Change of the error over all positions when one attention head is switched off, {} held-out prompts a concept.", row.n)
+    })
+}
+
+fn transplant_caption(transplanted: &[TransplantRow]) -> String {
+    transplanted.first().map_or(String::new(), |row| {
+        format!("A model of two checkpoints: the layers up to {} of one, all behind them of the other. What lowers the error of an early checkpoint is the half that it was missing.", row.layer)
     })
 }
 

@@ -17,12 +17,14 @@
 //! ```
 
 mod algorithms;
+mod causes;
 mod cli;
 mod comparison;
 mod decodability;
 mod errors;
 mod export;
 mod figures;
+mod interval;
 mod maps;
 mod plots;
 mod probes;
@@ -33,14 +35,22 @@ mod summary;
 mod terminal;
 
 pub use algorithms::{Algorithms, nearest};
+pub use causes::{
+    Activation, Intervened, Intervention, Means, PatchPlan, intervene, patch, predict_patched, prune, transplants,
+    write_patching, write_pruning, write_transplants,
+};
 pub use cli::{Command, Compare, Machine, command_line, say_summary, say_sweep, write_comparison};
 pub use comparison::{Comparison, Crossing, OverRuns, crossing, group_labels, pearson, spearman};
 pub use decodability::{Decodability, DecodabilityTables, decodability, knn, resample_prompts, resample_states};
 pub use errors::HeldOut;
-pub use export::{ExportError, StatesExport, write_gpt2};
+pub use export::{ExportError, StatesExport, write_gpt2, write_prompts};
 pub use figures::write_report;
+pub use interval::{Bootstrap, Estimate};
 pub use maps::{Plane, plane};
-pub use plots::{PlotError, algorithms, cd_against_error, comparison, emergence, heatmap, lags, maps, png, positions};
+pub use plots::{
+    PlotError, algorithms, cd_against_error, comparison, emergence, heatmap, lags, maps, patching, patching_sweep, png,
+    positions, pruning, steering, transplant,
+};
 pub use probes::{Knn, Probe};
 pub use report::{Figure, Report, ReportTable, render};
 pub use stages::{write_algorithms, write_baselines, write_decodability, write_map};

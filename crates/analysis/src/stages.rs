@@ -53,13 +53,17 @@ pub fn write_algorithms(
 pub fn write_map(run: &RunDir, experiment: &Experiment, layer: Option<usize>, device: Device) -> Result<(), RunError> {
     let steps = run.scheduled_steps(experiment)?;
     let layer = layer.map_or_else(|| best_layer(run, experiment), Ok)?;
-    let panels = MAP_PANELS.min(steps.len());
-    let spread = |panel: usize| steps[panel * (steps.len() - 1) / (panels - 1).max(1)];
     let mut rows = Vec::new();
-    for step in (0..panels).map(spread) {
+    for step in spread(&steps, MAP_PANELS) {
         rows.extend(with_model(run, step, device, Map { experiment, step, layer })?);
     }
     run.table().replace(&rows)
+}
+
+/// At most `most` of the steps, evenly spread, with the first and the last among them.
+pub(crate) fn spread(steps: &[usize], most: usize) -> Vec<usize> {
+    let chosen = most.min(steps.len());
+    (0..chosen).map(|index| steps[index * (steps.len() - 1) / (chosen - 1).max(1)]).collect()
 }
 
 fn best_layer(run: &RunDir, experiment: &Experiment) -> Result<usize, RunError> {

@@ -7,7 +7,7 @@ use nalgebra::DMatrix;
 use rayon::prelude::*;
 
 /// Prompts that go through the model together; small enough that hidden states stay in cache.
-const CHUNK: usize = 64;
+pub(crate) const CHUNK: usize = 64;
 
 /// Hidden states of some prompts at some tokens, at every layer.
 #[derive(Clone, Debug)]
@@ -108,7 +108,7 @@ fn capture<B: FusedBackend>(model: &Transformer<B>, prompts: &[Prompt], tokens: 
     }
 }
 
-fn to_vec<B: Backend, const D: usize>(tensor: burn::tensor::Tensor<B, D>) -> Vec<f32> {
+pub(crate) fn to_vec<B: Backend, const D: usize>(tensor: burn::tensor::Tensor<B, D>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().to_vec().expect("the data was just converted to f32")
 }
 

@@ -1,7 +1,9 @@
 //! How the programs speak: results to standard output, everything else to standard error, one exit code a meaning.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use run::{ConfigError, RunError};
 
@@ -26,6 +28,18 @@ pub fn say(text: &str) {
 /// Writes a note to standard error.
 pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Notes how work that may take long goes on, but not in its first two seconds and not more often than every two.
+pub(crate) fn patient_note() -> impl Fn(&str) {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let last = Cell::new(Instant::now());
+    move |text| {
+        if last.get().elapsed() >= PATIENCE {
+            last.set(Instant::now());
+            note(text);
+        }
+    }
 }
 
 /// The name of the running program, which is not ours when a task of the user's own is trained.

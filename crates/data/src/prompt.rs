@@ -56,6 +56,16 @@ pub struct Prompt {
 }
 
 impl Prompt {
+    /// The prompt's first pairs: what a causal model sees of it up to that length.
+    ///
+    /// # Panics
+    /// When it has fewer.
+    pub fn first(&self, n_points: usize) -> Self {
+        let d_x = self.xs.len() / self.ys.len();
+        let (xs, ys) = (self.xs[..n_points * d_x].to_vec(), self.ys[..n_points].to_vec());
+        Self { concept: self.concept, xs, ys }
+    }
+
     /// The pairs in order, x as f64.
     pub fn pairs(&self) -> impl Iterator<Item = (Vec<f64>, f64)> + '_ {
         let d_x = self.xs.len() / self.ys.len();
@@ -89,5 +99,17 @@ impl fmt::Display for Token {
             Self::X(pair) => write!(f, "x{pair}"),
             Self::Y(pair) => write!(f, "y{pair}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_pairs_are_those_of_the_prompt() {
+        let prompt = Prompt { concept: ConceptId(1), xs: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], ys: vec![7.0, 8.0, 9.0] };
+        let expected = Prompt { concept: ConceptId(1), xs: vec![1.0, 2.0, 3.0, 4.0], ys: vec![7.0, 8.0] };
+        assert_eq!(prompt.first(2), expected);
     }
 }

@@ -16,6 +16,10 @@ pub enum Purpose {
     Init,
     /// Permutations of labels for the control probe.
     Shuffle,
+    /// Directions in the space of hidden states, for the control of patching.
+    Direction,
+    /// Sets of prompts drawn with replacement, for intervals.
+    Bootstrap,
 }
 
 /// Addressed randomness: a generator is a pure function of (seed, purpose, index).
@@ -42,6 +46,8 @@ impl Stream {
             Purpose::Patch => 3,
             Purpose::Init => 4,
             Purpose::Shuffle => 5,
+            Purpose::Direction => 6,
+            Purpose::Bootstrap => 7,
         };
         let mut rng = ChaCha8Rng::from_seed(key);
         rng.set_stream(index);

@@ -39,4 +39,4 @@ pub use free::Free;
 pub use fused::{AdamStep, FusedBackend, TrainingBackend, products_per_second};
 pub use parameters::{gradients_from_weights, gradients_to_weights};
 pub use transformer::{Layer, ResidualStream, Transformer};
-pub use weights::{HostTensor, Weights};
+pub use weights::{HostTensor, Weights, transplant, without_head};

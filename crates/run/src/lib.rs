@@ -34,7 +34,7 @@ pub use schedule::Schedule;
 pub use sweep::Sweep;
 pub use tables::{
     AlgorithmRow, BaselineRow, BestLayerRow, CorrelationRow, CurveRow, DecodabilityRow, LagRow, MapRow, MetricRow,
-    PointRow, Row, SweepRow, Table, TrainingRow,
+    PatchRow, PointRow, PruningRow, Row, SweepRow, Table, TrainingRow, TransplantRow,
 };
 
 pub(crate) use error::io_error;

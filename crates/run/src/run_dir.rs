@@ -205,12 +205,21 @@ impl RunDir {
     /// # Errors
     /// When there is none or a file of it is damaged.
     pub fn checkpoint(&self, step: usize) -> Result<Checkpoint, RunError> {
-        let steps = self.steps()?;
-        if !steps.contains(&step) {
-            let known = steps.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-            return Err(RunError::NoCheckpoint { path: self.path.clone(), step: step.to_string(), known });
-        }
+        self.require(step)?;
         Checkpoint::load(&self.checkpoint_folder(step))
+    }
+
+    /// Nothing, if there is a checkpoint at `step`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn require(&self, step: usize) -> Result<(), RunError> {
+        let steps = self.steps()?;
+        if steps.contains(&step) {
+            return Ok(());
+        }
+        let known = steps.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        Err(RunError::NoCheckpoint { path: self.path.clone(), step: step.to_string(), known })
     }
 
     /// The last step that training can go on from.
@@ -251,6 +260,11 @@ impl RunDir {
     /// Where an export of the checkpoint at `step` goes unless told otherwise: `export/<step>.<format>`.
     pub fn export_path(&self, step: usize, format: &str) -> PathBuf {
         self.path.join(EXPORT).join(format!("{step:08}.{format}"))
+    }
+
+    /// Where the prompts that causes are measured with are exported to unless told otherwise: `export/prompts.npz`.
+    pub fn prompts_path(&self) -> PathBuf {
+        self.path.join(EXPORT).join("prompts.npz")
     }
 
     fn checkpoint_folder(&self, step: usize) -> PathBuf {

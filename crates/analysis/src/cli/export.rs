@@ -7,7 +7,7 @@ use data::TaskRegistry;
 
 use crate::cli::OnRun;
 use crate::terminal::Failure;
-use crate::{StatesExport, write_gpt2};
+use crate::{StatesExport, write_gpt2, write_prompts};
 
 /// What to export, and where to.
 #[derive(Debug, Args)]
@@ -26,7 +26,10 @@ pub struct Export {
     /// Resample of the decodability table whose states are exported
     #[arg(long, default_value_t = 0)]
     resample: usize,
-    /// File or folder to write [default: export/STEP.npz or export/STEP.hf in the run's folder]
+    /// Prompts of every concept behind its mean activation, as given to `patch`
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    mean_prompts: u32,
+    /// File or folder to write [default: STEP.npz, STEP.hf or prompts.npz in export/ in the run's folder]
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -37,6 +40,8 @@ enum What {
     States,
     /// The weights
     Model,
+    /// The prompts that `patch` works with, for programs that repeat it
+    Prompts,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -49,26 +54,33 @@ enum Format {
 
 impl Export {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
-        let hf = match (self.what, self.format) {
-            (None | Some(What::Model), Some(Format::Hf)) | (Some(What::Model), None) => true,
-            (None | Some(What::States), Some(Format::Npz) | None) => false,
-            (Some(What::States), Some(Format::Hf)) => return Err(mismatch("states with hf")),
-            (Some(What::Model), Some(Format::Npz)) => return Err(mismatch("model with npz")),
+        let what = match (self.what, self.format) {
+            (None, Some(Format::Hf)) | (Some(What::Model), None | Some(Format::Hf)) => What::Model,
+            (None, None | Some(Format::Npz)) => What::States,
+            (Some(what @ (What::States | What::Prompts)), None | Some(Format::Npz)) => what,
+            (Some(what), Some(format)) => {
+                let found = format!("{what:?} with {format:?}").to_lowercase();
+                let range = "states or prompts with npz, or model with hf";
+                let message = anyhow::anyhow!("--what and --format must be {range}, but are {found}");
+                return Err(Failure::Request(message));
+            }
         };
         let (run, experiment) = self.on.open(registry)?;
         let last = run.steps()?.last().copied().unwrap_or(0);
         let step = self.step.unwrap_or(last);
-        let out = self.out.unwrap_or_else(|| run.export_path(step, if hf { "hf" } else { "npz" }));
-        if hf {
-            write_gpt2(&run, step, &out)?;
-        } else {
-            let export = StatesExport::collect(&run, &experiment, step, self.resample, self.on.machine.device)?;
-            export.write_npz(&out)?;
+        let out = self.out.unwrap_or_else(|| match what {
+            What::States => run.export_path(step, "npz"),
+            What::Model => run.export_path(step, "hf"),
+            What::Prompts => run.prompts_path(),
+        });
+        match what {
+            What::States => {
+                let export = StatesExport::collect(&run, &experiment, step, self.resample, self.on.machine.device)?;
+                export.write_npz(&out)?;
+            }
+            What::Model => write_gpt2(&run, step, &out)?,
+            What::Prompts => write_prompts(&experiment, self.mean_prompts as usize, &out)?,
         }
         Ok(out)
     }
-}
-
-fn mismatch(found: &str) -> Failure {
-    Failure::Request(anyhow::anyhow!("--what and --format must be states with npz or model with hf, but are {found}"))
 }

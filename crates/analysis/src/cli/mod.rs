@@ -12,10 +12,12 @@ use crate::terminal::{Failure, conclude, note, say};
 use crate::{Summary, stages, write_report};
 
 mod algorithms;
+mod causes;
 mod compare;
 mod export;
 
 pub(crate) use algorithms::CompareAlgorithms;
+pub(crate) use causes::{Patch, Prune, Transplant};
 pub use compare::{Compare, say_sweep, write_comparison};
 pub(crate) use export::Export;
 
@@ -45,6 +47,12 @@ pub enum Command {
     Baselines(OnRun),
     /// Compare the model's predictions with those of every closed-form predictor, at every checkpoint
     Algorithms(CompareAlgorithms),
+    /// Replace hidden states by concepts' means, or steer towards them, and measure the error
+    Patch(Patch),
+    /// Switch off one attention head at a time, and measure the error
+    Prune(Prune),
+    /// Join early layers of one checkpoint to late layers of another, and measure the error
+    Transplant(Transplant),
     /// Write hidden states or the model for other tools
     Export(Export),
     /// Average runs over their seeds, and compare groups of runs: error, decodability, and which of them moves first
@@ -106,7 +114,7 @@ impl Command {
             }
             Self::Map { on, layer } => {
                 let (run, experiment) = on.open(registry)?;
-                check_layer(layer, &experiment)?;
+                check_layer("--layer", layer, &experiment)?;
                 let _lock = run.lock()?;
                 stages::write_map(&run, &experiment, layer, on.machine.device)?;
                 say(&run.table::<MapRow>().path().display().to_string());
@@ -118,6 +126,9 @@ impl Command {
                 say(&run.table::<BaselineRow>().path().display().to_string());
             }
             Self::Algorithms(compare) => say(&compare.run(registry)?.display().to_string()),
+            Self::Patch(patch) => say(&patch.run(registry)?.display().to_string()),
+            Self::Prune(prune) => say(&prune.run(registry)?.display().to_string()),
+            Self::Transplant(transplant) => say(&transplant.run(registry)?.display().to_string()),
             Self::Export(export) => say(&export.run(registry)?.display().to_string()),
             Self::Compare(compare) => compare.run(registry)?,
             Self::Report { on, json } => {
@@ -150,11 +161,11 @@ impl OnRun {
     }
 }
 
-fn check_layer(layer: Option<usize>, experiment: &Experiment) -> Result<(), Failure> {
+fn check_layer(flag: &str, layer: Option<usize>, experiment: &Experiment) -> Result<(), Failure> {
     let last = experiment.architecture.n_layers;
     match layer {
         Some(layer) if layer > last => Err(Failure::Request(anyhow::anyhow!(
-            "--layer must be between 0 and model.n_layers ({last}), but is {layer}"
+            "{flag} must be between 0 and model.n_layers ({last}), but is {layer}"
         ))),
         _ => Ok(()),
     }

@@ -7,12 +7,16 @@ mod algorithms;
 mod comparison;
 mod correlation;
 mod emergence;
+mod grid;
 mod heatmap;
 mod lags;
 mod maps;
 mod panel;
+mod patching;
 mod positions;
+mod pruning;
 mod style;
+mod transplant;
 
 use std::sync::{Arc, LazyLock};
 
@@ -28,7 +32,10 @@ pub use emergence::emergence;
 pub use heatmap::heatmap;
 pub use lags::lags;
 pub use maps::maps;
+pub use patching::{patching, patching_sweep, steering};
 pub use positions::positions;
+pub use pruning::pruning;
+pub use transplant::transplant;
 
 /// Pixels of a PNG per CSS pixel of the SVG.
 const PNG_SCALE: f32 = 2.0;

@@ -100,7 +100,7 @@ pub(super) fn log_axis(title: &str, heights: &Range<f64>) -> (Axis, fn(f64) -> f
 
 /// Ticks inside the range of logarithms: powers of ten, with 2 and 5 times those where there is space for them, or
 /// equally spaced errors where the range is too short for either.
-fn log_ticks(range: &Range<f64>) -> Vec<f64> {
+pub(super) fn log_ticks(range: &Range<f64>) -> Vec<f64> {
     let length = range.end - range.start;
     if length < 0.7 {
         return ticks(&(10_f64.powf(range.start)..10_f64.powf(range.end)), 6);

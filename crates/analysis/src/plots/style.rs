@@ -84,6 +84,15 @@ pub(super) fn viridis(value: f64) -> RGBColor {
     RGBColor(mix(r0, r1), mix(g0, g1), mix(b0, b1))
 }
 
+/// Colour of a quantity between 0 and 1 that has a middle: from Okabe and Ito's blue over white to their vermilion, which
+/// colour-blind readers tell apart as well; values outside get the colour of the nearer end.
+pub(super) fn diverging(value: f64) -> RGBColor {
+    let place = 2.0 * value.clamp(0.0, 1.0) - 1.0;
+    let RGBColor(red, green, blue) = if place < 0.0 { OKABE_ITO[0] } else { OKABE_ITO[1] };
+    let mix = |end: u8| (255.0 + place.abs() * (f64::from(end) - 255.0)).round() as u8;
+    RGBColor(mix(red), mix(green), mix(blue))
+}
+
 /// How a closed-form predictor is shown in every figure.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct PredictorStyle {

@@ -13,11 +13,13 @@ use serde::de::DeserializeOwned;
 use crate::{RunError, io_error};
 
 mod algorithms;
+mod causes;
 mod comparison;
 mod errors;
 mod states;
 
 pub use algorithms::AlgorithmRow;
+pub use causes::{PatchRow, PruningRow, TransplantRow};
 pub use comparison::{CorrelationRow, CurveRow, LagRow, PointRow, SweepRow};
 pub use errors::{BaselineRow, MetricRow, TrainingRow};
 pub use states::{BestLayerRow, DecodabilityRow, MapRow};
