@@ -1,12 +1,10 @@
 //! What can be computed again from the checkpoints of a run, table by table.
 
+use data::Token;
 use model::{Device, FusedBackend, OnBackend, Transformer};
-use run::{BaselineRow, BestLayerRow, Experiment, MapRow, RunDir, RunError};
+use run::{BaselineRow, BestLayerRow, Experiment, ProbeKind, RunDir, RunError};
 
-use crate::{HeldOut, decodability, plane, resample_states};
-
-/// Checkpoints drawn side by side in the map.
-const MAP_PANELS: usize = 4;
+use crate::{HeldOut, decodability};
 
 /// Writes the table of the closed-form predictors' errors.
 pub fn write_baselines(run: &RunDir, experiment: &Experiment) -> Result<(), RunError> {
@@ -31,24 +29,13 @@ pub fn write_decodability(
     run.table().replace(&best)
 }
 
-/// Writes the principal components of the hidden states at the first probed token of `layer`, for a few checkpoints
-/// from first to last, by default of the layer that is best at the end.
-pub fn write_map(run: &RunDir, experiment: &Experiment, layer: Option<usize>, device: Device) -> Result<(), RunError> {
-    let steps = run.scheduled_steps(experiment)?;
-    let layer = layer.map_or_else(|| best_layer(run, experiment), Ok)?;
-    let panels = MAP_PANELS.min(steps.len());
-    let spread = |panel: usize| steps[panel * (steps.len() - 1) / (panels - 1).max(1)];
-    let mut rows = Vec::new();
-    for step in (0..panels).map(spread) {
-        rows.extend(with_model(run, step, device, Map { experiment, step, layer })?);
-    }
-    run.table().replace(&rows)
-}
-
-fn best_layer(run: &RunDir, experiment: &Experiment) -> Result<usize, RunError> {
-    let token = experiment.tokens[0].to_string();
+/// The layer at which CD is best at the end of training, chosen on one half of the resamples; the last one where it was
+/// not measured.
+pub(crate) fn best_layer(run: &RunDir, experiment: &Experiment, token: Token) -> Result<usize, RunError> {
+    let token = token.to_string();
     let rows = run.table::<BestLayerRow>().read()?;
-    let last = rows.iter().rfind(|row| row.token == token && row.selection == "held_out");
+    let cd = |row: &&BestLayerRow| row.probe == ProbeKind::CD.name() && row.selection == "held_out";
+    let last = rows.iter().filter(cd).rfind(|row| row.token == token);
     Ok(last.map_or(experiment.architecture.n_layers, |row| row.layer))
 }
 
@@ -76,40 +63,15 @@ pub(crate) fn with_model<W: OnModel>(
     Ok(device.run(Load(run.checkpoint(step)?, work)))
 }
 
-struct Decode<'a> {
-    experiment: &'a Experiment,
-    step: usize,
+/// Decodability of the checkpoint at `step`.
+pub(crate) struct Decode<'a> {
+    pub(crate) experiment: &'a Experiment,
+    pub(crate) step: usize,
 }
 
 impl OnModel for Decode<'_> {
     type Output = crate::DecodabilityTables;
     fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Self::Output {
         decodability(model, self.experiment, self.step, device)
-    }
-}
-
-struct Map<'a> {
-    experiment: &'a Experiment,
-    step: usize,
-    layer: usize,
-}
-
-impl OnModel for Map<'_> {
-    type Output = Vec<MapRow>;
-    fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Vec<MapRow> {
-        let states = resample_states(model, self.experiment, 0, device);
-        let found = plane(&states.states(self.layer, 0));
-        let concepts = self.experiment.task.concepts();
-        let row = |([pc1, pc2], label): ([f64; 2], &usize)| MapRow {
-            step: self.step,
-            layer: self.layer,
-            token: states.tokens[0].to_string(),
-            concept: concepts[*label].name.clone(),
-            pc1,
-            pc2,
-            explained_1: found.explained[0],
-            explained_2: found.explained[1],
-        };
-        found.points.iter().copied().zip(&states.labels).map(row).collect()
     }
 }

@@ -21,11 +21,14 @@ mod schedule;
 mod tables;
 
 pub use checkpoint::{Checkpoint, Moments};
-pub use config::{CheckpointConfig, Config, Distance, EvalConfig, Experiment, ProbeConfig, ProbeToken, TrainConfig};
+pub use config::{CheckpointConfig, Config, EvalConfig, Experiment, ProbeConfig, ProbeKind, ProbeToken, TrainConfig};
 pub use error::{ConfigError, RunError};
 pub use resolve::{PRESETS, Source};
 pub use run_dir::{Environment, RunDir, RunLock};
 pub use schedule::Schedule;
-pub use tables::{BaselineRow, BestLayerRow, DecodabilityRow, MapRow, MetricRow, Row, Table, TrainingRow};
+pub use tables::{
+    BaselineRow, BestLayerRow, DecodabilityRow, MapRow, MetricRow, PairRow, PositionRow, Row, SensitivityRow,
+    SeparationRow, Table, TrainingRow,
+};
 
 pub(crate) use error::io_error;

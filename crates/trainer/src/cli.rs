@@ -183,7 +183,7 @@ impl Job {
             )));
         }
         if started != Some(experiment.config.train.steps) || run.table::<MapRow>().read()?.is_empty() {
-            analysis::write_map(run, experiment, None, device)?;
+            analysis::write_map(run, experiment, &[], device)?;
         }
         let report = analysis::write_report(run, experiment)?;
         say_summary(&Summary::read(run, experiment)?, &report, self.json)

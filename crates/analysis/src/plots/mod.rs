@@ -6,8 +6,11 @@
 mod emergence;
 mod heatmap;
 mod maps;
+mod pairs;
 mod panel;
 mod positions;
+mod reading;
+mod separation;
 mod style;
 
 use std::sync::{Arc, LazyLock};
@@ -20,7 +23,10 @@ use thiserror::Error;
 pub use emergence::emergence;
 pub use heatmap::heatmap;
 pub use maps::maps;
+pub use pairs::pairs;
 pub use positions::positions;
+pub use reading::reading;
+pub use separation::separation;
 
 /// Pixels of a PNG per CSS pixel of the SVG.
 const PNG_SCALE: f32 = 2.0;
@@ -193,10 +199,11 @@ mod testing {
                 layer: 4,
                 token: "x10".to_owned(),
                 concept: name.clone(),
-                pc1: apart * angle.cos() + (noise(i) + noise(i + 91) + noise(step + i)) * 1.6,
-                pc2: apart * angle.sin() + noise(i + 500) + noise(i + 91 * concept) + noise(step + 3 * i),
-                explained_1: 0.41,
-                explained_2: 0.23,
+                method: "pca".to_owned(),
+                x: apart * angle.cos() + (noise(i) + noise(i + 91) + noise(step + i)) * 1.6,
+                y: apart * angle.sin() + noise(i + 500) + noise(i + 91 * concept) + noise(step + 3 * i),
+                explained_x: Some(0.41),
+                explained_y: Some(0.23),
             }));
         }
         rows

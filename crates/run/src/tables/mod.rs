@@ -13,9 +13,11 @@ use serde::de::DeserializeOwned;
 use crate::{RunError, io_error};
 
 mod errors;
+mod readings;
 mod states;
 
 pub use errors::{BaselineRow, MetricRow, TrainingRow};
+pub use readings::{PairRow, PositionRow, SensitivityRow, SeparationRow};
 pub use states::{BestLayerRow, DecodabilityRow, MapRow};
 
 /// A row type and the table it belongs to.
