@@ -28,6 +28,24 @@ fn one_command_makes_tables_figures_and_a_report() {
 }
 
 #[test]
+fn what_is_asked_of_a_finished_run_gets_a_table_and_is_in_the_next_report() {
+    let root = tempfile::tempdir().unwrap();
+    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
+    let run = only_run(root.path());
+    let run_name = run.to_str().unwrap();
+    for command in ["positions", "separation", "sensitivity"] {
+        let tables = succeed(&[command, run_name]);
+        for table in tables.lines() {
+            assert!(std::fs::read_to_string(table).unwrap().lines().count() > 1, "{table}");
+        }
+    }
+    succeed(&["report", run_name]);
+    let html = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert_eq!(html.matches("<svg").count(), 7);
+    assert!(html.contains("Sensitivity of Concept Decodability"));
+}
+
+#[test]
 fn tables_computed_again_from_checkpoints_are_the_same() {
     let root = tempfile::tempdir().unwrap();
     succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);

@@ -77,6 +77,15 @@ fn a_field_out_of_range_is_named_with_its_range_and_value() {
             &["train.schedule.floor", "between 0 and 1", "1.5"],
         ),
         ("eval.prompts_per_concept=0", &["eval.prompts_per_concept", "between 1", "0"]),
+        ("probe.probes=[]", &["probe.probes", "with knn", "[]"]),
+        ("probe.probes=[\"linear\"]", &["probe.probes", "with knn", "[linear]"]),
+        ("probe.probes=[\"knn\",\"knn\"]", &["probe.probes", "twice", "[knn, knn]"]),
+        ("probe.folds=1", &["probe.folds", "(24)", "1"]),
+        ("probe.folds=25", &["probe.folds", "(24)", "25"]),
+        ("probe.ridge=0.0", &["probe.ridge", "above 0", "0"]),
+        ("probe.ridge=inf", &["probe.ridge", "finite", "inf"]),
+        ("probe.shrinkage=0.0", &["probe.shrinkage", "above 0", "0"]),
+        ("probe.shrinkage=1.5", &["probe.shrinkage", "at most 1", "1.5"]),
         ("probe.neighbours=0", &["probe.neighbours", "(23)", "0"]),
         ("probe.neighbours=24", &["probe.neighbours", "(23)", "24"]),
         ("probe.prompts_per_concept=1", &["probe.prompts_per_concept", "between 2", "1"]),
@@ -121,7 +130,7 @@ fn a_field_of_another_shape_is_named() {
         ("train.steps=-3", &["steps", "-3"]),
         ("train.steps=1.5", &["steps", "1.5"]),
         ("model.init=he", &["init", "he", "gpt2", "fan_in"]),
-        ("probe.distance=manhattan", &["distance", "manhattan", "euclidean", "cosine"]),
+        ("probe.probes=[\"svm\"]", &["probes", "svm", "knn", "linear"]),
         ("probe.tokens=[\"z3\"]", &["tokens", "z3"]),
         ("train.schedule={kind=\"square\"}", &["schedule", "square"]),
         ("task.size=3", &["task", "size"]),
@@ -181,6 +190,8 @@ fn a_request_about_a_run_is_checked_against_that_run() {
     check(&["export", run, "--what", "model", "--format", "npz"], 2, &["--what", "--format", "model", "npz"]);
     check(&["export", run, "--what", "states", "--format", "hf"], 2, &["--what", "--format", "states", "hf"]);
     check(&["export", run, "--what", "prompts", "--format", "hf"], 2, &["--what", "--format", "prompts", "hf"]);
+    check(&["positions", run, "--step", "3"], 2, &["step", "0, 1, 2, 4, 8, 10", "3"]);
+    check(&["sensitivity", run, "--step", "3"], 2, &["step", "0, 1, 2, 4, 8, 10", "3"]);
     check(&["map", run, "--layer", "3"], 2, &["--layer", "(2)", "3"]);
     check(&["patch", run, "--step", "10,7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
     check(&["patch", run, "--layer", "1,3"], 2, &["--layer", "(2)", "3"]);

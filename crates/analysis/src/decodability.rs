@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use run::{BestLayerRow, DecodabilityRow, Experiment};
 
 use crate::interval::quantile;
-use crate::{Knn, Probe, Representations};
+use crate::{Probe, Representations, probes};
 
 /// Accuracies over resamples.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,7 +23,7 @@ pub struct Decodability {
 }
 
 impl Decodability {
-    /// Mean and 95% interval of accuracies, one a resample.
+    /// Mean and 95% interval of accuracies (or of another number), one a resample.
     ///
     /// # Panics
     /// When there is none.
@@ -40,14 +40,16 @@ impl Decodability {
 pub struct DecodabilityTables {
     /// Every layer, token, probe and control.
     pub cd: Vec<DecodabilityRow>,
-    /// The best layer of every token, chosen in two ways.
+    /// The best layer of every token and probe, chosen in two ways.
     pub best: Vec<BestLayerRow>,
 }
 
-/// Accuracies of one layer at one token.
+/// Accuracies of one probe on one layer at one token.
 struct Place {
     layer: usize,
     token: usize,
+    /// Index into the experiment's probes.
+    probe: usize,
     /// `[resamples]`
     overall: Vec<f64>,
     /// `[n_concepts][resamples]`
@@ -63,18 +65,18 @@ pub fn decodability<B: FusedBackend>(
     step: usize,
     device: &B::Device,
 ) -> DecodabilityTables {
-    let probe = knn(experiment);
+    let probes = probes(experiment);
     let resamples: Vec<Vec<Place>> = (0..experiment.config.probe.resamples)
         .map(|resample| {
-            score_resample(&probe, &resample_states(model, experiment, resample, device), experiment, resample)
+            score_resample(&probes, &resample_states(model, experiment, resample, device), experiment, resample)
         })
         .collect();
-    tables(&probe, &gather(resamples), experiment, step)
+    tables(&probes, &gather(resamples), experiment, step)
 }
 
-/// The experiment's probe.
-pub fn knn(experiment: &Experiment) -> Knn {
-    Knn { neighbours: experiment.config.probe.neighbours, distance: experiment.config.probe.distance }
+/// Name in tables of a probe's control with permuted labels.
+pub(crate) fn shuffled(probe: &str) -> String {
+    format!("{probe}_shuffled")
 }
 
 /// The prompts of resample number `resample`, the same number of every concept.
@@ -95,34 +97,45 @@ pub fn resample_states<B: FusedBackend>(
 }
 
 fn score_resample(
-    probe: &impl Probe,
+    probes: &[Box<dyn Probe>],
     states: &Representations,
     experiment: &Experiment,
     resample: usize,
 ) -> Vec<Place> {
     let labels = &states.labels;
-    let mut shuffled = labels.clone();
-    shuffled.shuffle(&mut Stream::new(experiment.config.seed, Purpose::Shuffle).rng(resample as u64));
+    let shuffled = shuffled_labels(labels, experiment, resample);
     let places: Vec<_> =
         (0..states.n_layers()).flat_map(|layer| (0..states.tokens.len()).map(move |token| (layer, token))).collect();
     let score = |&(layer, token): &(usize, usize)| {
-        let guesses = probe.guess(&states.states(layer, token), &[labels, &shuffled]);
-        let of_concept = |concept| {
-            let members = || labels.iter().zip(&guesses[0]).filter(move |(label, _)| **label == concept);
-            members().filter(|(label, guess)| label == guess).count() as f64 / members().count() as f64
+        let here = states.states(layer, token);
+        let score = |(probe, reader): (usize, &Box<dyn Probe>)| {
+            let guesses = reader.guess(&here, &[labels, &shuffled]);
+            let of_concept = |concept| {
+                let members = || labels.iter().zip(&guesses[0]).filter(move |(label, _)| **label == concept);
+                members().filter(|(label, guess)| label == guess).count() as f64 / members().count() as f64
+            };
+            Place {
+                layer,
+                token,
+                probe,
+                overall: vec![accuracy(labels, &guesses[0])],
+                by_concept: (0..experiment.task.concepts().len()).map(|concept| vec![of_concept(concept)]).collect(),
+                shuffled: vec![accuracy(&shuffled, &guesses[1])],
+            }
         };
-        Place {
-            layer,
-            token,
-            overall: vec![accuracy(labels, &guesses[0])],
-            by_concept: (0..experiment.task.concepts().len()).map(|concept| vec![of_concept(concept)]).collect(),
-            shuffled: vec![accuracy(&shuffled, &guesses[1])],
-        }
+        probes.iter().enumerate().map(score).collect::<Vec<_>>()
     };
-    places.par_iter().map(score).collect()
+    places.par_iter().flat_map_iter(score).collect()
 }
 
-fn accuracy(labels: &[usize], guesses: &[usize]) -> f64 {
+/// The labels of resample number `resample` as its control has them.
+pub(crate) fn shuffled_labels(labels: &[usize], experiment: &Experiment, resample: usize) -> Vec<usize> {
+    let mut shuffled = labels.to_vec();
+    shuffled.shuffle(&mut Stream::new(experiment.config.seed, Purpose::Shuffle).rng(resample as u64));
+    shuffled
+}
+
+pub(crate) fn accuracy(labels: &[usize], guesses: &[usize]) -> f64 {
     labels.iter().zip(guesses).filter(|(label, guess)| label == guess).count() as f64 / labels.len() as f64
 }
 
@@ -140,7 +153,7 @@ fn gather(resamples: Vec<Vec<Place>>) -> Vec<Place> {
     places
 }
 
-fn tables(probe: &impl Probe, places: &[Place], experiment: &Experiment, step: usize) -> DecodabilityTables {
+fn tables(probes: &[Box<dyn Probe>], places: &[Place], experiment: &Experiment, step: usize) -> DecodabilityTables {
     let concepts = experiment.task.concepts();
     let mut cd = Vec::new();
     for place in places {
@@ -150,22 +163,25 @@ fn tables(probe: &impl Probe, places: &[Place], experiment: &Experiment, step: u
             let (concept, chance) = (concept.map(str::to_owned), 1.0 / concepts.len() as f64);
             cd.push(DecodabilityRow { step, layer: place.layer, token, probe, concept, score, chance, lo, hi, n });
         };
-        row(probe.name().to_owned(), None, &place.overall);
+        let name = probes[place.probe].name();
+        row(name.to_owned(), None, &place.overall);
         for (concept, accuracies) in concepts.iter().zip(&place.by_concept) {
-            row(probe.name().to_owned(), Some(&concept.name), accuracies);
+            row(name.to_owned(), Some(&concept.name), accuracies);
         }
-        row(format!("{}_shuffled", probe.name()), None, &place.shuffled);
+        row(shuffled(name), None, &place.shuffled);
     }
-    let at_token = |token| places.iter().filter(move |place| place.token == token).collect::<Vec<_>>();
-    let best = experiment.tokens.iter().enumerate().flat_map(|(token, name)| {
-        let [held_out, optimistic] = best_layers(&at_token(token));
-        let row = |selection: &str, (layer, accuracies): (usize, &[f64])| {
-            let Decodability { score, lo, hi, .. } = Decodability::over(accuracies);
-            BestLayerRow { step, token: name.to_string(), selection: selection.to_owned(), layer, score, lo, hi }
-        };
-        [row("held_out", held_out), row("optimistic", optimistic)]
-    });
-    DecodabilityTables { cd, best: best.collect() }
+    let mut best = Vec::new();
+    for (token, name) in experiment.tokens.iter().enumerate() {
+        for (probe, reader) in probes.iter().enumerate() {
+            let layers: Vec<_> = places.iter().filter(|place| (place.token, place.probe) == (token, probe)).collect();
+            for (selection, (layer, accuracies)) in ["held_out", "optimistic"].into_iter().zip(best_layers(&layers)) {
+                let Decodability { score, lo, hi, .. } = Decodability::over(accuracies);
+                let [token, probe, selection] = [name.to_string(), reader.name().to_owned(), selection.to_owned()];
+                best.push(BestLayerRow { step, token, probe, selection, layer, score, lo, hi });
+            }
+        }
+    }
+    DecodabilityTables { cd, best }
 }
 
 /// The best layer and its accuracies: chosen on the first half of the resamples and scored on the second, and both on
@@ -199,6 +215,7 @@ mod tests {
         let place = |layer, overall: &[f64]| Place {
             layer,
             token: 0,
+            probe: 0,
             overall: overall.to_vec(),
             by_concept: Vec::new(),
             shuffled: Vec::new(),

@@ -8,11 +8,11 @@ use data::{Predictor, Prompt};
 use model::{Device, FusedBackend, Transformer};
 use npyz::WriterBuilder;
 use npyz::npz::NpzWriter;
-use run::{Experiment, RunDir, RunError};
+use run::{Experiment, ProbeConfig, RunDir, RunError};
 use thiserror::Error;
 
 use crate::stages::{OnModel, with_model};
-use crate::{HeldOut, Probe, Representations, causes, knn, resample_states};
+use crate::{HeldOut, Probe, Representations, causes, probes, resample_prompts, resample_states};
 
 /// Why an export failed.
 #[derive(Debug, Error)]
@@ -46,8 +46,9 @@ pub enum ExportError {
 pub struct StatesExport {
     prompts: Vec<Prompt>,
     states: Representations,
-    /// What our probe guesses, `[layers + 1][tokens][n]`.
-    guesses: Vec<Vec<Vec<usize>>>,
+    /// What our probes guess, by name: `[layers + 1][tokens][n]`.
+    guesses: Vec<(String, Vec<Vec<Vec<usize>>>)>,
+    settings: ProbeConfig,
     /// The task's closed-form predictors by name, with their predictions, `[n][n_points]`.
     predictors: Vec<(String, Vec<Vec<f64>>)>,
 }
@@ -77,24 +78,25 @@ impl StatesExport {
             }
         }
         let states = with_model(run, step, device, Collect(experiment, resample))?;
-        let probe = knn(experiment);
-        let guess = |layer, token| probe.guess(&states.states(layer, token), &[&states.labels]).swap_remove(0);
-        let guesses = (0..states.n_layers())
-            .map(|layer| (0..states.tokens.len()).map(|token| guess(layer, token)).collect())
-            .collect();
-        let prompts = crate::decodability::resample_prompts(experiment, resample);
+        let of_probe = |probe: Box<dyn Probe>| {
+            let guess = |layer, token| probe.guess(&states.states(layer, token), &[&states.labels]).swap_remove(0);
+            let of_layer = |layer| (0..states.tokens.len()).map(|token| guess(layer, token)).collect();
+            (probe.name().to_owned(), (0..states.n_layers()).map(of_layer).collect())
+        };
+        let guesses = probes(experiment).into_iter().map(of_probe).collect();
+        let prompts = resample_prompts(experiment, resample);
         let task = &experiment.task;
         let answers = |predictor: Box<dyn Predictor>| {
             (predictor.name().to_owned(), prompts.iter().map(|prompt| predictor.predict(prompt)).collect())
         };
         let predictors = task.predictors().into_iter().chain(task.algorithms()).map(answers).collect();
-        Ok(Self { prompts, states, guesses, predictors })
+        Ok(Self { prompts, states, guesses, settings: experiment.config.probe.clone(), predictors })
     }
 
     /// Writes NumPy arrays: `hidden` `[n, layers + 1, tokens, d_model]` f32, `concept` `[n]`, `xs` `[n, n_points, d_x]`,
-    /// `ys` and `predictions` `[n, n_points]`, `tokens` `[tokens]`, their places in the sequence from 0, `knn`
-    /// `[n, layers + 1, tokens]`, our probe's guesses, and `predictor_<name>` `[n, n_points]` of every closed-form
-    /// predictor.
+    /// `ys` and `predictions` `[n, n_points]`, `tokens` `[tokens]`, their places in the sequence from 0, for every probe
+    /// of the run its guesses under its name, `[n, layers + 1, tokens]`, the probes' settings `neighbours`, `folds`,
+    /// `ridge` and `shrinkage`, and `predictor_<name>` `[n, n_points]` of every closed-form predictor.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -113,8 +115,17 @@ impl StatesExport {
             prompt_arrays(&mut npz, "", &self.prompts)?;
             let n_points = self.prompts[0].ys.len();
             array(&mut npz, "predictions", &[n, n_points], states.predictions.iter().flatten().copied())?;
-            let guesses = (0..n).flat_map(each).map(|(i, layer, token)| self.guesses[layer][token][i] as i64);
-            array(&mut npz, "knn", &[n, layers, tokens], guesses)?;
+            for (probe, guesses) in &self.guesses {
+                let guesses = (0..n).flat_map(each).map(|(i, layer, token)| guesses[layer][token][i] as i64);
+                array(&mut npz, probe, &[n, layers, tokens], guesses)?;
+            }
+            let ProbeConfig { neighbours, folds, ridge, shrinkage, .. } = self.settings;
+            for (name, count) in [("neighbours", neighbours), ("folds", folds)] {
+                array(&mut npz, name, &[], std::iter::once(count as i64))?;
+            }
+            for (name, strength) in [("ridge", ridge), ("shrinkage", shrinkage)] {
+                array(&mut npz, name, &[], std::iter::once(strength))?;
+            }
             self.predictors.iter().try_for_each(|(name, predictions)| {
                 array(&mut npz, &format!("predictor_{name}"), &[n, n_points], predictions.iter().flatten().copied())
             })

@@ -1,16 +1,17 @@
 //! The figures and the report of a run, from its tables alone.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use run::{
     AlgorithmRow, BaselineRow, DecodabilityRow, Experiment, MapRow, MetricRow, PatchRow, PruningRow, RunDir,
-    TransplantRow,
+    SensitivityRow, TransplantRow,
 };
 
 use crate::nearest;
 use crate::plots::{self, PlotError};
 use crate::report::{self, Figure, Report, ReportTable};
-use crate::summary::{ConceptSummary, Summary, TokenSummary};
+use crate::summary::{ConceptSummary, DecodabilitySummary, Summary};
 use crate::terminal::{Failure, program_name};
 
 /// Draws every figure whose table has rows, writes the report, and returns its path.
@@ -33,7 +34,10 @@ pub fn write_report(run: &RunDir, experiment: &Experiment) -> Result<PathBuf, Fa
         title: experiment.config.name.clone(),
         facts: facts(run, experiment, &summary),
         figures: figures.into_iter().map(|(_, figure)| figure).collect(),
-        tables: vec![errors_table(&summary), decodability_table(&summary)],
+        tables: [Some(errors_table(&summary)), Some(decodability_table(&summary)), sensitivity_table(run)?]
+            .into_iter()
+            .flatten()
+            .collect(),
         config: experiment.config.to_toml(),
         reproduce: vec![
             format!("cargo run -p {program} -- train {path}/config.toml"),
@@ -57,8 +61,16 @@ fn figures(run: &RunDir, experiment: &Experiment, summary: &Summary) -> Result<V
         ("emergence", "Emergence", emergence_caption(summary), plots::emergence(&metrics, &baselines, &cd)),
         ("heatmap", "Where and when the concept can be read", heatmap_caption(summary), plots::heatmap(&cd)),
         ("positions", "Error along the prompt", positions_caption(), plots::positions(&metrics, &baselines)),
+        (
+            "reading",
+            "Reading along the prompt",
+            reading_caption(),
+            plots::reading(&run.table().read()?, &metrics, &baselines),
+        ),
+        ("separation", "Separation of the concepts", separation_caption(), plots::separation(&run.table().read()?)),
+        ("pairs", "Concepts two by two", pairs_caption(), plots::pairs(&run.table().read()?)),
         ("algorithms", "What the model computes", algorithms_caption(&algorithms), plots::algorithms(&algorithms)),
-        ("map", "Hidden states", map_caption(&map, experiment), plots::maps(&map)),
+        ("map", "Hidden states", map_caption(&map, experiment), plots::maps(&map, &cd)),
         (
             "patching",
             "What a concept's mean does to the prediction",
@@ -149,11 +161,23 @@ fn algorithms_caption(rows: &[AlgorithmRow]) -> String {
     })
 }
 
+fn reading_caption() -> String {
+    "No reader of the concept can be right more often than the likeliest concept under the Bayes mixture; the distance to that line is what the states do not show to a vote by distance. Its mean posterior on the true concept lies lower.".to_owned()
+}
+
+fn separation_caption() -> String {
+    "At the layer that is best at the end of training. Both are of distances and means: a concept that shows in variances only leaves them where permuted labels are.".to_owned()
+}
+
+fn pairs_caption() -> String {
+    "The accuracy of the vote when it has to tell only two concepts apart; guessing gives 0.5.".to_owned()
+}
+
 fn map_caption(map: &[MapRow], experiment: &Experiment) -> String {
     map.first().map_or(String::new(), |row| {
         format!(
-            "First two principal components at layer {} of the {} token, {} prompts a concept, for a few checkpoints. A plane shows less than the CD measures.",
-            row.layer, row.token, experiment.config.probe.prompts_per_concept
+            "The states of the {} token in a plane, {} prompts a concept: steps from left to right, layers from top to bottom. CD stands at each, for a plane may show less than it measures, and UMAP and t-SNE more.",
+            row.token, experiment.config.probe.prompts_per_concept
         )
     })
 }
@@ -206,24 +230,53 @@ fn errors_table(summary: &Summary) -> ReportTable {
     }
 }
 
+/// CD with other settings, where it was measured: a row for every token and number of prompts, a column for every k.
+fn sensitivity_table(run: &RunDir) -> Result<Option<ReportTable>, Failure> {
+    let rows = run.table::<SensitivityRow>().read()?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let neighbours: BTreeSet<usize> = rows.iter().map(|row| row.neighbours).collect();
+    let mut cells: BTreeMap<(&str, usize), Vec<String>> = BTreeMap::new();
+    for row in &rows {
+        let label = || vec![format!("{} at layer {}, N = {}", row.token, row.layer, row.prompts_per_concept)];
+        let cell = format!("{:.3} [{:.2}, {:.2}]", row.score, row.lo, row.hi);
+        cells.entry((&row.token, row.prompts_per_concept)).or_insert_with(label).push(cell);
+    }
+    let mut header = vec!["prompts of every concept".to_owned()];
+    header.extend(neighbours.iter().map(|neighbours| format!("k = {neighbours}")));
+    let mut rows: Vec<Vec<String>> = cells.into_values().collect();
+    // There can be fewer states than neighbours.
+    rows.iter_mut().for_each(|row| row.resize(header.len(), "–".to_owned()));
+    Ok(Some(ReportTable {
+        title: "Sensitivity of Concept Decodability".to_owned(),
+        caption: format!(
+            "CD after {} steps with other numbers of neighbours k and prompts N, with the 95% interval over resamples.",
+            first.step
+        ),
+        header,
+        rows,
+    }))
+}
+
 fn decodability_table(summary: &Summary) -> ReportTable {
-    let header = ["token", "layer", "first", "held-out", "95% interval", "optimistic", "shuffled labels", "chance"];
-    let row = |token: &TokenSummary| {
+    let header =
+        ["token", "probe", "layer", "first", "held-out", "95% interval", "optimistic", "shuffled labels", "chance"];
+    let row = |read: &DecodabilitySummary| {
         let number = |value: f64| format!("{value:.3}");
         vec![
-            token.token.clone(),
-            token.layer.to_string(),
-            number(token.first),
-            number(token.last),
-            format!("{:.3} – {:.3}", token.interval[0], token.interval[1]),
-            number(token.optimistic),
-            number(token.shuffled),
-            number(token.chance),
+            read.token.clone(),
+            read.probe.clone(),
+            read.layer.to_string(),
+            number(read.first),
+            number(read.last),
+            format!("{:.3} – {:.3}", read.interval[0], read.interval[1]),
+            number(read.optimistic),
+            number(read.shuffled),
+            number(read.chance),
         ]
     };
     ReportTable {
         title: "Final Concept Decodability".to_owned(),
-        caption: "Held-out: the layer is chosen on one half of the resamples and scored on the other. Optimistic: both on all, as in the paper.".to_owned(),
+        caption: "CD is the probe knn. Held-out: the layer is chosen on one half of the resamples and scored on the other. Optimistic: both on all, as in the paper.".to_owned(),
         header: header.map(str::to_owned).to_vec(),
         rows: summary.decodability.iter().map(row).collect(),
     }

@@ -5,15 +5,14 @@
 //! the tables of a run into figures and a report, and never trains.
 //!
 //! ```
-//! use analysis::{Knn, Probe};
+//! use analysis::{Distance, Knn, Probe, States};
 //! use nalgebra::DMatrix;
-//! use run::Distance;
 //!
 //! // Two planted concepts, apart along the first coordinate.
 //! let labels: Vec<usize> = (0..40).map(|i| i / 20).collect();
 //! let states = DMatrix::from_fn(40, 2, |i, j| if j == 0 { 9.0 * labels[i] as f64 } else { i as f64 / 40.0 });
 //! let knn = Knn { neighbours: 10, distance: Distance::Euclidean };
-//! assert_eq!(knn.guess(&states, &[&labels])[0], labels);
+//! assert_eq!(knn.guess(&States::new(states), &[&labels])[0], labels);
 //! ```
 
 mod algorithms;
@@ -28,6 +27,7 @@ mod interval;
 mod maps;
 mod plots;
 mod probes;
+mod readings;
 mod report;
 mod stages;
 mod states;
@@ -41,19 +41,20 @@ pub use causes::{
 };
 pub use cli::{Command, Compare, Machine, command_line, say_summary, say_sweep, write_comparison};
 pub use comparison::{Comparison, Crossing, OverRuns, crossing, group_labels, pearson, spearman};
-pub use decodability::{Decodability, DecodabilityTables, decodability, knn, resample_prompts, resample_states};
+pub use decodability::{Decodability, DecodabilityTables, decodability, resample_prompts, resample_states};
 pub use errors::HeldOut;
 pub use export::{ExportError, StatesExport, write_gpt2, write_prompts};
 pub use figures::write_report;
 pub use interval::{Bootstrap, Estimate};
 pub use maps::{Plane, plane};
 pub use plots::{
-    PlotError, algorithms, cd_against_error, comparison, emergence, heatmap, lags, maps, patching, patching_sweep, png,
-    positions, pruning, steering, transplant,
+    PlotError, algorithms, cd_against_error, comparison, emergence, heatmap, lags, maps, pairs, patching,
+    patching_sweep, png, positions, pruning, reading, separation, steering, transplant,
 };
-pub use probes::{Knn, Probe};
+pub use probes::{Centroid, Distance, Knn, Linear, Probe, Quadratic, States, probes};
+pub use readings::{Separation, measure_separation, write_map, write_positions, write_sensitivity, write_separation};
 pub use report::{Figure, Report, ReportTable, render};
-pub use stages::{write_algorithms, write_baselines, write_decodability, write_map};
+pub use stages::{write_algorithms, write_baselines, write_decodability};
 pub use states::{Representations, predict};
-pub use summary::{ConceptSummary, Summary, TokenSummary};
+pub use summary::{ConceptSummary, DecodabilitySummary, Summary};
 pub use terminal::{Failure, conclude, note, program_name, say};

@@ -1,12 +1,10 @@
 //! What can be computed again from the checkpoints of a run, table by table.
 
+use data::Token;
 use model::{Device, FusedBackend, OnBackend, Transformer};
-use run::{AlgorithmRow, BaselineRow, BestLayerRow, Experiment, MapRow, RunDir, RunError};
+use run::{AlgorithmRow, BaselineRow, BestLayerRow, Experiment, ProbeKind, RunDir, RunError};
 
-use crate::{Algorithms, HeldOut, decodability, plane, resample_states};
-
-/// Checkpoints drawn side by side in the map.
-const MAP_PANELS: usize = 4;
+use crate::{Algorithms, HeldOut, decodability};
 
 /// Writes the table of the closed-form predictors' errors.
 pub fn write_baselines(run: &RunDir, experiment: &Experiment) -> Result<(), RunError> {
@@ -48,28 +46,19 @@ pub fn write_algorithms(
     run.table().replace(&rows)
 }
 
-/// Writes the principal components of the hidden states at the first probed token of `layer`, for a few checkpoints
-/// from first to last, by default of the layer that is best at the end.
-pub fn write_map(run: &RunDir, experiment: &Experiment, layer: Option<usize>, device: Device) -> Result<(), RunError> {
-    let steps = run.scheduled_steps(experiment)?;
-    let layer = layer.map_or_else(|| best_layer(run, experiment), Ok)?;
-    let mut rows = Vec::new();
-    for step in spread(&steps, MAP_PANELS) {
-        rows.extend(with_model(run, step, device, Map { experiment, step, layer })?);
-    }
-    run.table().replace(&rows)
+/// At most `most` of the values, evenly spread, with the first and the last among them.
+pub(crate) fn spread(values: &[usize], most: usize) -> Vec<usize> {
+    let chosen = most.min(values.len());
+    (0..chosen).map(|index| values[index * (values.len() - 1) / (chosen - 1).max(1)]).collect()
 }
 
-/// At most `most` of the steps, evenly spread, with the first and the last among them.
-pub(crate) fn spread(steps: &[usize], most: usize) -> Vec<usize> {
-    let chosen = most.min(steps.len());
-    (0..chosen).map(|index| steps[index * (steps.len() - 1) / (chosen - 1).max(1)]).collect()
-}
-
-fn best_layer(run: &RunDir, experiment: &Experiment) -> Result<usize, RunError> {
-    let token = experiment.tokens[0].to_string();
+/// The layer at which CD is best at the end of training, chosen on one half of the resamples; the last one where it was
+/// not measured.
+pub(crate) fn best_layer(run: &RunDir, experiment: &Experiment, token: Token) -> Result<usize, RunError> {
+    let token = token.to_string();
     let rows = run.table::<BestLayerRow>().read()?;
-    let last = rows.iter().rfind(|row| row.token == token && row.selection == "held_out");
+    let cd = |row: &&BestLayerRow| row.probe == ProbeKind::CD.name() && row.selection == "held_out";
+    let last = rows.iter().filter(cd).rfind(|row| row.token == token);
     Ok(last.map_or(experiment.architecture.n_layers, |row| row.layer))
 }
 
@@ -97,9 +86,10 @@ pub(crate) fn with_model<W: OnModel>(
     Ok(device.run(Load(run.checkpoint(step)?, work)))
 }
 
-struct Decode<'a> {
-    experiment: &'a Experiment,
-    step: usize,
+/// Decodability of the checkpoint at `step`.
+pub(crate) struct Decode<'a> {
+    pub(crate) experiment: &'a Experiment,
+    pub(crate) step: usize,
 }
 
 impl OnModel for Decode<'_> {
@@ -118,31 +108,5 @@ impl OnModel for Compare<'_> {
     type Output = Vec<AlgorithmRow>;
     fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Vec<AlgorithmRow> {
         self.algorithms.distances(model, self.step, device)
-    }
-}
-
-struct Map<'a> {
-    experiment: &'a Experiment,
-    step: usize,
-    layer: usize,
-}
-
-impl OnModel for Map<'_> {
-    type Output = Vec<MapRow>;
-    fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Vec<MapRow> {
-        let states = resample_states(model, self.experiment, 0, device);
-        let found = plane(&states.states(self.layer, 0));
-        let concepts = self.experiment.task.concepts();
-        let row = |([pc1, pc2], label): ([f64; 2], &usize)| MapRow {
-            step: self.step,
-            layer: self.layer,
-            token: states.tokens[0].to_string(),
-            concept: concepts[*label].name.clone(),
-            pc1,
-            pc2,
-            explained_1: found.explained[0],
-            explained_2: found.explained[1],
-        };
-        found.points.iter().copied().zip(&states.labels).map(row).collect()
     }
 }

@@ -6,6 +6,8 @@ use model::{FusedBackend, Transformer};
 use nalgebra::DMatrix;
 use rayon::prelude::*;
 
+use crate::States;
+
 /// Prompts that go through the model together; small enough that hidden states stay in cache.
 pub(crate) const CHUNK: usize = 64;
 
@@ -62,17 +64,13 @@ impl Representations {
         self.d_model
     }
 
-    /// The states of one layer at one token (an index into `tokens`).
-    ///
-    /// # Shapes
-    /// `[n_prompts, d_model]`
-    pub fn states(&self, layer: usize, token: usize) -> DMatrix<f64> {
-        let n = self.labels.len();
-        let rows = self.row_major(layer, token);
-        DMatrix::from_row_iterator(n, self.d_model, rows.iter().map(|&value| f64::from(value)))
+    /// The states of all prompts at one layer and token (an index into `tokens`).
+    pub fn states(&self, layer: usize, token: usize) -> States {
+        let values = self.row_major(layer, token).iter().map(|&value| f64::from(value));
+        States::new(DMatrix::from_row_iterator(self.labels.len(), self.d_model, values))
     }
 
-    /// As [`states`](Self::states), in f32 as the model gave them, row-major.
+    /// As [`states`](Self::states), in f32 as the model gave them: row-major `[n_prompts, d_model]`.
     pub fn row_major(&self, layer: usize, token: usize) -> &[f32] {
         let len = self.labels.len() * self.d_model;
         let start = (layer * self.tokens.len() + token) * len;

@@ -3,6 +3,8 @@
 use run::{BaselineRow, BestLayerRow, DecodabilityRow, Experiment, MetricRow, RunDir, RunError};
 use serde::Serialize;
 
+use crate::decodability::shuffled;
+
 /// The end of a run in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
@@ -12,8 +14,8 @@ pub struct Summary {
     pub step: usize,
     /// Error of every concept.
     pub concepts: Vec<ConceptSummary>,
-    /// Decodability of every probed token.
-    pub decodability: Vec<TokenSummary>,
+    /// Decodability at every probed token by every probe, in the order of the configuration.
+    pub decodability: Vec<DecodabilitySummary>,
 }
 
 /// The final error of one concept; all errors are divided by the mean of y².
@@ -31,9 +33,11 @@ pub struct ConceptSummary {
 
 /// Decodability at the layer chosen on the other half of the resamples.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct TokenSummary {
+pub struct DecodabilitySummary {
     /// The token.
     pub token: String,
+    /// Name of the probe.
+    pub probe: String,
     /// The layer chosen at the end.
     pub layer: usize,
     /// Score of that layer in the first rows.
@@ -59,12 +63,14 @@ impl Summary {
         let best = run.table::<BestLayerRow>().read()?;
         let step = metrics.iter().map(|row| row.step).max().unwrap_or(0);
         let concepts = experiment.task.concepts().iter();
+        let probes = experiment.config.probe.probes.iter().map(|probe| probe.name());
         let tokens = experiment.tokens.iter().map(ToString::to_string);
+        let read = tokens.flat_map(|token| probes.clone().map(move |probe| (token.clone(), probe)));
         Ok(Self {
             run: run.path().display().to_string(),
             step,
             concepts: concepts.filter_map(|concept| of_concept(&concept.name, step, &metrics, &baselines)).collect(),
-            decodability: tokens.filter_map(|token| of_token(&token, &cd, &best)).collect(),
+            decodability: read.filter_map(|(token, probe)| of_probe(&token, probe, &cd, &best)).collect(),
         })
     }
 
@@ -77,11 +83,12 @@ impl Summary {
             let predictors: String = predictors.collect();
             text += &format!("  {:<16} model {:.3}{predictors}{ratio}\n", concept.concept, concept.error);
         }
-        text += "Concept Decodability, layer chosen on the other half of the resamples\n";
-        for token in &self.decodability {
-            let TokenSummary { token, layer, first, last, interval: [lo, hi], chance, shuffled, .. } = token;
+        text += "Concept Decodability (knn) and other probes, layer chosen on the other half of the resamples\n";
+        for read in &self.decodability {
+            let DecodabilitySummary { token, probe, layer, first, last, interval: [lo, hi], chance, shuffled, .. } =
+                read;
             text += &format!(
-                "  {token:<4} layer {layer}  {first:.2} → {last:.2} [{lo:.2}, {hi:.2}]  chance {chance:.2}  shuffled labels {shuffled:.2}\n"
+                "  {token:<4} {probe:<10} layer {layer}  {first:.2} → {last:.2} [{lo:.2}, {hi:.2}]  chance {chance:.2}  shuffled labels {shuffled:.2}\n"
             );
         }
         text
@@ -101,15 +108,16 @@ fn of_concept(name: &str, step: usize, metrics: &[MetricRow], baselines: &[Basel
     Some(ConceptSummary { concept: name.to_owned(), error: error.relative_mse, predictors, over_bayes })
 }
 
-fn of_token(token: &str, cd: &[DecodabilityRow], best: &[BestLayerRow]) -> Option<TokenSummary> {
-    let chosen = |selection: &str| best.iter().rfind(|row| row.token == token && row.selection == selection);
+fn of_probe(token: &str, probe: &str, cd: &[DecodabilityRow], best: &[BestLayerRow]) -> Option<DecodabilitySummary> {
+    let here = |row: &&BestLayerRow| row.token == token && row.probe == probe;
+    let chosen = |selection: &str| best.iter().filter(here).rfind(|row| row.selection == selection);
     let (fair, optimistic) = (chosen("held_out")?, chosen("optimistic")?);
     let there = |row: &&DecodabilityRow| row.token == token && row.layer == fair.layer && row.concept.is_none();
-    let shuffled = |row: &DecodabilityRow| row.probe.ends_with("_shuffled");
-    let first = cd.iter().filter(there).find(|row| !shuffled(row))?;
-    let control = cd.iter().rfind(|row| there(row) && shuffled(row))?;
-    Some(TokenSummary {
+    let first = cd.iter().filter(there).find(|row| row.probe == probe)?;
+    let control = cd.iter().filter(there).rfind(|row| row.probe == shuffled(probe))?;
+    Some(DecodabilitySummary {
         token: token.to_owned(),
+        probe: probe.to_owned(),
         layer: fair.layer,
         first: first.score,
         last: fair.score,
@@ -118,4 +126,40 @@ fn of_token(token: &str, cd: &[DecodabilityRow], best: &[BestLayerRow]) -> Optio
         shuffled: control.score,
         chance: first.chance,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_is_found_by_its_whole_name() {
+        let row = |probe: &str, score| DecodabilityRow {
+            step: 0,
+            layer: 1,
+            token: "x3".to_owned(),
+            probe: probe.to_owned(),
+            concept: None,
+            score,
+            chance: 0.5,
+            lo: score,
+            hi: score,
+            n: 2,
+        };
+        let cd = [row("my_knn", 0.1), row("my_knn_shuffled", 0.2), row("knn", 0.8), row("knn_shuffled", 0.4)];
+        let best = ["held_out", "optimistic"].into_iter().flat_map(|selection| {
+            [("my_knn", 0.1), ("knn", 0.8)].map(|(probe, score)| BestLayerRow {
+                step: 0,
+                token: "x3".to_owned(),
+                probe: probe.to_owned(),
+                selection: selection.to_owned(),
+                layer: 1,
+                score,
+                lo: score,
+                hi: score,
+            })
+        });
+        let found = of_probe("x3", "knn", &cd, &best.collect::<Vec<_>>()).unwrap();
+        assert_eq!((found.first, found.last, found.optimistic, found.shuffled), (0.8, 0.8, 0.8, 0.4));
+    }
 }

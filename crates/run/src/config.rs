@@ -90,26 +90,39 @@ pub struct EvalConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeConfig {
+    /// What is scored, each probe once and `knn` among them.
+    pub probes: Vec<ProbeKind>,
     /// Neighbours that vote, k; 1 to the number of prompts less one.
     pub neighbours: usize,
+    /// Parts the states are split into for the probes that are fitted: each part is guessed from the others; 2 to the
+    /// number of prompts.
+    pub folds: usize,
+    /// Strength of the linear probe's penalty, above 0, in units of one state with standardised features.
+    pub ridge: f64,
+    /// Share of the identity in the quadratic probe's covariances, above 0 and at most 1.
+    pub shrinkage: f64,
     /// Prompts of every concept in a resample, N; at least 2.
     pub prompts_per_concept: usize,
     /// Independent sets of prompts that the score is averaged over, at least 2.
     pub resamples: usize,
-    /// How far apart two hidden states are.
-    pub distance: Distance,
     /// Tokens whose hidden states are probed: `query_x`, `last_y`, or a token by name such as `x7`. At least one.
     pub tokens: Vec<ProbeToken>,
 }
 
-/// Distance between hidden states.
+/// A probe: a reader of the concept from hidden states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Distance {
-    /// Euclidean, on the states as they are.
-    Euclidean,
-    /// One minus the cosine of the angle between the states.
-    Cosine,
+pub enum ProbeKind {
+    /// k nearest neighbours by Euclidean distance, on the states as they are.
+    Knn,
+    /// k nearest neighbours by the angle between the states.
+    KnnCosine,
+    /// The nearest mean of a concept.
+    Centroid,
+    /// Ridge regression of the concept on the states.
+    Linear,
+    /// A Gaussian with a mean and a covariance for every concept.
+    Quadratic,
 }
 
 /// A token named in the configuration.
@@ -255,12 +268,37 @@ impl ProbeConfig {
     fn check(&self, n_points: usize, n_concepts: usize) -> Result<Vec<Token>, ConfigError> {
         let per_concept = self.prompts_per_concept;
         check("probe.prompts_per_concept", "between 2 and 10000", per_concept, (2..=10_000).contains(&per_concept))?;
-        let others = per_concept * n_concepts - 1;
-        let range = format!("between 1 and one less than the prompts of all concepts ({others})");
-        check("probe.neighbours", range, self.neighbours, (1..=others).contains(&self.neighbours))?;
+        let prompts = per_concept * n_concepts;
+        let once = self.probes.contains(&ProbeKind::CD)
+            && self.probes.iter().enumerate().all(|(i, probe)| !self.probes[..i].contains(probe));
+        let listed = self.probes.iter().map(|probe| probe.name()).collect::<Vec<_>>().join(", ");
+        check("probe.probes", "a list with knn in which no probe comes twice", format!("[{listed}]"), once)?;
+        let range = format!("between 1 and one less than the prompts of all concepts ({})", prompts - 1);
+        check("probe.neighbours", range, self.neighbours, (1..prompts).contains(&self.neighbours))?;
+        let range = format!("between 2 and the prompts of all concepts ({prompts})");
+        check("probe.folds", range, self.folds, (2..=prompts).contains(&self.folds))?;
+        check("probe.ridge", "a finite number above 0", self.ridge, positive(self.ridge))?;
+        let share = self.shrinkage > 0.0 && self.shrinkage <= 1.0;
+        check("probe.shrinkage", "above 0 and at most 1", self.shrinkage, share)?;
         check("probe.resamples", "between 2 and 1000", self.resamples, (2..=1000).contains(&self.resamples))?;
         check("probe.tokens", "a list of at least one token", "empty", !self.tokens.is_empty())?;
         self.tokens.iter().map(|token| token.resolve(n_points)).collect()
+    }
+}
+
+impl ProbeKind {
+    /// The one whose score is called Concept Decodability: the paper's.
+    pub const CD: Self = Self::Knn;
+
+    /// Its name in configurations and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Knn => "knn",
+            Self::KnnCosine => "knn_cosine",
+            Self::Centroid => "centroid",
+            Self::Linear => "linear",
+            Self::Quadratic => "quadratic",
+        }
     }
 }
 

@@ -25,7 +25,7 @@ mod tables;
 pub use checkpoint::{Checkpoint, Moments};
 pub use comparison_dir::ComparisonDir;
 pub use config::{
-    CheckpointConfig, Config, Distance, EvalConfig, Experiment, FinetuneConfig, ProbeConfig, ProbeToken, TrainConfig,
+    CheckpointConfig, Config, EvalConfig, Experiment, FinetuneConfig, ProbeConfig, ProbeKind, ProbeToken, TrainConfig,
 };
 pub use error::{ConfigError, RunError};
 pub use resolve::{PRESETS, Source};
@@ -34,7 +34,8 @@ pub use schedule::Schedule;
 pub use sweep::Sweep;
 pub use tables::{
     AlgorithmRow, BaselineRow, BestLayerRow, CorrelationRow, CurveRow, DecodabilityRow, LagRow, MapRow, MetricRow,
-    PatchRow, PointRow, PruningRow, Row, SweepRow, Table, TrainingRow, TransplantRow,
+    PairRow, PatchRow, PointRow, PositionRow, PruningRow, Row, SensitivityRow, SeparationRow, SweepRow, Table,
+    TrainingRow, TransplantRow,
 };
 
 pub(crate) use error::io_error;

@@ -59,7 +59,7 @@ impl Means {
         let n_concepts = 1 + states.labels.iter().max().expect("there is a prompt");
         let mean = |layer, concept| {
             let members = states.states(layer, 0);
-            let members = members.row_iter().zip(&states.labels).filter(|(_, label)| **label == concept);
+            let members = members.rows().row_iter().zip(&states.labels).filter(|(_, label)| **label == concept);
             let (sum, n) = members
                 .fold((DVector::zeros(states.d_model()), 0), |(sum, n), (state, _)| (sum + state.transpose(), n + 1));
             assert!(n > 0, "concept {concept} has no prompt");

@@ -8,7 +8,7 @@ use model::Layer;
 use run::{DecodabilityRow, Experiment, MetricRow, PatchRow, PruningRow, RunDir, RunError, TransplantRow};
 
 use crate::causes::{PatchPlan, along_the_fall, write_patching, write_pruning, write_transplants};
-use crate::cli::{OnRun, check_layer};
+use crate::cli::{OnRun, check_layers};
 use crate::stages::spread;
 use crate::terminal::{Failure, patient_note};
 
@@ -80,9 +80,9 @@ pub struct Transplant {
 impl Patch {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
         let (run, experiment) = self.on.open(registry)?;
-        self.layer.iter().try_for_each(|&layer| check_layer("--layer", Some(layer), &experiment))?;
+        check_layers("--layer", &self.layer, &experiment)?;
         self.step.iter().try_for_each(|&step| run.require(step))?;
-        check_layer("--steer", self.steer, &experiment)?;
+        check_layers("--steer", self.steer.as_slice(), &experiment)?;
         let (pair, token) = self.place(&experiment)?;
         let layers = match self.layer.is_empty() {
             true => (0..=experiment.architecture.n_layers).collect(),
@@ -144,7 +144,7 @@ impl Prune {
 impl Transplant {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
         let (run, experiment) = self.on.open(registry)?;
-        check_layer("--layer", self.layer, &experiment)?;
+        check_layers("--layer", self.layer.as_slice(), &experiment)?;
         let layer = Layer(self.layer.unwrap_or(experiment.architecture.n_layers / 2));
         let steps = if self.step.is_empty() {
             let metrics = run.table::<MetricRow>().read()?;

@@ -36,7 +36,7 @@ pub struct Export {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// Prompts, hidden states, predictions and the probe's guesses
+    /// Prompts, hidden states, predictions and the probes' guesses
     States,
     /// The weights
     Model,

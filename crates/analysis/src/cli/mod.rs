@@ -6,20 +6,24 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use data::TaskRegistry;
 use model::Device;
-use run::{BaselineRow, DecodabilityRow, Experiment, MapRow, RunDir};
+use run::{BaselineRow, DecodabilityRow, Experiment, MapRow, PairRow, RunDir, SeparationRow};
 
 use crate::terminal::{Failure, conclude, note, say};
-use crate::{Summary, stages, write_report};
+use crate::{Summary, readings, stages, write_report};
 
 mod algorithms;
 mod causes;
 mod compare;
 mod export;
+mod positions;
+mod sensitivity;
 
 pub(crate) use algorithms::CompareAlgorithms;
 pub(crate) use causes::{Patch, Prune, Transplant};
 pub use compare::{Compare, say_sweep, write_comparison};
 pub(crate) use export::Export;
+pub(crate) use positions::Positions;
+pub(crate) use sensitivity::Sensitivity;
 
 /// What a run's checkpoints know: decodability, maps, reference levels, exports and the report.
 #[derive(Debug, Parser)]
@@ -39,9 +43,10 @@ pub enum Command {
         /// The run
         #[command(flatten)]
         on: OnRun,
-        /// Layer to map, 0 for the embedding [default: the best one at the end of training]
-        #[arg(long)]
-        layer: Option<usize>,
+        /// Layer to map, 0 for the embedding; may be given many times [default: a few from the embedding to the best one
+        /// at the end of training]
+        #[arg(long = "layer")]
+        layers: Vec<usize>,
     },
     /// Compute the errors of the closed-form predictors on the held-out prompts
     Baselines(OnRun),
@@ -53,6 +58,12 @@ pub enum Command {
     Prune(Prune),
     /// Join early layers of one checkpoint to late layers of another, and measure the error
     Transplant(Transplant),
+    /// Measure decodability at every pair of the prompt, beside what could be known there
+    Positions(Positions),
+    /// Measure how far apart the concepts' states are, and how well each two are told apart, at every checkpoint
+    Separation(OnRun),
+    /// Measure how Concept Decodability depends on the neighbours that vote and the number of prompts
+    Sensitivity(Sensitivity),
     /// Write hidden states or the model for other tools
     Export(Export),
     /// Average runs over their seeds, and compare groups of runs: error, decodability, and which of them moves first
@@ -112,11 +123,11 @@ impl Command {
                 stages::write_decodability(&run, &experiment, on.machine.device, |step| note(&format!("step {step}")))?;
                 say(&run.table::<DecodabilityRow>().path().display().to_string());
             }
-            Self::Map { on, layer } => {
+            Self::Map { on, layers } => {
                 let (run, experiment) = on.open(registry)?;
-                check_layer("--layer", layer, &experiment)?;
+                check_layers("--layer", &layers, &experiment)?;
                 let _lock = run.lock()?;
-                stages::write_map(&run, &experiment, layer, on.machine.device)?;
+                readings::write_map(&run, &experiment, &layers, on.machine.device)?;
                 say(&run.table::<MapRow>().path().display().to_string());
             }
             Self::Baselines(on) => {
@@ -129,6 +140,16 @@ impl Command {
             Self::Patch(patch) => say(&patch.run(registry)?.display().to_string()),
             Self::Prune(prune) => say(&prune.run(registry)?.display().to_string()),
             Self::Transplant(transplant) => say(&transplant.run(registry)?.display().to_string()),
+            Self::Positions(positions) => positions.run(registry)?,
+            Self::Separation(on) => {
+                let (run, experiment) = on.open(registry)?;
+                let _lock = run.lock()?;
+                let progress = |step| note(&format!("step {step}"));
+                readings::write_separation(&run, &experiment, on.machine.device, progress)?;
+                say(&run.table::<SeparationRow>().path().display().to_string());
+                say(&run.table::<PairRow>().path().display().to_string());
+            }
+            Self::Sensitivity(sensitivity) => sensitivity.run(registry)?,
             Self::Export(export) => say(&export.run(registry)?.display().to_string()),
             Self::Compare(compare) => compare.run(registry)?,
             Self::Report { on, json } => {
@@ -161,10 +182,10 @@ impl OnRun {
     }
 }
 
-fn check_layer(flag: &str, layer: Option<usize>, experiment: &Experiment) -> Result<(), Failure> {
+fn check_layers(flag: &str, layers: &[usize], experiment: &Experiment) -> Result<(), Failure> {
     let last = experiment.architecture.n_layers;
-    match layer {
-        Some(layer) if layer > last => Err(Failure::Request(anyhow::anyhow!(
+    match layers.iter().max() {
+        Some(&layer) if layer > last => Err(Failure::Request(anyhow::anyhow!(
             "{flag} must be between 0 and model.n_layers ({last}), but is {layer}"
         ))),
         _ => Ok(()),

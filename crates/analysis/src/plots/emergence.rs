@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use run::{BaselineRow, DecodabilityRow, MetricRow};
+use run::{BaselineRow, DecodabilityRow, MetricRow, ProbeKind};
 
 use super::PlotError;
 use super::panel::{Axis, Curve, Panel};
@@ -119,7 +119,8 @@ impl AtQuery<'_> {
 
 /// The kNN rows at the x token with the highest number; none if no such row has a score.
 pub(super) fn at_query(cd: &[DecodabilityRow]) -> Option<AtQuery<'_>> {
-    let usable = |row: &&DecodabilityRow| row.probe == "knn" && row.concept.is_none() && row.score.is_finite();
+    let usable =
+        |row: &&DecodabilityRow| row.probe == ProbeKind::CD.name() && row.concept.is_none() && row.score.is_finite();
     let rows: Vec<&DecodabilityRow> = cd.iter().filter(usable).collect();
     let token = rows.iter().filter_map(|row| Some((x_token(&row.token)?, row.token.as_str()))).max()?.1;
     let rows: Vec<_> = rows.into_iter().filter(|row| row.token == token).collect();

@@ -1,4 +1,4 @@
-//! Hidden states in the plane of their first two principal components, at a few checkpoints side by side.
+//! Hidden states in a plane, checkpoints side by side and layers below each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -7,15 +7,16 @@ use plotters::chart::ChartBuilder;
 use plotters::element::{Circle, Rectangle};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, FontTransform, RGBColor, ShapeStyle};
-use run::MapRow;
+use run::{DecodabilityRow, MapRow, ProbeKind};
 
 use super::PlotError;
 use super::emergence::x_token;
 use super::style::{
     Area, GREY, INK, LINE, TYPE, UNITS, WIDTH, canvas, concept_color, darker, evenly, extent, font, shorten,
-    step_in_text, width, write,
+    step_on_axis, width, write,
 };
 
+/// Steps beside each other, and layers below each other.
 const MOST_PANELS: usize = 4;
 /// Side of the largest panel, in units.
 const LARGEST: u32 = 480 * UNITS;
@@ -33,41 +34,67 @@ const LONGEST_NAME: usize = 28;
 /// Concepts in alphabetical order, with their colours.
 type Colors<'a> = BTreeMap<&'a str, RGBColor>;
 
-/// Draws one panel of points per step, up to four steps, for the last layer and the last x token in the table.
+/// Draws one panel of points for every step and layer, up to four of each, for the last x token and the last method in
+/// the table, with the CD of the same states from `cd` where it is there: a map shows more or less than CD measures.
 ///
 /// Every panel has a scale of its own, the same in both directions, so that distances within a panel can be compared.
 ///
 /// # Errors
 /// [`PlotError::Empty`] if no row has finite coordinates.
-pub fn maps(rows: &[MapRow]) -> Result<String, PlotError> {
-    let finite = |row: &&MapRow| row.pc1.is_finite() && row.pc2.is_finite();
+pub fn maps(rows: &[MapRow], cd: &[DecodabilityRow]) -> Result<String, PlotError> {
+    let finite = |row: &&MapRow| row.x.is_finite() && row.y.is_finite();
     let rows: Vec<&MapRow> = rows.iter().filter(finite).collect();
-    let place = |row: &MapRow| (row.layer, x_token(&row.token));
-    let last = rows.iter().map(|row| place(row)).max();
-    let rows: Vec<&MapRow> = rows.into_iter().filter(|row| Some(place(row)) == last).collect();
+    let kind = |row: &MapRow| (x_token(&row.token), row.method.clone());
+    let last = rows.iter().map(|row| kind(row)).max();
+    let rows: Vec<&MapRow> = rows.into_iter().filter(|row| Some(kind(row)) == last).collect();
     let Some(first) = rows.first() else {
         return Err(PlotError::Empty { figure: "maps", table: "map.csv" });
     };
-    let steps: Vec<usize> = rows.iter().map(|row| row.step).collect::<BTreeSet<_>>().into_iter().collect();
     let names: BTreeSet<&str> = rows.iter().map(|row| row.concept.as_str()).collect();
     let colors: Colors<'_> = names.into_iter().enumerate().map(|(index, name)| (name, concept_color(index))).collect();
-    let chosen: Vec<usize> = evenly(steps.len(), MOST_PANELS).into_iter().map(|index| steps[index]).collect();
-    let side = (WIDTH / chosen.len() as u32).min(LARGEST);
-    let figure = side * chosen.len() as u32;
+    let steps = chosen(rows.iter().map(|row| row.step));
+    let layers = chosen(rows.iter().map(|row| row.layer));
+    let side = (WIDTH / steps.len() as u32).min(LARGEST);
+    let figure = side * steps.len() as u32;
     let legend = legend(&colors, figure as i32)?;
     let lines = 1 + legend.last().map_or(0, |entry| entry.line + 1);
     let top = lines * LINE + 12 * UNITS;
-    let height = top + ABOVE + side - SIDE - MARGIN as u32 + BELOW;
-    canvas((figure, height), |area| {
-        let title = format!("Hidden states at layer {}, token {}", first.layer, first.token);
+    let panel = ABOVE + side - SIDE - MARGIN as u32 + BELOW;
+    canvas((figure, top + panel * layers.len() as u32), |area| {
+        let title = format!("Hidden states at token {}, {}", first.token, method_in_text(&first.method));
         area.draw_text(&title, &font(TYPE, INK, FontStyle::Bold), (MARGIN, 8 * UNITS as i32))?;
         legend.iter().try_for_each(|entry| entry.draw(area))?;
-        let panels = area.split_vertically(top).1.split_evenly((1, chosen.len()));
-        panels.iter().zip(&chosen).try_for_each(|(panel, step)| {
-            let points: Vec<&MapRow> = rows.iter().copied().filter(|row| row.step == *step).collect();
-            draw_panel(panel, *step, &points, &colors)
+        let panels = area.split_vertically(top).1.split_evenly((layers.len(), steps.len()));
+        let places = layers.iter().flat_map(|layer| steps.iter().map(move |step| (*step, *layer)));
+        panels.iter().zip(places).try_for_each(|(panel, (step, layer))| {
+            let points: Vec<&MapRow> =
+                rows.iter().copied().filter(|row| (row.step, row.layer) == (step, layer)).collect();
+            draw_panel(panel, &panel_title(first, step, layer, cd), &points, &colors)
         })
     })
+}
+
+/// Some of the values, with the ends among them.
+fn chosen(values: impl Iterator<Item = usize>) -> Vec<usize> {
+    let all: Vec<usize> = values.collect::<BTreeSet<_>>().into_iter().collect();
+    evenly(all.len(), MOST_PANELS).into_iter().map(|index| all[index]).collect()
+}
+
+fn method_in_text(method: &str) -> &str {
+    match method {
+        "pca" => "principal components",
+        "tsne" => "t-SNE",
+        "umap" => "UMAP",
+        other => other,
+    }
+}
+
+/// Step and layer, and CD there where it is known.
+fn panel_title(map: &MapRow, step: usize, layer: usize, cd: &[DecodabilityRow]) -> String {
+    let here = |row: &&DecodabilityRow| (row.step, row.layer) == (step, layer) && row.token == map.token;
+    let score = cd.iter().filter(here).find(|row| row.probe == ProbeKind::CD.name() && row.concept.is_none());
+    let score = score.map_or(String::new(), |row| format!(", CD {:.2}", row.score));
+    format!("{}, layer {layer}{score}", step_on_axis(step as f64))
 }
 
 /// A concept's name behind a dot of its colour.
@@ -103,7 +130,7 @@ impl Entry {
     }
 }
 
-fn draw_panel(area: &Area<'_>, step: usize, points: &[&MapRow], colors: &Colors<'_>) -> Result<(), PlotError> {
+fn draw_panel(area: &Area<'_>, title: &str, points: &[&MapRow], colors: &Colors<'_>) -> Result<(), PlotError> {
     let (columns, _) = area.dim_in_pixel();
     let side = columns - SIDE - MARGIN as u32;
     let mut chart = ChartBuilder::on(area)
@@ -111,22 +138,25 @@ fn draw_panel(area: &Area<'_>, step: usize, points: &[&MapRow], colors: &Colors<
         .margin_right(MARGIN)
         .margin_top(ABOVE)
         .margin_bottom(BELOW)
-        .build_cartesian_2d(square(points, |row| row.pc1), square(points, |row| row.pc2))?;
+        .build_cartesian_2d(square(points, |row| row.x), square(points, |row| row.y))?;
     chart.plotting_area().strip_coord_spec().draw(&Rectangle::new(
         [(0, 0), (side as i32 - 1, side as i32 - 1)],
         ShapeStyle::from(GREY.mix(0.5)).stroke_width(UNITS),
     ))?;
     chart.draw_series(points.iter().map(|row| {
         let color = colors.get(row.concept.as_str()).copied().unwrap_or(GREY);
-        Circle::new((row.pc1, row.pc2), 5, color.mix(0.65).filled())
+        Circle::new((row.x, row.y), 5, color.mix(0.65).filled())
     }))?;
-    let explained = points.first().map_or((0.0, 0.0), |row| (row.explained_1, row.explained_2));
     let middle = (SIDE + side / 2) as i32;
-    write(area, &format!("step {}", step_in_text(step)), (middle, ABOVE as i32 / 2), INK, HPos::Center)?;
-    write(area, &component(1, explained.0), (middle, (ABOVE + side + BELOW / 2) as i32), INK, HPos::Center)?;
+    write(area, title, (middle, ABOVE as i32 / 2), INK, HPos::Center)?;
+    // Only principal components have an axis to name.
+    let Some((Some(first), Some(second))) = points.first().map(|row| (row.explained_x, row.explained_y)) else {
+        return Ok(());
+    };
+    write(area, &component(1, first), (middle, (ABOVE + side + BELOW / 2) as i32), INK, HPos::Center)?;
     let upright = font(TYPE, INK, FontStyle::Normal).transform(FontTransform::Rotate270);
     let upright = upright.pos(Pos::new(HPos::Center, VPos::Center));
-    area.draw_text(&component(2, explained.1), &upright, (SIDE as i32 / 2, (ABOVE + side / 2) as i32))?;
+    area.draw_text(&component(2, second), &upright, (SIDE as i32 / 2, (ABOVE + side / 2) as i32))?;
     Ok(())
 }
 
@@ -139,7 +169,7 @@ fn component(index: usize, explained: f64) -> String {
 fn square(points: &[&MapRow], of: impl Fn(&MapRow) -> f64) -> Range<f64> {
     let length = |range: Option<Range<f64>>| range.map_or(0.0, |range| range.end - range.start);
     let along = |of: &dyn Fn(&MapRow) -> f64| extent(points.iter().map(|row| of(row)));
-    let longest = length(along(&|row| row.pc1)).max(length(along(&|row| row.pc2)));
+    let longest = length(along(&|row| row.x)).max(length(along(&|row| row.y)));
     let half = if longest > 0.0 { 0.54 * longest } else { 0.5 };
     let middle = along(&of).map_or(0.0, |range| f64::midpoint(range.start, range.end));
     middle - half..middle + half
@@ -147,14 +177,16 @@ fn square(points: &[&MapRow], of: impl Fn(&MapRow) -> f64) -> Range<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check, map, names};
+    use super::super::testing::{check, decodability, map, names};
     use super::*;
 
     #[test]
     fn shows_a_panel_per_step_and_every_concept() {
-        let svg = maps(&map(4, &[0, 2000, 4000, 10000])).unwrap();
+        let svg = maps(&map(4, &[0, 2000, 4000, 10000]), &decodability(5, &[0, 4000])).unwrap();
         check("maps", &svg);
-        for label in names(4).iter().map(String::as_str).chain(["step 0", "step 10,000", "PC1 (41%)", "PC2 (23%)"]) {
+        for label in
+            names(4).iter().map(String::as_str).chain(["0, layer 4, CD 0.25", "10k, layer 4", "PC1 (41%)", "PC2 (23%)"])
+        {
             assert!(svg.contains(label), "{label} is missing");
         }
         assert_eq!(svg.matches("<circle").count(), 4 * 4 * 60 + 4);
@@ -162,30 +194,41 @@ mod tests {
 
     #[test]
     fn at_most_four_steps_with_the_ends_among_them() {
-        let svg = maps(&map(12, &[0, 100, 200, 300, 400, 500, 600])).unwrap();
+        let svg = maps(&map(12, &[0, 100, 200, 300, 400, 500, 600]), &[]).unwrap();
         check("maps-12", &svg);
-        assert_eq!(svg.matches(">\nstep ").count(), 4);
-        assert!(svg.contains("step 0") && svg.contains("step 600"));
+        assert_eq!(svg.matches(", layer 4").count(), 4);
+        assert!(svg.contains("\n0, layer") && svg.contains("\n600, layer"));
     }
 
     #[test]
     fn odd_rows_are_drawn_without_panic() {
         let mut rows = map(2, &[7]);
-        rows[0].pc1 = f64::NAN;
-        rows[1].explained_1 = f64::NAN;
-        check("maps-one", &maps(&rows).unwrap());
-        rows.iter_mut().for_each(|row| (row.pc1, row.pc2) = (1.0, 1.0));
-        check("maps-collapsed", &maps(&rows).unwrap());
-        (rows[0].pc1, rows[1].pc1) = (f64::MAX, -f64::MAX);
-        check("maps-far", &maps(&rows).unwrap());
-        rows.iter_mut().for_each(|row| row.pc2 = f64::INFINITY);
-        assert!(matches!(maps(&rows), Err(PlotError::Empty { figure: "maps", .. })));
+        rows[0].x = f64::NAN;
+        rows[1].explained_x = Some(f64::NAN);
+        check("maps-one", &maps(&rows, &[]).unwrap());
+        rows.iter_mut().for_each(|row| (row.x, row.y) = (1.0, 1.0));
+        check("maps-collapsed", &maps(&rows, &[]).unwrap());
+        (rows[0].x, rows[1].x) = (f64::MAX, -f64::MAX);
+        check("maps-far", &maps(&rows, &[]).unwrap());
+        rows.iter_mut().for_each(|row| row.y = f64::INFINITY);
+        assert!(matches!(maps(&rows, &[]), Err(PlotError::Empty { figure: "maps", .. })));
     }
 
     #[test]
-    fn only_the_last_layer_is_shown() {
-        let mut rows = map(1, &[0]);
-        rows[0].layer = 3;
-        assert_eq!(maps(&rows).unwrap().matches("<circle").count(), 59 + 1);
+    fn layers_lie_below_each_other_and_one_method_is_shown() {
+        let mut rows = map(3, &[0, 2000]);
+        for layer in [1, 2] {
+            rows.extend(map(3, &[0, 2000]).into_iter().map(|row| MapRow { layer, ..row }));
+        }
+        let explained = (None, None);
+        rows.extend(map(3, &[0]).into_iter().map(|row| MapRow {
+            method: "a".to_owned(),
+            explained_x: explained.0,
+            explained_y: explained.1,
+            ..row
+        }));
+        let svg = maps(&rows, &[]).unwrap();
+        check("maps-layers", &svg);
+        assert_eq!(svg.matches("<circle").count(), 3 * 2 * 3 * 60 + 3);
     }
 }

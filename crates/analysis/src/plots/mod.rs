@@ -11,10 +11,13 @@ mod grid;
 mod heatmap;
 mod lags;
 mod maps;
+mod pairs;
 mod panel;
 mod patching;
 mod positions;
 mod pruning;
+mod reading;
+mod separation;
 mod style;
 mod transplant;
 
@@ -32,9 +35,12 @@ pub use emergence::emergence;
 pub use heatmap::heatmap;
 pub use lags::lags;
 pub use maps::maps;
+pub use pairs::pairs;
 pub use patching::{patching, patching_sweep, steering};
 pub use positions::positions;
 pub use pruning::pruning;
+pub use reading::reading;
+pub use separation::separation;
 pub use transplant::transplant;
 
 /// Pixels of a PNG per CSS pixel of the SVG.
@@ -208,10 +214,11 @@ mod testing {
                 layer: 4,
                 token: "x10".to_owned(),
                 concept: name.clone(),
-                pc1: apart * angle.cos() + (noise(i) + noise(i + 91) + noise(step + i)) * 1.6,
-                pc2: apart * angle.sin() + noise(i + 500) + noise(i + 91 * concept) + noise(step + 3 * i),
-                explained_1: 0.41,
-                explained_2: 0.23,
+                method: "pca".to_owned(),
+                x: apart * angle.cos() + (noise(i) + noise(i + 91) + noise(step + i)) * 1.6,
+                y: apart * angle.sin() + noise(i + 500) + noise(i + 91 * concept) + noise(step + 3 * i),
+                explained_x: Some(0.41),
+                explained_y: Some(0.23),
             }));
         }
         rows

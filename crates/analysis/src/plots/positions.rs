@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use plotters::style::RGBColor;
 use run::{BaselineRow, MetricRow};
 
 use super::PlotError;
 use super::panel::{Axis, Curve, Panel};
 use super::style::{UNITS, WIDTH, canvas, extent, labelled, number, predictor_style, step_in_text, ticks, viridis};
 
+const FIGURE: &str = "positions";
 const HEIGHT: u32 = 620 * UNITS;
 
 /// Error by 1-based position; finite values only.
-type Profile = BTreeMap<usize, f64>;
+pub(super) type Profile = BTreeMap<usize, f64>;
 
 /// Draws error against the position in the prompt at three checkpoints, beside the closed-form predictors.
 ///
@@ -25,15 +27,30 @@ type Profile = BTreeMap<usize, f64>;
 /// # Errors
 /// [`PlotError::Empty`] if `metrics` has no row per position over all concepts.
 pub fn positions(metrics: &[MetricRow], baselines: &[BaselineRow]) -> Result<String, PlotError> {
+    let by_step = errors(metrics);
+    let panel = error_panel(&by_step, &milestones(&by_step), baselines, FIGURE)?;
+    canvas((WIDTH, HEIGHT), |area| panel.draw(area, panel.margins()?))
+}
+
+/// The model's error along the prompt at every step.
+pub(super) fn errors(metrics: &[MetricRow]) -> BTreeMap<usize, Profile> {
     let measured = metrics.iter().filter(|row| row.split == "eval" && row.concept.is_none());
-    let by_step = profiles(measured.map(|row| (row.step, row.position, row.relative_mse)));
+    profiles(measured.map(|row| (row.step, row.position, row.relative_mse)))
+}
+
+/// The chosen steps of `by_step` beside the predictors.
+pub(super) fn error_panel(
+    by_step: &BTreeMap<usize, Profile>,
+    chosen: &[usize],
+    baselines: &[BaselineRow],
+    figure: &'static str,
+) -> Result<Panel, PlotError> {
     let closed = baselines.iter().filter(|row| row.concept.is_none());
     let by_predictor = profiles(closed.map(|row| (row.predictor.as_str(), row.position, row.relative_mse)));
-    let chosen = milestones(&by_step);
     let shown = || chosen.iter().map(|step| &by_step[step]).chain(by_predictor.values());
     let heights = extent(shown().flat_map(|profile| profile.values().copied()));
     let Some(heights) = heights.filter(|_| !chosen.is_empty()) else {
-        return Err(PlotError::Empty { figure: "positions", table: "metrics.csv (eval, per position)" });
+        return Err(PlotError::Empty { figure, table: "metrics.csv (eval, per position)" });
     };
     let last = shown().filter_map(|profile| profile.keys().max()).max().copied().unwrap_or(1);
     let (y, scale) = log_axis("squared error / E[y²]", &heights);
@@ -48,13 +65,15 @@ pub fn positions(metrics: &[MetricRow], baselines: &[BaselineRow]) -> Result<Str
         })
         .collect();
     curves.extend(chosen.iter().enumerate().map(|(index, step)| {
-        // Early is bright, late is dark; the brightest fifth is invisible on white.
-        let shade = 0.75 * (1.0 - index as f64 / (chosen.len().max(2) - 1) as f64);
-        Curve::new(&format!("step {}", step_in_text(*step)), viridis(shade), line(&by_step[step]))
+        Curve::new(&format!("step {}", step_in_text(*step)), step_color(index, chosen.len()), line(&by_step[step]))
     }));
     let x = Axis::new("pair of the prompt whose y is predicted", 1.0..last as f64, position_ticks(last));
-    let panel = Panel { title: "Error along the prompt".to_owned(), x, y, curves };
-    canvas((WIDTH, HEIGHT), |area| panel.draw(area, panel.margins()?))
+    Ok(Panel { title: "Error along the prompt".to_owned(), x, y, curves })
+}
+
+/// Colour of the `index`-th of `count` steps: early is bright, late is dark; the brightest fifth is invisible on white.
+pub(super) fn step_color(index: usize, count: usize) -> RGBColor {
+    viridis(0.75 * (1.0 - index as f64 / (count.max(2) - 1) as f64))
 }
 
 /// Profiles by whatever tells them apart, from the rows that have a position and a finite error.
@@ -113,7 +132,7 @@ pub(super) fn log_ticks(range: &Range<f64>) -> Vec<f64> {
 }
 
 /// Every position of a short prompt, round ones of a long prompt.
-fn position_ticks(last: usize) -> Vec<(f64, String)> {
+pub(super) fn position_ticks(last: usize) -> Vec<(f64, String)> {
     let every = |count: usize| (1..=count).map(|position| position as f64).collect();
     let places = if last <= 16 { every(last) } else { ticks(&(1.0..last as f64), 10) };
     labelled(places, number)

@@ -16,12 +16,14 @@ mod algorithms;
 mod causes;
 mod comparison;
 mod errors;
+mod readings;
 mod states;
 
 pub use algorithms::AlgorithmRow;
 pub use causes::{PatchRow, PruningRow, TransplantRow};
 pub use comparison::{CorrelationRow, CurveRow, LagRow, PointRow, SweepRow};
 pub use errors::{BaselineRow, MetricRow, TrainingRow};
+pub use readings::{PairRow, PositionRow, SensitivityRow, SeparationRow};
 pub use states::{BestLayerRow, DecodabilityRow, MapRow};
 
 /// A row type and the table it belongs to.

@@ -13,7 +13,7 @@ pub struct DecodabilityRow {
     pub layer: usize,
     /// `x10` is the x token of pair 10, `y9` the y token of pair 9.
     pub token: String,
-    /// `knn`, or `knn_shuffled` for the control with permuted labels.
+    /// Name of the probe, with `_shuffled` behind it for its control with permuted labels. CD is `knn`.
     pub probe: String,
     /// Name of the concept.
     pub concept: Option<String>,
@@ -29,13 +29,15 @@ pub struct DecodabilityRow {
     pub n: usize,
 }
 
-/// Decodability at the best layer, chosen fairly (`held_out`) and as the paper does (`optimistic`).
+/// Decodability at a probe's best layer, chosen fairly (`held_out`) and as the paper does (`optimistic`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BestLayerRow {
     /// Optimizer steps taken.
     pub step: usize,
     /// As in [`DecodabilityRow::token`].
     pub token: String,
+    /// Name of the probe; the best layer of a run is that of `knn`.
+    pub probe: String,
     /// `held_out`: layer chosen on one half of the resamples, score on the other. `optimistic`: both on all.
     pub selection: String,
     /// The chosen layer.
@@ -48,9 +50,11 @@ pub struct BestLayerRow {
     pub hi: f64,
 }
 
-/// One prompt's hidden state in the plane of its first two principal components.
+/// One prompt's hidden state in a plane.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MapRow {
+    /// `pca`, `tsne` or `umap`.
+    pub method: String,
     /// Optimizer steps taken.
     pub step: usize,
     /// As in [`DecodabilityRow::layer`].
@@ -59,14 +63,14 @@ pub struct MapRow {
     pub token: String,
     /// Name of the prompt's concept.
     pub concept: String,
-    /// First principal component.
-    pub pc1: f64,
-    /// Second principal component.
-    pub pc2: f64,
-    /// Share of the variance that the first component carries, 0 to 1.
-    pub explained_1: f64,
-    /// Share of the variance that the second component carries, 0 to 1.
-    pub explained_2: f64,
+    /// First coordinate.
+    pub x: f64,
+    /// Second coordinate.
+    pub y: f64,
+    /// Share of the variance along x, 0 to 1; empty where the method has none.
+    pub explained_x: Option<f64>,
+    /// Share of the variance along y, 0 to 1; empty where the method has none.
+    pub explained_y: Option<f64>,
 }
 
 row!(DecodabilityRow, "cd.csv", |row| Some(row.step));

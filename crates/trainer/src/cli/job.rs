@@ -63,7 +63,7 @@ pub(super) fn complete(
     let outcome = device.run(TrainHere { run, experiment, device, quiet, stop })?;
     if outcome == Outcome::Finished {
         if started != Some(experiment.config.train.steps) || run.table::<MapRow>().read()?.is_empty() {
-            analysis::write_map(run, experiment, None, device)?;
+            analysis::write_map(run, experiment, &[], device)?;
         }
         analysis::write_report(run, experiment)?;
     }

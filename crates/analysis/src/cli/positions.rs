@@ -1,0 +1,30 @@
+//! `analysis positions`.
+
+use clap::Args;
+use data::TaskRegistry;
+use run::PositionRow;
+
+use crate::cli::OnRun;
+use crate::readings;
+use crate::terminal::{Failure, note, say};
+
+/// The run and its checkpoints.
+#[derive(Debug, Args)]
+pub struct Positions {
+    #[command(flatten)]
+    on: OnRun,
+    /// Checkpoint to read; may be given many times [default: four from the first to the last]
+    #[arg(long)]
+    step: Vec<usize>,
+}
+
+impl Positions {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
+        let (run, experiment) = self.on.open(registry)?;
+        let _lock = run.lock()?;
+        let progress = |step| note(&format!("step {step}"));
+        readings::write_positions(&run, &experiment, &self.step, self.on.machine.device, progress)?;
+        say(&run.table::<PositionRow>().path().display().to_string());
+        Ok(())
+    }
+}

@@ -1,0 +1,31 @@
+//! `analysis sensitivity`.
+
+use clap::Args;
+use data::TaskRegistry;
+use run::SensitivityRow;
+
+use crate::cli::OnRun;
+use crate::readings;
+use crate::terminal::{Failure, note, say};
+
+/// The run and its checkpoint.
+#[derive(Debug, Args)]
+pub struct Sensitivity {
+    #[command(flatten)]
+    on: OnRun,
+    /// Checkpoint to read [default: the last]
+    #[arg(long)]
+    step: Option<usize>,
+}
+
+impl Sensitivity {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
+        let (run, experiment) = self.on.open(registry)?;
+        let _lock = run.lock()?;
+        let step = self.step.or(run.steps()?.last().copied()).unwrap_or(0);
+        let progress = |size| note(&format!("{size} prompts a concept"));
+        readings::write_sensitivity(&run, &experiment, step, self.on.machine.device, progress)?;
+        say(&run.table::<SensitivityRow>().path().display().to_string());
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! How far apart the concepts' states are, all together and two by two.
+
+use data::Token;
+use model::{Device, FusedBackend, Transformer};
+use rayon::prelude::*;
+use run::{Experiment, PairRow, RunDir, RunError, SeparationRow};
+
+use crate::decodability::{accuracy, shuffled, shuffled_labels};
+use crate::stages::{OnModel, best_layer, with_model};
+use crate::{Decodability, Distance, Knn, Probe, States, resample_states};
+
+/// How far apart labelled groups of states are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Separation {
+    /// Variance of the group means around the common mean, over the variance of the states around their group's mean;
+    /// both summed over features. About (groups − 1) / (states − groups) where labels say nothing.
+    pub between_within: f64,
+    /// Mean silhouette, −1 to 1: (b − a) / max(a, b) with a state's mean distance to its own group, a, and to the
+    /// nearest other group, b. 0 for a state that is alone in its group.
+    pub silhouette: f64,
+}
+
+/// Measures how far apart the groups are that `labels` make; every label from 0 to the largest has a state.
+///
+/// # Source
+/// Rousseeuw, *Silhouettes* (1987), with Euclidean distance, as scikit-learn's `silhouette_score`.
+pub fn measure_separation(states: &States, labels: &[usize]) -> Separation {
+    let groups = labels.iter().max().map_or(0, |most| most + 1);
+    let mut members = vec![0.0; groups];
+    labels.iter().for_each(|&label| members[label] += 1.0);
+    Separation {
+        between_within: between_within(states, labels, &members),
+        silhouette: silhouette(states, labels, &members),
+    }
+}
+
+fn between_within(states: &States, labels: &[usize], members: &[f64]) -> f64 {
+    let columns = states.rows().transpose();
+    let mut means = vec![nalgebra::DVector::zeros(columns.nrows()); members.len()];
+    for (state, &label) in columns.column_iter().zip(labels) {
+        means[label] += state / members[label];
+    }
+    let common = columns.column_mean();
+    let between: f64 = means.iter().zip(members).map(|(mean, n)| n * (mean - &common).norm_squared()).sum();
+    let within: f64 =
+        columns.column_iter().zip(labels).map(|(state, &label)| (state - &means[label]).norm_squared()).sum();
+    between / within
+}
+
+fn silhouette(states: &States, labels: &[usize], members: &[f64]) -> f64 {
+    let products = states.products();
+    let of_state = |i: usize| {
+        let mut sums = vec![0.0; members.len()];
+        for (j, &label) in labels.iter().enumerate() {
+            // Rounding can leave the square of a small distance just below 0.
+            sums[label] += (products[(i, i)] + products[(j, j)] - 2.0 * products[(i, j)]).max(0.0).sqrt();
+        }
+        let own = labels[i];
+        let inside = sums[own] / (members[own] - 1.0);
+        let others = (0..members.len()).filter(|&label| label != own);
+        let outside = others.map(|label| sums[label] / members[label]).fold(f64::INFINITY, f64::min);
+        if members[own] > 1.0 { (outside - inside) / outside.max(inside) } else { 0.0 }
+    };
+    (0..labels.len()).map(of_state).sum::<f64>() / labels.len() as f64
+}
+
+/// Writes the separation of the concepts, and kNN's score on every two of them, at every checkpoint: at every probed
+/// token, at the layer that is best at the end of training.
+///
+/// # Errors
+/// When a checkpoint cannot be read or a table not be written.
+pub fn write_separation(
+    run: &RunDir,
+    experiment: &Experiment,
+    device: Device,
+    progress: impl Fn(usize),
+) -> Result<(), RunError> {
+    let tokens = experiment.tokens.iter();
+    let layers = tokens.map(|&token| best_layer(run, experiment, token)).collect::<Result<Vec<_>, _>>()?;
+    let (mut separations, mut pairs) = (Vec::new(), Vec::new());
+    for step in run.scheduled_steps(experiment)? {
+        progress(step);
+        let resamples = with_model(run, step, device, Separate { experiment, layers: &layers })?;
+        for (index, (&token, &layer)) in experiment.tokens.iter().zip(&layers).enumerate() {
+            let here: Vec<&Measured> = resamples.iter().map(|tokens| &tokens[index]).collect();
+            separations.extend(separation_rows(&here, step, layer, token));
+            pairs.extend(pair_rows(&here, experiment, step, layer, token));
+        }
+    }
+    run.table().replace(&separations)?;
+    run.table().replace(&pairs)
+}
+
+/// One resample at one token.
+struct Measured {
+    separation: Separation,
+    shuffled: Separation,
+    /// Accuracy on every two concepts, in the order of [`pairs`].
+    pairs: Vec<f64>,
+}
+
+/// Every two concepts, the earlier first.
+fn pairs(experiment: &Experiment) -> Vec<[usize; 2]> {
+    let n = experiment.task.concepts().len();
+    (0..n).flat_map(|a| (a + 1..n).map(move |b| [a, b])).collect()
+}
+
+struct Separate<'a> {
+    experiment: &'a Experiment,
+    /// One a token.
+    layers: &'a [usize],
+}
+
+impl OnModel for Separate<'_> {
+    /// `[resamples][tokens]`
+    type Output = Vec<Vec<Measured>>;
+    fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Self::Output {
+        let Self { experiment, layers } = self;
+        let measure = |resample| {
+            let all = resample_states(model, experiment, resample, device);
+            let permuted = shuffled_labels(&all.labels, experiment, resample);
+            let at_token = |(token, &layer): (usize, &usize)| {
+                let states = all.states(layer, token);
+                Measured {
+                    separation: measure_separation(&states, &all.labels),
+                    shuffled: measure_separation(&states, &permuted),
+                    pairs: pairs(experiment)
+                        .iter()
+                        .map(|pair| told_apart(&states, &all.labels, pair, experiment))
+                        .collect(),
+                }
+            };
+            layers.iter().enumerate().map(at_token).collect()
+        };
+        (0..experiment.config.probe.resamples).into_par_iter().map(measure).collect()
+    }
+}
+
+/// Accuracy of kNN on the states of two concepts.
+fn told_apart(states: &States, labels: &[usize], pair: &[usize; 2], experiment: &Experiment) -> f64 {
+    let members: Vec<usize> = (0..labels.len()).filter(|&i| pair.contains(&labels[i])).collect();
+    let labels: Vec<usize> = members.iter().map(|&i| usize::from(labels[i] == pair[1])).collect();
+    // There may be fewer states of two concepts than the vote over all of them takes.
+    let neighbours = experiment.config.probe.neighbours.min(members.len() - 1);
+    let knn = Knn { neighbours, distance: Distance::Euclidean };
+    accuracy(&labels, &knn.guess(&States::new(states.rows().select_rows(&members)), &[&labels])[0])
+}
+
+fn separation_rows(resamples: &[&Measured], step: usize, layer: usize, token: Token) -> Vec<SeparationRow> {
+    let row = |statistic: String, of: fn(&Measured) -> f64| {
+        let Decodability { score, lo, hi, n } =
+            Decodability::over(&resamples.iter().map(|measured| of(measured)).collect::<Vec<_>>());
+        SeparationRow { step, layer, token: token.to_string(), statistic, score, lo, hi, n }
+    };
+    vec![
+        row("between_within".to_owned(), |measured| measured.separation.between_within),
+        row(shuffled("between_within"), |measured| measured.shuffled.between_within),
+        row("silhouette".to_owned(), |measured| measured.separation.silhouette),
+        row(shuffled("silhouette"), |measured| measured.shuffled.silhouette),
+    ]
+}
+
+fn pair_rows(
+    resamples: &[&Measured],
+    experiment: &Experiment,
+    step: usize,
+    layer: usize,
+    token: Token,
+) -> Vec<PairRow> {
+    let name = |concept: usize| experiment.task.concepts()[concept].name.clone();
+    let row = |(index, [a, b]): (usize, [usize; 2])| {
+        let Decodability { score, lo, hi, n } =
+            Decodability::over(&resamples.iter().map(|measured| measured.pairs[index]).collect::<Vec<_>>());
+        PairRow { step, layer, token: token.to_string(), concept: name(a), other: name(b), score, lo, hi, n }
+    };
+    pairs(experiment).into_iter().enumerate().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use nalgebra::DMatrix;
+
+    use super::*;
+
+    /// Rounding of a few dozen f64 additions.
+    const ROUNDING: f64 = 1e-12;
+
+    #[test]
+    fn a_case_small_enough_for_the_head() {
+        // 0 and 2 against 10 and 14 on a line.
+        let states = States::new(DMatrix::from_column_slice(4, 1, &[0.0, 2.0, 10.0, 14.0]));
+        let found = measure_separation(&states, &[0, 0, 1, 1]);
+        // Group means 1 and 12, common mean 6.5: between 4 · 5.5², within 1 + 1 + 4 + 4.
+        assert!((found.between_within - 121.0 / 10.0).abs() < ROUNDING, "{found:?}");
+        let expected = ((12.0 - 2.0) / 12.0 + (10.0 - 2.0) / 10.0 + (9.0 - 4.0) / 9.0 + (13.0 - 4.0) / 13.0) / 4.0;
+        assert!((found.silhouette - expected).abs() < ROUNDING, "{found:?}");
+    }
+
+    #[test]
+    fn moving_and_scaling_the_states_changes_nothing() {
+        let rows = DMatrix::from_fn(12, 3, |i, j| ((i * 5 + j * 7) % 11) as f64 + if i < 6 { 0.0 } else { 4.0 });
+        let labels: Vec<usize> = (0..12).map(|i| i / 6).collect();
+        let [here, there] = [rows.clone(), rows.map(|value| 3.0 * value - 50.0)]
+            .map(|rows| measure_separation(&States::new(rows), &labels));
+        assert!((here.between_within - there.between_within).abs() < ROUNDING);
+        assert!((here.silhouette - there.silhouette).abs() < ROUNDING);
+    }
+}
