@@ -185,7 +185,7 @@ fn map_caption(map: &[MapRow], experiment: &Experiment) -> String {
 fn patching_caption(patched: &[PatchRow]) -> String {
     patched.first().map_or(String::new(), |row| {
         format!(
-            "Each cell: change of the error, with its 95% interval over {} held-out prompts of the row's concept, when the hidden state is replaced by the mean over {} other prompts. Controls at the right: the mean over concepts, a random direction as long as the own mean, and the state itself.",
+            "Each cell: change of the error, ± half of its 95% interval over {} held-out prompts of the row's concept, when the hidden state is replaced by the mean over {} other prompts. Controls at the right: the mean over concepts, a random direction as long as the own mean, and the state itself. A mean holds no x: at an x token it takes the question away as well.",
             row.n, row.mean_n
         )
     })

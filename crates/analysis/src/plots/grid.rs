@@ -14,7 +14,7 @@ use super::style::{
 };
 
 /// Space for the colour bar, in units.
-const BAR_ROOM: u32 = 188 * UNITS;
+pub(super) const BAR_ROOM: u32 = 188 * UNITS;
 /// Space at the right of a grid without a bar.
 const NO_BAR_ROOM: u32 = 12 * UNITS;
 
@@ -90,14 +90,14 @@ pub(super) fn signed(value: f64) -> String {
     if value > 0.0 { format!("+{}", number(value)) } else { number(value) }
 }
 
-/// Draws grids of one scale in rows of `columns`, each `height` units high, with the bar at the end of every row.
+/// Draws grids of one scale in rows of `columns`, each `height` units high, with the bar at the end of every full row.
 pub(super) fn draw_in_rows(mut grids: Vec<Grid>, columns: usize, height: u32) -> Result<String, PlotError> {
     let columns = columns.min(grids.len()).max(1);
     let rows = grids.len().div_ceil(columns);
     // What the bar takes is taken from all panels alike, so that their cells have one size.
     let panel = (WIDTH - BAR_ROOM) / columns as u32;
     for (index, grid) in grids.iter_mut().enumerate() {
-        grid.bar = index % columns == columns - 1 || index == rows * columns - 1;
+        grid.bar = index % columns == columns - 1;
     }
     canvas((WIDTH, rows as u32 * height), |area| {
         for (index, grid) in grids.iter().enumerate() {

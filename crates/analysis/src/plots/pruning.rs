@@ -93,7 +93,7 @@ mod tests {
         for value in [f64::NAN, f64::INFINITY, -1e300, 0.0] {
             let mut rows = pruned(2, 3, 2);
             rows.iter_mut().skip(1).for_each(|row| row.change = value);
-            check(&format!("pruning-{value}"), &pruning(&rows).unwrap());
+            check(&format!("pruning-{value:e}"), &pruning(&rows).unwrap());
         }
         assert!(matches!(pruning(&[]), Err(PlotError::Empty { figure: "pruning", .. })));
     }

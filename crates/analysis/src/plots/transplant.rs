@@ -34,10 +34,7 @@ pub fn transplant(rows: &[TransplantRow]) -> Result<String, PlotError> {
     };
     let names: Vec<String> = steps.iter().map(|step| step_on_axis(*step as f64)).collect();
     let grid = Grid {
-        title: format!(
-            "Squared error / E[y²] with layers up to {} of one checkpoint, the rest of another",
-            first.layer
-        ),
+        title: format!("Error / E[y²] with layers up to {} from another checkpoint", first.layer),
         x: cell_axis("training step of the late layers", &names, names.len()),
         y: cell_axis("step of the early layers", &names, names.len()),
         cells: rows.iter().map(cell).collect(),
@@ -110,9 +107,9 @@ mod tests {
         for value in [f64::NAN, f64::INFINITY, 0.0, 1e300] {
             let mut rows = transplanted(&[0, 10, 20]);
             rows.iter_mut().step_by(2).for_each(|row| (row.error, row.lo, row.hi) = (value, value, value));
-            check(&format!("transplant-{value}"), &transplant(&rows).unwrap());
+            check(&format!("transplant-{value:e}"), &transplant(&rows).unwrap());
             rows.iter_mut().for_each(|row| (row.error, row.lo, row.hi) = (value, value, value));
-            check(&format!("transplant-all-{value}"), &transplant(&rows).unwrap());
+            check(&format!("transplant-all-{value:e}"), &transplant(&rows).unwrap());
         }
         assert!(matches!(transplant(&[]), Err(PlotError::Empty { figure: "transplant", .. })));
     }
