@@ -86,7 +86,7 @@ fn distance_panel(rows: &[AlgorithmRow], colors: &BTreeMap<&str, RGBColor>, mut 
     // The panel below has the same axis and says what it is.
     x.title.clear();
     x.ticks.iter_mut().for_each(|(_, text)| text.clear());
-    let title = "Distance of the model's predictions from those of every algorithm".to_owned();
+    let title = "Distance of the model from every algorithm".to_owned();
     Panel { title, x, y, curves: colors.iter().map(curve).filter(|curve| curve.heights().count() > 0).collect() }
 }
 
