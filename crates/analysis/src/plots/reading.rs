@@ -76,7 +76,7 @@ mod tests {
         let mut rows = Vec::new();
         for position in 1..=PAIRS {
             let known = 1.0 - 0.75 / position as f64;
-            let mut row = |step, reader: &str, score: f64| {
+            let mut row = |step: Option<usize>, reader: &str, score: f64| {
                 let (reader, layer) = (reader.to_owned(), step.map(|_| 3));
                 rows.push(PositionRow {
                     step,
