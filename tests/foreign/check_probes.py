@@ -10,7 +10,8 @@ guessed for each state. Here scikit-learn guesses again, in f64:
   lowest label
 - centroid: nearest centroid, fitted again for every state without it
 - linear: ridge classifier behind a scaler, from the other folds; state i is in fold i mod `folds`
-- quadratic: quadratic discriminant analysis behind a scaler, from the same folds
+- quadratic: quadratic discriminant analysis behind a scaler, from the same folds (older versions divide a covariance by
+  one less than the number of states, and then a few guesses differ)
 
 Prints the accuracy of every probe at every layer and token; exits with 1 if a single guess differs.
 

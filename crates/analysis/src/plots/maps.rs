@@ -220,11 +220,10 @@ mod tests {
         for layer in [1, 2] {
             rows.extend(map(3, &[0, 2000]).into_iter().map(|row| MapRow { layer, ..row }));
         }
-        let explained = (None, None);
         rows.extend(map(3, &[0]).into_iter().map(|row| MapRow {
             method: "a".to_owned(),
-            explained_x: explained.0,
-            explained_y: explained.1,
+            explained_x: None,
+            explained_y: None,
             ..row
         }));
         let svg = maps(&rows, &[]).unwrap();

@@ -9,7 +9,7 @@ use super::{Probe, States, argmax, n_labels};
 /// Quadratic discriminant analysis from the other folds: a Gaussian is fitted to the standardised states of every
 /// label, and the one under which the state is likeliest wins, all labels being as likely beforehand.
 ///
-/// A covariance is (1 − shrinkage)·S + shrinkage·I, with S the unbiased estimate. The log density is quadratic in the
+/// A covariance is (1 − shrinkage)·S + shrinkage·I, with S the mean square around the mean. The log density is quadratic in the
 /// state: beside means the probe reads variances and correlations. Which coordinates of the regression weights are on is
 /// in those alone, for the weights have mean zero under every basis.
 ///
@@ -51,8 +51,8 @@ impl Probe for Quadratic {
 impl Quadratic {
     /// Log density of every state of `guessed` under the Gaussian of `members`, up to a constant.
     fn log_densities(&self, members: &DMatrix<f64>, guessed: &DMatrix<f64>) -> Vec<f64> {
-        // One state has no covariance, and states that are not finite have none either: such a label is not guessed.
-        let gaussian = (members.nrows() > 1).then(|| self.gaussian(members)).flatten();
+        // A label of no states, or of states that are not finite, has no Gaussian and is not guessed.
+        let gaussian = (members.nrows() > 0).then(|| self.gaussian(members)).flatten();
         let Some((mean, factor)) = gaussian else {
             return vec![f64::NEG_INFINITY; guessed.nrows()];
         };
@@ -68,7 +68,7 @@ impl Quadratic {
         let mean = members.row_mean();
         let mut centred = members.clone();
         centred.row_iter_mut().for_each(|mut row| row -= &mean);
-        let mut covariance = (centred.transpose() * &centred) * ((1.0 - self.shrinkage) / (members.nrows() - 1) as f64);
+        let mut covariance = (centred.transpose() * &centred) * ((1.0 - self.shrinkage) / members.nrows() as f64);
         (0..covariance.nrows()).for_each(|i| covariance[(i, i)] += self.shrinkage);
         Some((mean, Cholesky::new(covariance)?))
     }
