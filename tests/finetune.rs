@@ -34,7 +34,8 @@ fn frozen_weights_keep_their_bits_and_free_ones_move() {
     let root = tempfile::tempdir().unwrap();
     let start = trained(root.path());
     let first = weights(&start, 40);
-    let cases: [(&str, fn(&str) -> bool); 4] = [
+    type IsFree = fn(&str) -> bool;
+    let cases: [(&str, IsFree); 4] = [
         ("all", |_| true),
         ("first=1", |name| name.starts_with("blocks.0.")),
         ("last=1", |name| name.starts_with("blocks.1.")),

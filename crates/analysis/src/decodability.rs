@@ -108,8 +108,8 @@ fn score_resample(
         (0..states.n_layers()).flat_map(|layer| (0..states.tokens.len()).map(move |token| (layer, token))).collect();
     let score = |&(layer, token): &(usize, usize)| {
         let here = states.states(layer, token);
-        let score = |(probe, reader): (usize, &Box<dyn Probe>)| {
-            let guesses = reader.guess(&here, &[labels, &shuffled]);
+        let score = |probe: usize| {
+            let guesses = probes[probe].guess(&here, &[labels, &shuffled]);
             let of_concept = |concept| {
                 let members = || labels.iter().zip(&guesses[0]).filter(move |(label, _)| **label == concept);
                 members().filter(|(label, guess)| label == guess).count() as f64 / members().count() as f64
@@ -123,7 +123,7 @@ fn score_resample(
                 shuffled: vec![accuracy(&shuffled, &guesses[1])],
             }
         };
-        probes.iter().enumerate().map(score).collect::<Vec<_>>()
+        (0..probes.len()).map(score).collect::<Vec<_>>()
     };
     places.par_iter().flat_map_iter(score).collect()
 }

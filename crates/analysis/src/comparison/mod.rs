@@ -190,7 +190,8 @@ fn collect_by<'a, R, K: Ord>(rows: impl IntoIterator<Item = &'a R>, key: impl Fn
 }
 
 fn curves(points: &[PointRow]) -> Vec<CurveRow> {
-    let measures: [(&str, fn(&PointRow) -> Option<f64>); 4] = [
+    type Measure = fn(&PointRow) -> Option<f64>;
+    let measures: [(&str, Measure); 4] = [
         ("error", |row| Some(row.error)),
         ("over_bayes", |row| row.over_bayes),
         ("cd", |row| Some(row.cd)),

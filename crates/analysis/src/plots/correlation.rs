@@ -36,11 +36,10 @@ pub fn cd_against_error(points: &[PointRow], correlations: &[CorrelationRow]) ->
     let (x, scale) = log_axis(title, &errors);
     let ends = 0.0..1.0;
     let y = Axis::new("Concept Decodability", ends.clone(), labelled(ticks(&ends, 5), number));
-    let curve = |(index, (name, dots)): (usize, (&&str, &Vec<(f64, f64)>))| {
+    let curves = series.iter().enumerate().map(|(index, (name, dots))| {
         Curve::new(name, concept_color(index), dots.iter().map(|(error, cd)| (scale(*error), *cd))).dots()
-    };
-    let curves = series.iter().enumerate().map(curve).collect();
-    let panel = Panel { title: heading(correlations), x, y, curves };
+    });
+    let panel = Panel { title: heading(correlations), x, y, curves: curves.collect() };
     canvas((WIDTH, HEIGHT), |area| panel.draw(area, panel.margins()?))
 }
 
