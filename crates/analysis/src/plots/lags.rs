@@ -14,9 +14,10 @@ const AROUND: u32 = 130 * UNITS;
 /// More lines than this are no picture any more.
 const MOST_ROWS: usize = 24;
 /// Longer names of lines are cut.
-const LONGEST_NAME: usize = 20;
+const LONGEST_NAME: usize = 28;
 
-/// Draws, for every concept of every group, each run's lag as a dot and the mean over runs with its 95% interval.
+/// Draws, for every concept, each run's lag as a dot and the mean over runs with its 95% interval; if there are several
+/// groups, the mean over the concepts of each.
 ///
 /// Both events are at half of their way; the error's begins at the level of ridge regression or at the untrained
 /// model's, a line for each. The first 24 lines are shown.
@@ -24,7 +25,9 @@ const LONGEST_NAME: usize = 20;
 /// # Errors
 /// [`PlotError::Empty`] if there is no such row.
 pub fn lags(rows: &[LagRow]) -> Result<String, PlotError> {
-    let shown: Vec<&LagRow> = rows.iter().filter(|row| row.share == 0.5 && row.lag.is_finite()).collect();
+    let one = rows.iter().map(|row| &row.group).collect::<BTreeSet<_>>().len() == 1;
+    let half = |row: &&LagRow| row.share == 0.5 && row.lag.is_finite() && (one || row.concept.is_none());
+    let shown: Vec<&LagRow> = rows.iter().filter(half).collect();
     // A mean over concepts comes behind them.
     let key = |row: &LagRow| (row.group.clone(), row.concept.is_none(), row.concept.clone(), row.from.clone());
     let lines: Vec<_> = shown.iter().map(|row| key(row)).collect::<BTreeSet<_>>().into_iter().take(MOST_ROWS).collect();
@@ -34,11 +37,9 @@ pub fn lags(rows: &[LagRow]) -> Result<String, PlotError> {
     };
     let space = 0.04 * (ends.end - ends.start).max(1.0);
     let ends = ends.start - space..ends.end + space;
-    let one = lines.iter().map(|(group, ..)| group).collect::<BTreeSet<_>>().len() == 1;
     let name = |(group, _, concept, from): &(String, bool, Option<String>, String)| {
-        let concept = shorten(concept.as_deref().unwrap_or("mean"), LONGEST_NAME);
-        let group = if one { String::new() } else { format!("{}: ", shorten(group, LONGEST_NAME)) };
-        format!("{group}{concept}, {from}")
+        let name = if one { concept.as_deref().unwrap_or("mean") } else { group };
+        format!("{}, {from}", shorten(name, LONGEST_NAME))
     };
     let at = |index: usize| (lines.len() - index) as f64;
     let heights = 0.4..lines.len() as f64 + 0.6;
@@ -56,7 +57,7 @@ pub fn lags(rows: &[LagRow]) -> Result<String, PlotError> {
             curves.push(Curve::new(&mean_text(row), darker(color, 0.6), [(row.lag, at(index))]));
         }
     }
-    let title = "Lag of CD behind error at half of the way; error from ridge's or the initial level".to_owned();
+    let title = "Lag of CD behind error, at half of the way".to_owned();
     let about = "steps: left of 0 CD rises first, right of 0 the error falls first";
     let x = Axis::new(about, ends.clone(), labelled(ticks(&ends, 5), step_on_axis));
     let panel = Panel { title, x, y: Axis::new("", heights, marks), curves };
