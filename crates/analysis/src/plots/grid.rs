@@ -34,7 +34,7 @@ impl Scale {
     pub(super) fn around_zero(values: impl IntoIterator<Item = f64>) -> Self {
         let most = values.into_iter().filter(|value| value.is_finite()).map(f64::abs).fold(0.0, f64::max);
         let most = if most > 0.0 { most } else { 1.0 };
-        let large = ticks(&(0.0..most), 2).pop().unwrap_or(most);
+        let large = ticks(&(0.0..most), 3).pop().unwrap_or(most);
         let marks = labelled(vec![0.0, large, -large, 0.1 * large, -0.1 * large], signed);
         Self { range: -most..most, color: diverging, marks, root: true }
     }

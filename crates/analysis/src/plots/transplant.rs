@@ -96,7 +96,7 @@ mod tests {
     fn shows_every_pair_and_what_each_half_repairs() {
         let svg = transplant(&transplanted(&[0, 16, 500, 1000, 2000, 3500, 8000, 16_000])).unwrap();
         check("transplant", &svg);
-        for label in ["layers up to 3", "early layers from the end", "as it was", "16k", "0.20"] {
+        for label in ["layers up to 3", "early layers from the end", "as it was", "16k", "1.20"] {
             assert!(svg.contains(label), "{label} is missing");
         }
         check("transplant-one", &transplant(&transplanted(&[40])).unwrap());
