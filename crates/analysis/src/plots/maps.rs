@@ -61,7 +61,7 @@ pub fn maps(rows: &[MapRow], cd: &[DecodabilityRow]) -> Result<String, PlotError
     let top = lines * LINE + 12 * UNITS;
     let panel = ABOVE + side - SIDE - MARGIN as u32 + BELOW;
     canvas((figure, top + panel * layers.len() as u32), |area| {
-        let title = format!("Hidden states at token {}, {}", first.token, method_in_text(&first.method));
+        let title = format!("States at token {}, {}", first.token, method_in_text(&first.method));
         area.draw_text(&title, &font(TYPE, INK, FontStyle::Bold), (MARGIN, 8 * UNITS as i32))?;
         legend.iter().try_for_each(|entry| entry.draw(area))?;
         let panels = area.split_vertically(top).1.split_evenly((layers.len(), steps.len()));

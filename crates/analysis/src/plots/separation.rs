@@ -46,7 +46,9 @@ fn panel(rows: &[SeparationRow], statistic: &str, axis: &str, title: &str, x: Ax
         curves.push(Curve::new(&format!("{token}, layer {layer}"), color, line(&measured)).with_band(band));
         curves.push(Curve::new(&format!("{token}, shuffled"), color, line(&permuted)).dashed((6, 8)));
     }
-    let heights = extent(curves.iter().flat_map(Curve::heights));
+    let shown = rows.iter().filter(|row| row.statistic == statistic);
+    let ends = shown.flat_map(|row| [row.lo, row.hi]);
+    let heights = extent(curves.iter().flat_map(Curve::heights).chain(ends));
     let heights = heights.ok_or(PlotError::Empty { figure: FIGURE, table: "separation.csv" })?;
     let space = 0.08 * (heights.end - heights.start.min(0.0)).max(f64::MIN_POSITIVE);
     let range = heights.start.min(0.0) - space..heights.end + space;
