@@ -14,12 +14,12 @@ test:
 quickstart:
     cargo run -p trainer
 
-# Run an experiment, a preset or sweep in experiments/, from nothing to its figures in runs/NAME
+# Run an experiment, a preset in experiments/ or a sweep in experiments/sweeps/, from nothing to its figures
 reproduce NAME *ARGS:
     cargo run -p trainer -- sweep experiments/{{NAME}}.toml {{ARGS}}
 
 # Tune the runs of the main experiment on new bases, with all or part of the model free, and compare
-early-or-late: (reproduce "main")
+early-or-late: (reproduce "sweeps/main")
     for run in runs/main/main-*; do for free in all first=2 last=2 read_out; do \
       cargo run -p trainer -- finetune $run --free $free --out runs/early-or-late \
         --set 'task.bases={coordinates=[[0,2,4],[1,3,5]]}'; \

@@ -2,28 +2,45 @@
 
 use std::path::{Path, PathBuf};
 
-use run::{AlgorithmRow, Config, MetricRow, PRESETS, RunDir, Source};
+use run::{AlgorithmRow, Config, MetricRow, PRESETS, RunDir, Source, Sweep};
 
 use crate::program::{only_run, succeed};
 
-/// The experiments, without the presets that are built into the program.
-fn experiments() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+fn configurations(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let built_in = |path: &PathBuf| PRESETS.iter().any(|(name, _)| path.file_stem().unwrap() == *name);
-    let found: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "toml") && !built_in(path)).collect();
+    let found: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
     assert!(!found.is_empty());
     found
+}
+
+/// The experiments, without the presets that are built into the program.
+fn experiments() -> Vec<PathBuf> {
+    let built_in = |path: &PathBuf| PRESETS.iter().any(|(name, _)| path.file_stem().unwrap() == *name);
+    configurations("experiments").into_iter().filter(|path| !built_in(path)).collect()
+}
+
+fn assert_begins_with_a_question(path: &Path) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let first = text.lines().next().unwrap();
+    assert!(first.starts_with("# ") && first.ends_with('?'), "{}: {first}", path.display());
 }
 
 #[test]
 fn an_experiment_is_named_as_its_file_and_begins_with_a_question() {
     for path in experiments() {
-        let text = std::fs::read_to_string(&path).unwrap();
-        let first = text.lines().next().unwrap();
-        assert!(first.starts_with("# ") && first.ends_with('?'), "{}: {first}", path.display());
+        assert_begins_with_a_question(&path);
         let config = Config::resolve(&Source::File(path.clone()), &[]).unwrap();
         assert_eq!(path.file_stem().unwrap(), config.name.as_str());
+    }
+}
+
+#[test]
+fn a_sweep_is_named_as_its_file_and_begins_with_a_question() {
+    for path in configurations("experiments/sweeps") {
+        assert_begins_with_a_question(&path);
+        let sweep = Sweep::resolve(&Source::File(path.clone()), &[]).unwrap();
+        assert_eq!(path.file_stem().unwrap(), sweep.name.as_str());
     }
 }
 
