@@ -128,10 +128,29 @@ fn compare_reads_runs_and_folders_of_runs() {
     }
 }
 
+#[test]
+fn the_end_of_a_run_is_its_held_out_decodability_by_knn() {
+    let root = tempfile::tempdir().unwrap();
+    sweep(&write(root.path(), SWEEP), root.path(), &[]);
+    let ends = run::ComparisonDir::create(root.path()).unwrap().table::<run::SweepRow>().read().unwrap();
+    for path in runs(root.path()) {
+        let best = run::RunDir::open(&path).unwrap().table::<run::BestLayerRow>().read().unwrap();
+        let knn = |row: &&run::BestLayerRow| (row.probe.as_str(), row.selection.as_str()) == ("knn", "held_out");
+        let expected = best.iter().filter(knn).rfind(|row| row.token.starts_with('x')).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let end = ends.iter().find(|row| row.run == name && row.concept.is_none()).unwrap();
+        assert_eq!((end.cd, end.layer), (expected.score, expected.layer));
+    }
+}
+
 /// Presets as well: each is a sweep of one run.
 #[test]
 fn every_sweep_is_complete() {
-    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/experiments")).unwrap() {
+    let folders = [
+        concat!(env!("CARGO_MANIFEST_DIR"), "/experiments"),
+        concat!(env!("CARGO_MANIFEST_DIR"), "/experiments/sweeps"),
+    ];
+    for entry in folders.into_iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()) {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             let sweep = run::Sweep::resolve(&run::Source::File(path.clone()), &[]).unwrap();

@@ -88,7 +88,7 @@ impl<'a> HeldOut<'a> {
         self.prompts.par_iter().map(|prompt| predictor.predict(prompt)).collect()
     }
 
-    /// E[y²] under the prior over concepts, the error of always predicting zero.
+    /// E\[y²\] under the prior over concepts, the error of always predicting zero.
     pub fn mean_square(&self) -> f64 {
         self.errors(&vec![vec![0.0; self.experiment.architecture.n_points]; self.prompts.len()])[0].mean
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use run::{
     BaselineRow, BestLayerRow, CorrelationRow, CurveRow, DecodabilityRow, Experiment, LagRow, MetricRow, PointRow,
-    RunDir, RunError, SweepRow,
+    ProbeKind, RunDir, RunError, SweepRow,
 };
 
 mod groups;
@@ -70,14 +70,15 @@ struct Trajectory {
 /// Those of a run's concepts, and first of all together; none for a run without a checkpoint.
 fn trajectories(run: &RunDir, experiment: &Experiment, group: &str) -> Result<Vec<Trajectory>, RunError> {
     let token = experiment.tokens[0].to_string();
-    let best = run.table::<BestLayerRow>().read()?;
-    let Some(best) = best.into_iter().rfind(|row| row.token == token && row.selection == "held_out") else {
+    let cd = ProbeKind::CD.name();
+    let here = |row: &BestLayerRow| row.probe == cd && row.token == token && row.selection == "held_out";
+    let Some(best) = run.table::<BestLayerRow>().read()?.into_iter().rfind(here) else {
         return Ok(Vec::new());
     };
     let metrics = run.table::<MetricRow>().read()?;
     let baselines = run.table::<BaselineRow>().read()?;
-    let mut cd = run.table::<DecodabilityRow>().read()?;
-    cd.retain(|row| row.probe == "knn" && row.token == token && row.layer == best.layer);
+    let mut decoded = run.table::<DecodabilityRow>().read()?;
+    decoded.retain(|row| row.probe == cd && row.token == token && row.layer == best.layer);
     let concepts = experiment.task.concepts().iter().map(|concept| Some(concept.name.clone()));
     let of_concept = |concept: Option<String>| {
         let level = |predictor: &str| {
@@ -89,7 +90,7 @@ fn trajectories(run: &RunDir, experiment: &Experiment, group: &str) -> Result<Ve
         let errors = metrics.iter().filter(|row| row.position.is_none() && row.concept == concept);
         let errors: BTreeMap<usize, f64> = errors.map(|row| (row.step, row.relative_mse)).collect();
         let (mut points, mut intervals) = (Vec::new(), Vec::new());
-        for row in cd.iter().filter(|row| row.concept == concept) {
+        for row in decoded.iter().filter(|row| row.concept == concept) {
             let Some(&error) = errors.get(&row.step) else { continue };
             intervals.push([row.lo, row.hi]);
             points.push(PointRow {
