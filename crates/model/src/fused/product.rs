@@ -128,23 +128,25 @@ impl<'a> MatrixMut<'a> {
 }
 
 /// The rate of the machine's matrix products: multiplications and additions a second of `[512, d] · [d, 4d]` when every
-/// thread does them at once for a millisecond or two.
+/// thread does them at once for some milliseconds, after one that is not timed.
 pub fn products_per_second(d_model: usize) -> f64 {
     const TOKENS: usize = 512;
     let flops = (2 * TOKENS * d_model * 4 * d_model) as f64;
-    let repeats = (2e8 / flops).ceil() as usize;
-    let started = Instant::now();
-    let times = rayon::broadcast(|_| {
+    let repeats = (5e8 / flops).ceil();
+    let rates = rayon::broadcast(|_| {
         let [mut left, mut right] = [TOKENS * d_model, 4 * d_model * d_model].map(Buffer::new);
         let mut to = Buffer::new(TOKENS * 4 * d_model);
         left.fill(1.0);
         right.fill(1.0);
         let (left, right) = (Matrix::new(&left, d_model), Matrix::new(&right, 4 * d_model));
-        for _ in 0..repeats {
+        MatrixMut::new(&mut to, 4 * d_model).set_product(left, right);
+        let started = Instant::now();
+        for _ in 0..repeats as usize {
             MatrixMut::new(&mut to, 4 * d_model).set_product(left, right);
         }
+        repeats * flops / started.elapsed().as_secs_f64()
     });
-    (times.len() * repeats) as f64 * flops / started.elapsed().as_secs_f64()
+    rates.iter().sum()
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use analysis::{Failure, Machine, Summary, note, program_name, say_summary};
 use burn::backend::Autodiff;
 use clap::Args;
+use indicatif::FormattedDuration;
 use model::{Device, FusedBackend, OnBackend};
 use run::{BaselineRow, Environment, Experiment, MapRow, RunDir, RunError};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -33,8 +35,12 @@ impl Job {
         if !self.quiet {
             note(&format!("run: {}", run.path().display()));
         }
-        let stop = stop_signal()?;
-        match complete(run, experiment, self.machine.device, self.quiet, &stop)? {
+        let (stop, started) = (stop_signal()?, Instant::now());
+        let outcome = complete(run, experiment, self.machine.device, self.quiet, &stop)?;
+        if !self.quiet {
+            note(&format!("took {}", FormattedDuration(started.elapsed())));
+        }
+        match outcome {
             Outcome::Finished => say_summary(&Summary::read(run, experiment)?, &run.report(), self.json),
             Outcome::Interrupted(step) => {
                 let (program, path) = (program_name(), run.path().display());
