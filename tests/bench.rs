@@ -22,10 +22,7 @@ fn memory_does_not_grow_with_the_steps() {
 #[test]
 fn a_step_is_the_sum_over_its_tokens() {
     for name in ["small", "medium", "paper"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("benches/sizes/{name}.toml"));
-        let config = run::Config::resolve(&run::Source::File(path), &[]).unwrap();
-        let experiment = config.build(&data::TaskRegistry::builtin()).unwrap();
-        let (size, batch_size) = (experiment.architecture, experiment.config.train.batch_size);
+        let (size, batch_size) = size(name, &[]);
         let d = size.d_model;
         let mut products = 0;
         for token in 0..size.seq_len() - 1 {
@@ -38,7 +35,47 @@ fn a_step_is_the_sum_over_its_tokens() {
                 }
             }
         }
-        // A multiplication and an addition each; one product forward, two backward.
-        assert_eq!(size.step_flops(batch_size), (batch_size * products * 2 * 3) as u64, "{name}");
+        assert_eq!(size.step_flops(batch_size), flops(batch_size * products), "{name}");
     }
+}
+
+/// The same with a latent, through which the last query and what its encoder makes of other queries do not go.
+#[test]
+fn a_step_with_a_latent_is_the_sum_over_its_tokens() {
+    let (width, decoder_layers) = (5, 3);
+    let latent = format!("model.latent={{width={width},decoder_layers={decoder_layers}}}");
+    let (size, batch_size) = size("medium", &[latent]);
+    let d = size.d_model;
+    let mut products = 0;
+    for token in 0..size.seq_len() - 1 {
+        let (is_x, is_last) = (token % 2 == 0, token == size.seq_len() - 2);
+        products += size.d_x * d + if is_x { d } else { 2 * width * d };
+        for layer in 1..=size.n_layers {
+            let in_decoder = layer > size.n_layers - decoder_layers;
+            let seen = if in_decoder { 1 + usize::from(is_x && token > 0) } else { token + 1 };
+            if in_decoder || !is_last {
+                products += 2 * d * d;
+                let asks = match layer {
+                    _ if layer == size.n_layers => is_x,
+                    _ if layer == size.n_layers - decoder_layers => !is_x,
+                    _ => true,
+                };
+                products += if asks { 10 * d * d + 2 * d * seen } else { 0 };
+            }
+        }
+    }
+    assert_eq!(size.step_flops(batch_size), flops(batch_size * products));
+}
+
+/// Model and batch size of a benchmark.
+fn size(name: &str, sets: &[String]) -> (model::Architecture, usize) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("benches/sizes/{name}.toml"));
+    let config = run::Config::resolve(&run::Source::File(path), sets).unwrap();
+    let experiment = config.build(&data::TaskRegistry::builtin()).unwrap();
+    (experiment.architecture, experiment.config.train.batch_size)
+}
+
+/// A multiplication and an addition each; one product forward, two backward.
+fn flops(products: usize) -> u64 {
+    (products * 2 * 3) as u64
 }

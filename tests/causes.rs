@@ -13,7 +13,11 @@ const CUT_TOLERANCE: f64 = 1e-5;
 
 /// A whole run of the smoke preset.
 fn smoke(root: &Path) -> RunDir {
-    succeed(&["train", "smoke", "--quiet", "--out", root.to_str().unwrap()]);
+    smoke_with(root, &[])
+}
+
+fn smoke_with(root: &Path, more: &[&str]) -> RunDir {
+    succeed(&[&["train", "smoke", "--quiet", "--out", root.to_str().unwrap()], more].concat());
     RunDir::open(&only_run(root)).unwrap()
 }
 
@@ -82,6 +86,24 @@ fn a_checkpoint_transplanted_into_itself_is_the_checkpoint() {
     // All layers and the read-out of one checkpoint: only the last norm and the read-out are of the other.
     let rows: Vec<TransplantRow> = table(&run, &["transplant", "--layer", "2"]);
     assert!(rows.iter().any(|row| row.early_step == 0) && rows.iter().any(|row| row.late_step == 40));
+}
+
+/// The decoder of a model with a latent starts from the embedding of the query: what the encoder makes of it is lost.
+#[test]
+fn before_a_latent_only_the_embedding_of_the_query_counts() {
+    let root = tempfile::tempdir().unwrap();
+    let run = smoke_with(root.path(), &["--set", "model.latent={width=3,decoder_layers=1}"]);
+    let rows: Vec<PatchRow> = table(&run, &["patch", "--mean-prompts", "10"]);
+    let changed =
+        |layer| rows.iter().filter(move |row| row.layer == layer && row.kind == "concept").map(|row| row.change);
+    assert!(changed(1).count() > 0 && changed(1).all(|change| change == 0.0));
+    assert!(changed(0).chain(changed(2)).all(|change| change != 0.0));
+    let rows: Vec<PatchRow> = table(&run, &["patch", "--token", "y", "--layer", "1", "--step", "40"]);
+    assert!(rows.iter().any(|row| row.kind == "concept" && row.change != 0.0));
+    let rows: Vec<TransplantRow> = table(&run, &["transplant", "--step", "0,40", "--layer", "1"]);
+    for row in rows.iter().filter(|row| row.early_step == row.late_step) {
+        assert_close(row.error, measured(&run, row.early_step, row.concept.as_deref(), None), SUM_TOLERANCE);
+    }
 }
 
 #[test]

@@ -17,7 +17,8 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use trainer::{Adam, gradients};
 
-const ARCHITECTURE: Architecture = Architecture { d_x: 3, n_points: 4, d_model: 8, n_layers: 2, n_heads: 2 };
+const ARCHITECTURE: Architecture =
+    Architecture { d_x: 3, n_points: 4, d_model: 8, n_layers: 2, n_heads: 2, latent: None };
 const STEPS: usize = 10;
 
 /// An f32 has a precision of 6e-8, and a state passes through some tens of roundings; measured: up to 2.6e-7.

@@ -62,7 +62,7 @@ fn the_command_for_the_papers_size_is_one() {
 fn every_experiment_runs_scaled_down() {
     const SMALL: [&str; 8] = [
         "model.d_model=16",
-        "model.n_layers=1",
+        "model.n_layers=3",
         "train.steps=4",
         "train.batch_size=8",
         "checkpoints.every=4",

@@ -5,7 +5,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use data::{Predictor, Prompt};
-use model::{Device, FusedBackend, Transformer};
+use model::{Device, FusedBackend, Latent, Transformer};
 use npyz::WriterBuilder;
 use npyz::npz::NpzWriter;
 use run::{Experiment, ProbeConfig, RunDir, RunError};
@@ -184,9 +184,13 @@ fn array<T: npyz::AutoSerialize>(
 /// read-out beside it.
 ///
 /// # Errors
-/// When the checkpoint cannot be read or the folder not be written.
+/// When the model has a latent, which GPT-2 has not; when the checkpoint cannot be read or the folder not be written.
 pub fn write_gpt2(run: &RunDir, step: usize, folder: &Path) -> Result<(), ExportError> {
     let checkpoint = run.checkpoint(step)?;
+    if let Some(Latent { width, .. }) = checkpoint.architecture.latent {
+        let (range, value) = ("absent for GPT2Model".to_owned(), format!("of width {width}"));
+        return Err(ExportError::OutOfRange { field: "model.latent", range, value });
+    }
     let write = || {
         fs::create_dir_all(folder)?;
         model::gpt2(&checkpoint.architecture, &checkpoint.weights)

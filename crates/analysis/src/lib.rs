@@ -49,7 +49,7 @@ pub use interval::{Bootstrap, Estimate};
 pub use maps::{Plane, plane};
 pub use plots::{
     PlotError, algorithms, cd_against_error, comparison, emergence, heatmap, lags, maps, pairs, patching,
-    patching_sweep, png, positions, pruning, reading, separation, steering, transplant,
+    patching_sweep, png, positions, pruning, reading, replacement, separation, steering, transplant,
 };
 pub use probes::{Centroid, Distance, Knn, Linear, Probe, Quadratic, States, probes};
 pub use readings::{Separation, measure_separation, write_map, write_positions, write_sensitivity, write_separation};

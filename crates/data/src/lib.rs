@@ -20,6 +20,7 @@
 //! assert_eq!(sampler.prompts(128..256)[7], sampler.prompt(135));
 //! ```
 
+mod bases;
 mod batch;
 mod checks;
 mod error;
@@ -32,6 +33,7 @@ mod sparse_regression;
 mod stream;
 mod task;
 
+pub use bases::{Bases, Blocks};
 pub use batch::Batch;
 pub use error::TaskError;
 pub use function_families::{Family, FunctionFamilies, FunctionFamiliesConfig, LeakyRelu, SparseLinear};
@@ -39,6 +41,6 @@ pub use predictors::{BayesMixture, Lasso, LeastSquares, Mixture, Oracle, Predict
 pub use prompt::{Basis, Concept, ConceptId, Prompt, PromptShape, Token};
 pub use registry::{BuildTask, TaskRegistry};
 pub use sampler::Sampler;
-pub use sparse_regression::{Bases, SparseRegression, SparseRegressionConfig};
+pub use sparse_regression::{SparseRegression, SparseRegressionConfig};
 pub use stream::{Purpose, Stream};
 pub use task::Task;

@@ -3,7 +3,7 @@ use rand_distr::{Distribution, StandardNormal, Uniform};
 use serde::{Deserialize, Serialize};
 
 use crate::weights::{HostTensor, Weights};
-use crate::{ModelError, parameters};
+use crate::{Latent, ModelError, parameters};
 
 /// The `[model]` section of a configuration.
 ///
@@ -15,6 +15,7 @@ use crate::{ModelError, parameters};
 /// | `init` | | `gpt2` or `fan_in` |
 /// | `read_in_gain` | factor on the spread of the read-in's weights | > 0 |
 /// | `position_std` | spread of the position table | ≥ 0 |
+/// | `latent` | a vector that all knowledge of the pairs passes through | absent, or a [`Latent`] |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
@@ -31,6 +32,9 @@ pub struct ModelConfig {
     pub read_in_gain: f64,
     /// Standard deviation of the learned position table at the start.
     pub position_std: f64,
+    /// The explicit variant: what the decoder is told of the pairs. Absent in plain models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latent: Option<Latent>,
 }
 
 /// How the linear maps are drawn. Maps that write to the residual stream are scaled by 1/√(2·`n_layers`) in both.
@@ -60,6 +64,9 @@ pub struct Architecture {
     pub n_layers: usize,
     /// Attention heads a block.
     pub n_heads: usize,
+    /// The vector between encoder and decoder, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latent: Option<Latent>,
 }
 
 impl ModelConfig {
@@ -68,14 +75,14 @@ impl ModelConfig {
     /// # Errors
     /// When a field is outside its range.
     pub fn architecture(&self, d_x: usize, n_points: usize) -> Result<Architecture, ModelError> {
-        let Self { d_model, n_layers, n_heads, read_in_gain, position_std, .. } = *self;
+        let Self { d_model, n_layers, n_heads, read_in_gain, position_std, latent, .. } = *self;
         if !(read_in_gain.is_finite() && read_in_gain > 0.0) {
             return Err(out_of_range("model.read_in_gain", "a finite number above 0", read_in_gain));
         }
         if !(position_std.is_finite() && position_std >= 0.0) {
             return Err(out_of_range("model.position_std", "a finite number of at least 0", position_std));
         }
-        let architecture = Architecture { d_x, n_points, d_model, n_layers, n_heads };
+        let architecture = Architecture { d_x, n_points, d_model, n_layers, n_heads, latent };
         architecture.check()?;
         Ok(architecture)
     }
@@ -115,19 +122,34 @@ impl Architecture {
         2 * self.n_points
     }
 
+    /// Blocks before the latent; all of them without one.
+    pub fn encoder_layers(&self) -> usize {
+        self.n_layers - self.latent.map_or(0, |latent| latent.decoder_layers)
+    }
+
     /// Multiplications and additions of the matrix products in one training step over `batch_size` prompts, counting
     /// only what reaches the loss: no last y token, no feed-forward behind the last block's y tokens, no future keys.
     ///
     /// The backward pass has two products for each one of the forward pass.
     pub fn step_flops(&self, batch_size: usize) -> u64 {
         let [d_x, n_points, d, layers] = [self.d_x, self.n_points, self.d_model, self.n_layers].map(|n| n as u64);
-        let tokens = 2 * n_points - 1;
-        // Query, output and feed-forward; keys and values; a query with a key and a weight with a value.
-        let (asking, asked, pair) = (2 * 10 * d * d, 2 * 2 * d * d, 2 * 2 * d);
-        let full = tokens * (asking + asked) + tokens * (tokens + 1) / 2 * pair;
-        let last = n_points * asking + tokens * asked + n_points * n_points * pair;
-        let ends = tokens * 2 * d_x * d + n_points * 2 * d;
-        3 * batch_size as u64 * ((layers - 1) * full + last + ends)
+        let (tokens, context) = (2 * n_points - 1, 2 * (n_points - 1));
+        // Tokens that ask, tokens they look at, and pairs of the two: query, output and feed-forward; keys and values; a
+        // query with a key and a weight with a value.
+        let block = |asking, asked, pairs| 2 * 10 * d * d * asking + 2 * 2 * d * d * asked + 2 * 2 * d * pairs;
+        let causal = |tokens| block(tokens, tokens, tokens * (tokens + 1) / 2);
+        let blocks = match self.latent {
+            None => (layers - 1) * causal(tokens) + block(n_points, tokens, n_points * n_points),
+            Some(Latent { width, decoder_layers }) => {
+                let (latents, decoder) = (n_points - 1, decoder_layers as u64);
+                let encoder = (layers - decoder - 1) * causal(context) + block(latents, context, latents * n_points);
+                let squeezed = latents * 2 * 2 * d * width as u64;
+                // A query looks at the latent and itself, a latent at itself.
+                let decoder = (decoder - 1) * block(tokens, tokens, tokens + latents) + block(n_points, tokens, tokens);
+                encoder + squeezed + decoder
+            }
+        };
+        3 * batch_size as u64 * (blocks + tokens * 2 * d_x * d + n_points * 2 * d)
     }
 
     pub(crate) fn check(&self) -> Result<(), ModelError> {
@@ -145,6 +167,12 @@ impl Architecture {
                 format!("a divisor of model.d_model ({})", self.d_model),
                 self.n_heads,
             ));
+        }
+        let Some(Latent { width, decoder_layers }) = self.latent else { return Ok(()) };
+        between("model.latent.width", width, self.d_model)?;
+        if !(1..self.n_layers).contains(&decoder_layers) {
+            let range = format!("between 1 and one less than model.n_layers ({})", self.n_layers);
+            return Err(out_of_range("model.latent.decoder_layers", range, decoder_layers));
         }
         Ok(())
     }

@@ -144,6 +144,7 @@ mod tests {
             init: Init::Gpt2,
             read_in_gain: 1.0,
             position_std: 0.02,
+            latent: None,
         };
         let architecture = config.architecture(3, 4).unwrap();
         let weights = config.init(&architecture, &mut rand_chacha::ChaCha8Rng::seed_from_u64(0));

@@ -10,7 +10,7 @@
 //! use model::{Architecture, Init, ModelConfig, Transformer};
 //! use rand::SeedableRng;
 //!
-//! let config = ModelConfig { d_model: 16, n_layers: 2, n_heads: 4, init: Init::FanIn, read_in_gain: 1.0, position_std: 0.02 };
+//! let config = ModelConfig { d_model: 16, n_layers: 2, n_heads: 4, init: Init::FanIn, read_in_gain: 1.0, position_std: 0.02, latent: None };
 //! let architecture = config.architecture(8, 10).unwrap();
 //! let weights = config.init(&architecture, &mut rand_chacha::ChaCha8Rng::seed_from_u64(0));
 //! let model = Transformer::<Flex>::new(&architecture, &weights, &FlexDevice).unwrap();
@@ -26,6 +26,7 @@ mod error;
 mod format;
 mod free;
 mod fused;
+mod latent;
 mod parameters;
 mod transformer;
 mod weights;
@@ -37,6 +38,7 @@ pub use error::ModelError;
 pub use format::{decode, encode, gpt2};
 pub use free::Free;
 pub use fused::{AdamStep, FusedBackend, TrainingBackend, products_per_second};
+pub use latent::Latent;
 pub use parameters::{gradients_from_weights, gradients_to_weights};
 pub use transformer::{Layer, ResidualStream, Transformer};
 pub use weights::{HostTensor, Weights, transplant, without_head};

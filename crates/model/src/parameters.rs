@@ -6,7 +6,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 
-use crate::{Architecture, HostTensor, ModelError, Transformer, Weights};
+use crate::{Architecture, HostTensor, Latent, ModelError, Transformer, Weights};
 
 /// What a parameter is for, which decides how it is drawn.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +63,16 @@ pub(crate) fn specs(architecture: &Architecture) -> Vec<Spec> {
             spec(name("feed_forward_in.bias"), &[4 * d], Role::Bias),
             spec(name("feed_forward_out.weight"), &[4 * d, d], Role::Residual { fan_in: 4 * d }),
             spec(name("feed_forward_out.bias"), &[d], Role::Bias),
+        ]);
+    }
+    if let Some(Latent { width, .. }) = architecture.latent {
+        specs.extend([
+            spec("latent.norm.gamma".into(), &[d], Role::NormScale),
+            spec("latent.norm.beta".into(), &[d], Role::NormShift),
+            spec("latent.infer.weight".into(), &[d, width], Role::Linear { fan_in: d }),
+            spec("latent.infer.bias".into(), &[width], Role::Bias),
+            spec("latent.tell.weight".into(), &[width, d], Role::Linear { fan_in: width }),
+            spec("latent.tell.bias".into(), &[d], Role::Bias),
         ]);
     }
     specs.extend([

@@ -1,9 +1,10 @@
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::{Slice, Tensor, backend::Backend};
 
 use crate::block::{Block, NORM_EPSILON};
 use crate::fused::{Embed, ReadOut, operate};
+use crate::latent::{Bottleneck, decode};
 use crate::{Architecture, Free, FusedBackend, ModelError, Weights, parameters};
 
 /// A place in the residual stream: 0 is the embedding, l is after block l.
@@ -15,6 +16,10 @@ pub struct Layer(pub usize);
 /// `forward` is `read_out ∘ block(L) ∘ … ∘ block(1) ∘ embed`; there are no hooks, because a caller can stand between
 /// any two of them.
 ///
+/// With a [`Latent`](crate::Latent) the last blocks are a decoder: at an x token they see its embedding and, through a
+/// vector of a few numbers, what the blocks before them inferred from the pairs before it. The slots of y tokens hold that
+/// vector's way through the decoder.
+///
 /// # Source
 /// Token layout, read-in and read-out: Garg et al. (2022), arXiv 2208.01066. Blocks: GPT-2.
 #[derive(Module, Debug)]
@@ -22,8 +27,11 @@ pub struct Transformer<B: Backend> {
     read_in: Linear<B>,
     positions: Param<Tensor<B, 2>>,
     blocks: Vec<Block<B>>,
+    latent: Option<Bottleneck<B>>,
     final_norm: LayerNorm<B>,
     read_out: Linear<B>,
+    /// Blocks before the latent; all of them without one.
+    encoder_layers: usize,
 }
 
 /// What [`Transformer::residual_stream`] keeps of a forward pass.
@@ -48,8 +56,10 @@ impl<B: FusedBackend> Transformer<B> {
             read_in: LinearConfig::new(d_x, d_model).init(device),
             positions: Param::from_tensor(Tensor::zeros([architecture.seq_len(), d_model], device)),
             blocks: (0..architecture.n_layers).map(|_| Block::empty(architecture, device)).collect(),
+            latent: architecture.latent.map(|latent| Bottleneck::empty(architecture, latent, device)),
             final_norm: LayerNormConfig::new(d_model).with_epsilon(NORM_EPSILON).init(device),
             read_out: LinearConfig::new(d_model, 1).init(device),
+            encoder_layers: architecture.encoder_layers(),
         };
         Ok(empty.map(&mut parameters::Load { weights, device, path: Vec::new() }))
     }
@@ -66,8 +76,10 @@ impl<B: FusedBackend> Transformer<B> {
             read_in: keep(self.read_in, embedding),
             positions: keep(self.positions, embedding),
             blocks: blocks.map(|(block, layer)| keep(block, free.has_block(layer, last))).collect(),
+            latent: self.latent.map(|latent| keep(latent, free == Free::All)),
             final_norm: keep(self.final_norm, read_out),
             read_out: keep(self.read_out, read_out),
+            encoder_layers: self.encoder_layers,
         }
     }
 
@@ -114,15 +126,21 @@ impl<B: FusedBackend> Transformer<B> {
         self.read_in.forward(tokens) + self.positions.val().narrow(0, 0, n).unsqueeze()
     }
 
-    /// Residual stream at `layer`, from the one at the layer before.
+    /// Residual stream at `layer`, from `h`, the one at the layer before. The decoder of a model with a latent reads its
+    /// queries from `embedded`, the one at layer 0; other blocks do not look at it.
     ///
     /// # Shapes
-    /// `[batch, 2 n_points, d_model]` to the same.
+    /// `[batch, 2 n_points, d_model]` twice, to the same.
     ///
     /// # Panics
     /// When `layer` is 0 or behind the last.
-    pub fn block(&self, layer: Layer, h: Tensor<B, 3>) -> Tensor<B, 3> {
-        self.blocks[layer.0 - 1].forward(h, 1)
+    pub fn block(&self, layer: Layer, embedded: &Tensor<B, 3>, h: Tensor<B, 3>) -> Tensor<B, 3> {
+        let block = &self.blocks[layer.0 - 1];
+        match &self.latent {
+            Some(latent) if layer.0 == self.encoder_layers + 1 => decode(block, latent.forward(embedded.clone(), h)),
+            Some(_) if layer.0 > self.encoder_layers => decode(block, h),
+            _ => block.forward(h, 1),
+        }
     }
 
     /// Predictions of every y, read at its x token.
@@ -155,11 +173,14 @@ impl<B: FusedBackend> Transformer<B> {
     /// # Shapes
     /// `[batch, n_points, d_x]` and `[batch, n_points]` to `[batch, n_points]`
     pub fn forward(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 2> {
-        let tokens = 2 * ys.dims()[1];
-        let h = self.embed_first(tokens - 1, xs, ys);
-        let (last, blocks) = self.blocks.split_last().expect("an architecture has at least one block");
-        let h = blocks.iter().fold(h, |h, block| block.forward(h, 1));
-        self.read_out_at_x(last.forward(h, 2))
+        let tokens = 2 * ys.dims()[1] - 1;
+        let embedded = self.embed_first(tokens, xs, ys);
+        let before_last = (1..self.blocks.len()).map(Layer);
+        let h = before_last.fold(embedded.clone(), |h, layer| self.block(layer, &embedded, h));
+        self.read_out_at_x(match &self.latent {
+            None => self.blocks[self.blocks.len() - 1].forward(h, 2),
+            Some(_) => self.block(self.last_layer(), &embedded, h).slice_dim(1, Slice::new(0, None, 2)),
+        })
     }
 
     /// Predictions, and the hidden states of every layer on the way.
@@ -168,8 +189,8 @@ impl<B: FusedBackend> Transformer<B> {
     /// As [`forward`](Self::forward); see [`ResidualStream`].
     pub fn residual_stream(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> ResidualStream<B> {
         let mut layers = vec![self.embed(xs, ys)];
-        for block in &self.blocks {
-            layers.push(block.forward(layers[layers.len() - 1].clone(), 1));
+        for layer in 1..=self.blocks.len() {
+            layers.push(self.block(Layer(layer), &layers[0], layers[layer - 1].clone()));
         }
         let predictions = self.read_out(layers[layers.len() - 1].clone());
         ResidualStream { layers, predictions }

@@ -34,30 +34,32 @@ pub fn without_head(architecture: &Architecture, weights: &Weights, layer: Layer
 /// A model in two parts, of one architecture: everything up to `layer` from `early`, everything behind it from `late`.
 ///
 /// With layer 0 only the read-in and the positions are of `early`; with the last layer only the final norm and the
-/// read-out are of `late`.
+/// read-out are of `late`. A latent goes with the first block of the decoder.
 ///
 /// # Panics
 /// When a parameter of `early` is missing in `late`.
-pub fn transplant(early: &Weights, late: &Weights, layer: Layer) -> Weights {
+pub fn transplant(architecture: &Architecture, early: &Weights, late: &Weights, layer: Layer) -> Weights {
     let part = |(name, tensor): (&String, &HostTensor)| {
-        let donor = if writes_to(name).is_some_and(|written| written <= layer) { tensor } else { &late[name] };
+        let is_early = writes_to(architecture, name).is_some_and(|written| written <= layer);
+        let donor = if is_early { tensor } else { &late[name] };
         (name.clone(), donor.clone())
     };
     early.iter().map(part).collect()
 }
 
 /// The layer whose states a parameter helps to make; none for the final norm and the read-out, behind all layers.
-fn writes_to(name: &str) -> Option<Layer> {
+fn writes_to(architecture: &Architecture, name: &str) -> Option<Layer> {
     let mut path = name.split('.');
     match path.next()? {
         "read_in" | "positions" => Some(Layer(0)),
+        "latent" => Some(Layer(architecture.encoder_layers() + 1)),
         "blocks" => path.next()?.parse().ok().map(|index: usize| Layer(index + 1)),
         _ => None,
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use burn::backend::NdArray;
     use burn::tensor::{Tensor, TensorData};
     use burn_flex::Flex;
@@ -67,17 +69,18 @@ mod tests {
     use super::*;
     use crate::{FusedBackend, Transformer};
 
-    const ARCHITECTURE: Architecture = Architecture { d_x: 3, n_points: 4, d_model: 12, n_layers: 3, n_heads: 3 };
+    const ARCHITECTURE: Architecture =
+        Architecture { d_x: 3, n_points: 4, d_model: 12, n_layers: 3, n_heads: 3, latent: None };
 
     /// Every parameter random, biases, scales and shifts included.
-    fn random(seed: u64) -> Weights {
+    pub(crate) fn random(architecture: &Architecture, seed: u64) -> Weights {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut values = |len: usize| (0..len).map(|_| rng.random_range(-0.5..0.5)).collect();
         let mut parameter = |spec: crate::parameters::Spec| {
             let values = values(spec.shape.iter().product());
             (spec.name, HostTensor { shape: spec.shape, values })
         };
-        crate::parameters::specs(&ARCHITECTURE).into_iter().map(&mut parameter).collect()
+        crate::parameters::specs(architecture).into_iter().map(&mut parameter).collect()
     }
 
     fn model<B: FusedBackend>(weights: &Weights) -> Transformer<B> {
@@ -115,7 +118,7 @@ mod tests {
     }
 
     fn check_every_head<B: FusedBackend>() {
-        let weights = random(0);
+        let weights = random(&ARCHITECTURE, 0);
         for (layer, head) in (1..=3).flat_map(|layer| (1..=3).map(move |head| (Layer(layer), head))) {
             let pruned = predictions::<B>(&without_head(&ARCHITECTURE, &weights, layer, head));
             assert_eq!(pruned, predictions::<B>(&without_values(&weights, layer, head)), "{layer:?}, head {head}");
@@ -132,22 +135,23 @@ mod tests {
 
     #[test]
     fn a_transplant_goes_on_with_the_late_model_from_the_early_ones_states() {
-        let [early, late] = [1, 2].map(random);
+        let [early, late] = [1, 2].map(|seed| random(&ARCHITECTURE, seed));
         for last in 0..=3 {
             let (xs, ys) = batch::<Flex>();
             let [first, second] = [&early, &late].map(model::<Flex>);
-            let h = (1..=last).fold(first.embed(xs.clone(), ys.clone()), |h, layer| first.block(Layer(layer), h));
-            let h = (last + 1..=3).fold(h, |h, layer| second.block(Layer(layer), h));
-            let whole = model::<Flex>(&transplant(&early, &late, Layer(last)));
+            let embedded = first.embed(xs.clone(), ys.clone());
+            let h = (1..=last).fold(embedded.clone(), |h, layer| first.block(Layer(layer), &embedded, h));
+            let h = (last + 1..=3).fold(h, |h, layer| second.block(Layer(layer), &embedded, h));
+            let whole = model::<Flex>(&transplant(&ARCHITECTURE, &early, &late, Layer(last)));
             assert_eq!(host(whole.residual_stream(xs, ys).predictions), host(second.read_out(h)), "up to layer {last}");
         }
     }
 
     #[test]
     fn a_transplant_into_itself_is_itself() {
-        let weights = random(3);
+        let weights = random(&ARCHITECTURE, 3);
         for last in 0..=3 {
-            assert_eq!(transplant(&weights, &weights, Layer(last)), weights);
+            assert_eq!(transplant(&ARCHITECTURE, &weights, &weights, Layer(last)), weights);
         }
     }
 }

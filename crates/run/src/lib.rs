@@ -16,6 +16,7 @@ mod checkpoint;
 mod comparison_dir;
 mod config;
 mod error;
+mod probing;
 mod resolve;
 mod run_dir;
 mod schedule;
@@ -24,18 +25,17 @@ mod tables;
 
 pub use checkpoint::{Checkpoint, Moments};
 pub use comparison_dir::ComparisonDir;
-pub use config::{
-    CheckpointConfig, Config, EvalConfig, Experiment, FinetuneConfig, ProbeConfig, ProbeKind, ProbeToken, TrainConfig,
-};
+pub use config::{CheckpointConfig, Config, EvalConfig, Experiment, FinetuneConfig, TrainConfig};
 pub use error::{ConfigError, RunError};
+pub use probing::{ProbeConfig, ProbeKind, ProbeToken};
 pub use resolve::{PRESETS, Source};
 pub use run_dir::{Environment, RunDir, RunLock};
 pub use schedule::Schedule;
 pub use sweep::Sweep;
 pub use tables::{
     AlgorithmRow, BaselineRow, BestLayerRow, CorrelationRow, CurveRow, DecodabilityRow, LagRow, MapRow, MetricRow,
-    PairRow, PatchRow, PointRow, PositionRow, PruningRow, Row, SensitivityRow, SeparationRow, SweepRow, Table,
-    TrainingRow, TransplantRow,
+    PairRow, PatchRow, PointRow, PositionRow, PruningRow, ReplacementRow, Row, SensitivityRow, SeparationRow, SweepRow,
+    Table, TrainingRow, TransplantRow,
 };
 
 pub(crate) use error::io_error;

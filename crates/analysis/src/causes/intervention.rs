@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 use data::{Batch, ConceptId, Prompt, Stream, Token};
-use model::{FusedBackend, Layer, Transformer};
+use model::{FusedBackend, Layer, ResidualStream, Transformer};
 use nalgebra::DVector;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
@@ -134,7 +134,7 @@ pub fn intervene<B: FusedBackend>(
         let batch = Batch::new(chunk, device);
         let stream = model.residual_stream(batch.xs, batch.ys);
         let changed = |&(layer, intervention): &(Layer, Intervention)| {
-            let h = stream.layers[layer.0].clone();
+            let h = &stream.layers[layer.0];
             let [batch, _, d_model] = h.dims();
             let states = to_vec(h.clone().narrow(1, token.index(), 1));
             let prompts = chunk.iter().zip((number * CHUNK) as u64..);
@@ -143,7 +143,7 @@ pub fn intervene<B: FusedBackend>(
                 .zip(prompts)
                 .flat_map(|(state, (prompt, index))| intervention.apply(state, means, layer, prompt.concept, index));
             let states = TensorData::new(states.collect(), [batch, d_model]);
-            last(predict_patched(model, layer, h, token, Tensor::from_data(states, device)))
+            last(predict_patched(model, &stream, layer, token, Tensor::from_data(states, device)))
         };
         Intervened { plain: last(stream.predictions.clone()), changed: interventions.iter().map(changed).collect() }
     };
@@ -155,24 +155,27 @@ pub fn intervene<B: FusedBackend>(
     }
 }
 
-/// The forward pass from the residual stream `h` at `layer` on, with `states` in the place of those at `token`.
+/// The forward pass from the residual stream at `layer` on, with `states` in the place of those at `token`. With layer 0
+/// it is the embedding that is changed, wherever it is read.
 ///
 /// # Shapes
-/// h `[batch, 2 n_points, d_model]` and states `[batch, d_model]` to `[batch, n_points]`
+/// states `[batch, d_model]` to `[batch, n_points]`
 ///
 /// # Panics
 /// When the layer is behind the last or the token outside the prompt.
 pub fn predict_patched<B: FusedBackend>(
     model: &Transformer<B>,
+    stream: &ResidualStream<B>,
     layer: Layer,
-    h: Tensor<B, 3>,
     token: Token,
     states: Tensor<B, 2>,
 ) -> Tensor<B, 2> {
+    let h = stream.layers[layer.0].clone();
     let ([batch, _, d_model], at) = (h.dims(), token.index());
     let h = h.slice_assign([0..batch, at..at + 1, 0..d_model], states.unsqueeze_dim(1));
+    let embedded = if layer == Layer(0) { h.clone() } else { stream.layers[0].clone() };
     let behind = layer.0 + 1..=model.last_layer().0;
-    model.read_out(behind.fold(h, |h, layer| model.block(Layer(layer), h)))
+    model.read_out(behind.fold(h, |h, layer| model.block(Layer(layer), &embedded, h)))
 }
 
 /// The last column.

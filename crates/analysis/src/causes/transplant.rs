@@ -22,7 +22,7 @@ pub fn transplants<B: FusedBackend>(
     for (early_step, early) in checkpoints {
         progress(*early_step);
         for (late_step, late) in checkpoints {
-            let weights = transplant(early, late, layer);
+            let weights = transplant(&experiment.architecture, early, late, layer);
             let model = Transformer::<B>::new(&experiment.architecture, &weights, device);
             let model = model.expect("the weights are of the experiment's architecture");
             for (concept, error) in measure.by_concept(&measure.errors(&model, device)) {

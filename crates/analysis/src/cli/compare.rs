@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use data::TaskRegistry;
-use run::{ComparisonDir, Experiment, RunDir, SweepRow};
+use run::{ComparisonDir, Experiment, ProbeKind, RunDir, SweepRow};
 
 use crate::Comparison;
 use crate::plots::{self, PlotError};
@@ -16,9 +16,12 @@ pub struct Compare {
     /// Folders of runs, or folders that hold runs
     #[arg(required = true)]
     runs: Vec<PathBuf>,
-    /// Folder to write to [default: compare, beside the first run]
+    /// Folder to write to [default: compare, or compare-PROBE, beside the first run]
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Whose accuracy is compared with the error: knn, which is CD, or another probe
+    #[arg(long, default_value = ProbeKind::CD.name())]
+    probe: ProbeKind,
     /// Print the table as JSON
     #[arg(long)]
     json: bool,
@@ -30,14 +33,16 @@ impl Compare {
         for path in &self.runs {
             runs.extend(runs_at(path)?);
         }
-        let beside = runs[0].path().parent().unwrap_or(Path::new("")).join("compare");
+        let name =
+            if self.probe == ProbeKind::CD { "compare".to_owned() } else { format!("compare-{}", self.probe.name()) };
+        let beside = runs[0].path().parent().unwrap_or(Path::new("")).join(name);
         // A run has one name wherever a copy of it lies, and counts once.
         runs.sort_by_key(RunDir::name);
         runs.dedup_by_key(|run| run.name());
         let with_experiment = |run: RunDir| run.experiment(registry).map(|experiment| (run, experiment));
         let runs = runs.into_iter().map(with_experiment).collect::<Result<Vec<_>, _>>()?;
         let out = ComparisonDir::create(&self.out.unwrap_or(beside))?;
-        let rows = write_comparison(&runs, &out)?;
+        let rows = write_comparison(&runs, self.probe, &out)?;
         note(&format!("tables and figures: {}", out.path().display()));
         say_sweep(&rows, self.json)
     }
@@ -54,21 +59,28 @@ fn runs_at(path: &Path) -> Result<Vec<RunDir>, Failure> {
     })
 }
 
-/// Writes every table and figure of a comparison to `out`, and returns the ends of the runs.
+/// Writes every table and figure of a comparison to `out`, with the accuracy of `probe` beside the error, and returns
+/// the ends of the runs.
 ///
 /// # Errors
 /// When a table cannot be read, a figure not be drawn, or a file not be written.
-pub fn write_comparison(runs: &[(RunDir, Experiment)], out: &ComparisonDir) -> Result<Vec<SweepRow>, Failure> {
-    let found = Comparison::read(runs)?;
+pub fn write_comparison(
+    runs: &[(RunDir, Experiment)],
+    probe: ProbeKind,
+    out: &ComparisonDir,
+) -> Result<Vec<SweepRow>, Failure> {
+    let found = Comparison::read(runs, probe)?;
     out.table().replace(&found.runs)?;
     out.table().replace(&found.points)?;
     out.table().replace(&found.curves)?;
     out.table().replace(&found.lags)?;
     out.table().replace(&found.correlations)?;
+    out.table().replace(&found.replacements)?;
     let figures = [
-        ("comparison", plots::comparison(&found.curves)),
-        ("cd_against_error", plots::cd_against_error(&found.points, &found.correlations)),
-        ("lags", plots::lags(&found.lags)),
+        ("comparison", plots::comparison(&found.curves, probe)),
+        ("cd_against_error", plots::cd_against_error(&found.points, &found.correlations, probe)),
+        ("lags", plots::lags(&found.lags, probe)),
+        ("replacement", plots::replacement(&found.replacements)),
     ];
     for (name, svg) in figures {
         match svg {

@@ -1,4 +1,4 @@
-//! When a quantity has gone a part of its way, and how long after another.
+//! When a quantity has gone a part of its way, and when something begins to hold for good.
 
 /// Where a curve passes a level.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +25,14 @@ pub fn crossing(curve: &[(f64, f64)], from: f64, share: f64) -> Option<Crossing>
     Some(Crossing { step: before + gap * (share - there) / (reached - there), gap })
 }
 
+/// Where something begins to hold for good, from whether it does at every step: midway between the last step at which it
+/// does not and the next. None where it always holds, or not at the end.
+pub(super) fn for_good(holds: &[(usize, bool)]) -> Option<Crossing> {
+    let pair = holds.windows(2).rfind(|pair| !pair[0].1)?;
+    let [before, after] = [pair[0].0 as f64, pair[1].0 as f64];
+    holds.last()?.1.then_some(Crossing { step: f64::midpoint(before, after), gap: after - before })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +51,14 @@ mod tests {
         // From the ridge level 0.4 down to 0.2; what comes before 0.4 has not begun.
         let error = [(0.0, 1.0), (10.0, 0.4), (20.0, 0.3), (30.0, 0.2)];
         assert_eq!(crossing(&error, 0.4, 0.5).map(|at| at.step.round()), Some(20.0));
+    }
+
+    #[test]
+    fn what_holds_for_good_begins_behind_its_last_failure() {
+        let found = |holds: [bool; 4]| for_good(&[0, 10, 20, 40].into_iter().zip(holds).collect::<Vec<_>>());
+        assert_eq!(found([false, true, false, true]), Some(Crossing { step: 30.0, gap: 20.0 }));
+        assert_eq!(found([true; 4]), None, "from the start");
+        assert_eq!(found([false, true, true, false]), None, "not at the end");
     }
 
     #[test]

@@ -3,13 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use run::{
-    BaselineRow, BestLayerRow, CorrelationRow, CurveRow, DecodabilityRow, Experiment, LagRow, MetricRow, PointRow,
-    ProbeKind, RunDir, RunError, SweepRow,
+    AlgorithmRow, BaselineRow, BestLayerRow, CorrelationRow, CurveRow, DecodabilityRow, Experiment, LagRow, MetricRow,
+    PatchRow, PointRow, ProbeKind, ReplacementRow, RunDir, RunError, SweepRow,
 };
+
+use crate::nearest;
 
 mod groups;
 mod lag;
+mod replacement;
 mod statistics;
+
+use lag::for_good;
 
 pub use groups::group_labels;
 pub use lag::{Crossing, crossing};
@@ -31,18 +36,22 @@ pub struct Comparison {
     pub lags: Vec<LagRow>,
     /// How decodability and error go together.
     pub correlations: Vec<CorrelationRow>,
+    /// What replacing states does, of the runs that were patched.
+    pub replacements: Vec<ReplacementRow>,
 }
 
 impl Comparison {
-    /// Reads the tables of `runs` and compares them.
-    pub fn read(runs: &[(RunDir, Experiment)]) -> Result<Self, RunError> {
+    /// Reads the tables of `runs` and compares them; decodability is that of `probe`.
+    pub fn read(runs: &[(RunDir, Experiment)], probe: ProbeKind) -> Result<Self, RunError> {
         let labels = group_labels(&runs.iter().map(|(_, experiment)| &experiment.config).collect::<Vec<_>>());
         let mut found = Self::default();
         let mut runs: Vec<(&RunDir, &Experiment, String)> =
             runs.iter().zip(labels).map(|((run, experiment), group)| (run, experiment, group)).collect();
         runs.sort_by_key(|(_, experiment, group)| (group.clone(), experiment.config.seed));
+        let mut patched: BTreeMap<String, Vec<Vec<PatchRow>>> = BTreeMap::new();
         for (run, experiment, group) in runs {
-            for trajectory in trajectories(run, experiment, &group)? {
+            patched.entry(group.clone()).or_default().push(run.table().read()?);
+            for trajectory in trajectories(run, experiment, &group, probe)? {
                 found.runs.extend(trajectory.end());
                 found.lags.extend(trajectory.lags());
                 found.points.extend(trajectory.points);
@@ -51,6 +60,7 @@ impl Comparison {
         found.curves = curves(&found.points);
         found.lags.extend(mean_lags(&found.lags));
         found.correlations = correlations(&found.points);
+        found.replacements = patched.iter().flat_map(|(group, runs)| replacement::replacements(group, runs)).collect();
         Ok(found)
     }
 }
@@ -65,20 +75,28 @@ struct Trajectory {
     ridge: Option<f64>,
     /// Score and interval at the end that replace those of the last point.
     held_out: Option<[f64; 3]>,
+    /// From where on the answers stay nearest to the optimal predictor's.
+    switch: Option<Crossing>,
 }
 
 /// Those of a run's concepts, and first of all together; none for a run without a checkpoint.
-fn trajectories(run: &RunDir, experiment: &Experiment, group: &str) -> Result<Vec<Trajectory>, RunError> {
+fn trajectories(
+    run: &RunDir,
+    experiment: &Experiment,
+    group: &str,
+    probe: ProbeKind,
+) -> Result<Vec<Trajectory>, RunError> {
     let token = experiment.tokens[0].to_string();
-    let cd = ProbeKind::CD.name();
-    let here = |row: &BestLayerRow| row.probe == cd && row.token == token && row.selection == "held_out";
+    let probe = probe.name();
+    let here = |row: &BestLayerRow| row.probe == probe && row.token == token && row.selection == "held_out";
     let Some(best) = run.table::<BestLayerRow>().read()?.into_iter().rfind(here) else {
         return Ok(Vec::new());
     };
     let metrics = run.table::<MetricRow>().read()?;
     let baselines = run.table::<BaselineRow>().read()?;
     let mut decoded = run.table::<DecodabilityRow>().read()?;
-    decoded.retain(|row| row.probe == cd && row.token == token && row.layer == best.layer);
+    let trace = run.table::<AlgorithmRow>().read()?;
+    decoded.retain(|row| row.probe == probe && row.token == token && row.layer == best.layer);
     let concepts = experiment.task.concepts().iter().map(|concept| Some(concept.name.clone()));
     let of_concept = |concept: Option<String>| {
         let level = |predictor: &str| {
@@ -106,7 +124,10 @@ fn trajectories(run: &RunDir, experiment: &Experiment, group: &str) -> Result<Ve
             });
         }
         let held_out = concept.is_none().then_some([best.score, best.lo, best.hi]);
-        Trajectory { points, layer: best.layer, intervals, ridge: level("ridge"), held_out }
+        let nearest = nearest(&trace, concept.as_deref(), None);
+        let optimal: Vec<(usize, bool)> = nearest.iter().map(|row| (row.step, row.predictor == "bayes")).collect();
+        let (ridge, switch) = (level("ridge"), for_good(&optimal));
+        Trajectory { points, layer: best.layer, intervals, ridge, held_out, switch }
     };
     Ok(std::iter::once(None).chain(concepts).map(of_concept).collect())
 }
@@ -146,8 +167,12 @@ impl Trajectory {
         risen.then(|| crossing(&curve, curve[0].1, share)).flatten()
     }
 
-    /// Where the error has gone a part of its way down from the level `from`; none if it does not end below.
+    /// Where the error has gone a part of its way down from the level `from`; none if it does not end below. A switch has
+    /// no parts, and is compared with half of the way of the other side.
     fn fall(&self, from: &str, share: f64) -> Option<Crossing> {
+        if from == "switch" {
+            return self.switch.filter(|_| share == 0.5);
+        }
         let (first, last) = (self.points.first()?.error, self.points.last()?.error);
         let from = if from == "ridge" { self.ridge? } else { first };
         let curve: Vec<(f64, f64)> = self.points.iter().map(|point| (point.step as f64, point.error)).collect();
@@ -177,7 +202,11 @@ impl Trajectory {
                 resolution: fall.gap.max(rise.gap),
             })
         };
-        ["ridge", "initial"].into_iter().flat_map(|from| SHARES.map(|share| (from, share))).filter_map(row).collect()
+        ["ridge", "initial", "switch"]
+            .into_iter()
+            .flat_map(|from| SHARES.map(|share| (from, share)))
+            .filter_map(row)
+            .collect()
     }
 }
 
@@ -302,7 +331,7 @@ mod tests {
         };
         let points: Vec<PointRow> = (0..=STEPS).map(point).collect();
         let intervals = points.iter().map(|point| [point.cd - 0.05, point.cd + 0.05]).collect();
-        Trajectory { points, layer: 3, intervals, ridge: Some(0.4), held_out: None }
+        Trajectory { points, layer: 3, intervals, ridge: Some(0.4), held_out: None, switch: None }
     }
 
     #[test]

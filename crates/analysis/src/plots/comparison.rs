@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use run::CurveRow;
+use run::{CurveRow, ProbeKind};
 
 use super::PlotError;
 use super::panel::{Axis, Curve, Panel};
 use super::positions::log_axis;
-use super::style::{GREY, UNITS, WIDTH, canvas, concept_color, extent, labelled, number, step_on_axis, ticks};
+use super::style::{
+    GREY, UNITS, WIDTH, accuracy_of, canvas, concept_color, extent, labelled, number, step_on_axis, ticks,
+};
 
 const FIGURE: &str = "comparison";
 const HEIGHT: u32 = 830 * UNITS;
 const UPPER: u32 = 400 * UNITS;
 
-/// Draws mean error (above) and mean decodability (below) against the training step, with a band from the lowest to the
+/// Draws mean error (above) and mean accuracy of `probe` (below) against the training step, with a band from the lowest to the
 /// highest run: one line a group, or one a concept if there is only one group.
 ///
 /// # Units
@@ -22,7 +24,7 @@ const UPPER: u32 = 400 * UNITS;
 ///
 /// # Errors
 /// [`PlotError::Empty`] if there is no row to draw.
-pub fn comparison(rows: &[CurveRow]) -> Result<String, PlotError> {
+pub fn comparison(rows: &[CurveRow], probe: ProbeKind) -> Result<String, PlotError> {
     let series = series(rows);
     let bayes = lines(&series, "over_bayes");
     let (errors, title) = if bayes.len() == series.len() {
@@ -42,8 +44,8 @@ pub fn comparison(rows: &[CurveRow]) -> Result<String, PlotError> {
     let (y, scale) = log_axis(title, &heights);
     let upper = Panel { title: heading("Error", rows), x: bare, y, curves: curves(&errors, scale) };
     let ends = 0.0..1.0;
-    let y = Axis::new("Concept Decodability", ends.clone(), labelled(ticks(&ends, 5), number));
-    let title = "Concept Decodability at the layer that is best at the end".to_owned();
+    let y = Axis::new(accuracy_of(probe), ends.clone(), labelled(ticks(&ends, 5), number));
+    let title = format!("{} at the layer that is best at the end", accuracy_of(probe));
     let mut decoded = chance_levels(&series, &steps);
     decoded.extend(curves(&lines(&series, "cd"), |cd| cd));
     let lower = Panel { title, x, y, curves: decoded };
@@ -134,7 +136,7 @@ mod tests {
     fn groups_are_lines_with_bands() {
         let groups = ["rank = 1", "rank = 2", "rank = 4"].map(str::to_owned);
         let concepts = [None, Some("B1 (0,1)".to_owned())];
-        let svg = comparison(&rows(&groups, &concepts, true)).unwrap();
+        let svg = comparison(&rows(&groups, &concepts, true), ProbeKind::CD).unwrap();
         check("comparison", &svg);
         assert_eq!(svg.matches("<polygon").count(), 2 * groups.len());
         for label in ["rank = 1", "rank = 4", "Bayes mixture", "5 seeds", "chance 0.25"] {
@@ -145,19 +147,19 @@ mod tests {
     #[test]
     fn one_group_is_shown_by_concept() {
         let concepts: Vec<Option<String>> = names(4).into_iter().map(Some).chain([None]).collect();
-        let svg = comparison(&rows(&["main".to_owned()], &concepts, false)).unwrap();
+        let svg = comparison(&rows(&["main".to_owned()], &concepts, false), ProbeKind::CD).unwrap();
         check("comparison-concepts", &svg);
         assert!(svg.contains("first half") && svg.contains("E[y²]") && !svg.contains(">main<"));
     }
 
     #[test]
     fn odd_rows_are_drawn_and_no_rows_are_named() {
-        assert!(matches!(comparison(&[]), Err(PlotError::Empty { figure: "comparison", .. })));
+        assert!(matches!(comparison(&[], ProbeKind::CD), Err(PlotError::Empty { figure: "comparison", .. })));
         let mut odd = rows(&names(12), &[None], true);
         odd[0].mean = f64::NAN;
         odd[1].hi = f64::INFINITY;
-        check("comparison-odd", &comparison(&odd).unwrap());
+        check("comparison-odd", &comparison(&odd, ProbeKind::CD).unwrap());
         odd.iter_mut().for_each(|row| (row.mean, row.lo, row.hi) = (0.0, 0.0, 0.0));
-        check("comparison-zero", &comparison(&odd).unwrap());
+        check("comparison-zero", &comparison(&odd, ProbeKind::CD).unwrap());
     }
 }

@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use run::{CorrelationRow, PointRow};
+use run::{CorrelationRow, PointRow, ProbeKind};
 
 use super::PlotError;
 use super::panel::{Axis, Curve, Panel};
 use super::positions::log_axis;
-use super::style::{UNITS, WIDTH, canvas, concept_color, extent, labelled, number, ticks};
+use super::style::{
+    UNITS, WIDTH, accuracy_in_short, accuracy_of, canvas, concept_color, extent, labelled, number, ticks,
+};
 
 const HEIGHT: u32 = 620 * UNITS;
 
-/// Draws decodability against error, coloured by group, or by concept if there is only one group. The title has
+/// Draws the accuracy of `probe` against error, coloured by group, or by concept if there is only one group. The title has
 /// Pearson's r and Spearman's ρ within runs.
 ///
 /// # Units
@@ -19,7 +21,11 @@ const HEIGHT: u32 = 620 * UNITS;
 ///
 /// # Errors
 /// [`PlotError::Empty`] if `points` has no finite row of a concept.
-pub fn cd_against_error(points: &[PointRow], correlations: &[CorrelationRow]) -> Result<String, PlotError> {
+pub fn cd_against_error(
+    points: &[PointRow],
+    correlations: &[CorrelationRow],
+    probe: ProbeKind,
+) -> Result<String, PlotError> {
     let bayes = points.iter().all(|row| row.over_bayes.is_some());
     let title = if bayes { "error / Bayes mixture's" } else { "squared error / E[y²]" };
     let error = |row: &PointRow| row.over_bayes.filter(|_| bayes).unwrap_or(row.error);
@@ -35,15 +41,15 @@ pub fn cd_against_error(points: &[PointRow], correlations: &[CorrelationRow]) ->
     };
     let (x, scale) = log_axis(title, &errors);
     let ends = 0.0..1.0;
-    let y = Axis::new("Concept Decodability", ends.clone(), labelled(ticks(&ends, 5), number));
+    let y = Axis::new(accuracy_of(probe), ends.clone(), labelled(ticks(&ends, 5), number));
     let curves = series.iter().enumerate().map(|(index, (name, dots))| {
         Curve::new(name, concept_color(index), dots.iter().map(|(error, cd)| (scale(*error), *cd))).dots()
     });
-    let panel = Panel { title: heading(correlations), x, y, curves: curves.collect() };
+    let panel = Panel { title: heading(correlations, probe), x, y, curves: curves.collect() };
     canvas((WIDTH, HEIGHT), |area| panel.draw(area, panel.margins()?))
 }
 
-fn heading(correlations: &[CorrelationRow]) -> String {
+fn heading(correlations: &[CorrelationRow], probe: ProbeKind) -> String {
     let text = |(method, symbol): (&str, &str)| {
         let here = |row: &&CorrelationRow| row.group.is_none() && row.scope == "within" && row.method == method;
         let row = correlations.iter().find(here)?;
@@ -52,8 +58,8 @@ fn heading(correlations: &[CorrelationRow]) -> String {
     };
     let found: Vec<String> = [("pearson", "r"), ("spearman", "ρ")].into_iter().filter_map(text).collect();
     match found.as_slice() {
-        [] => "CD against error".to_owned(),
-        found => format!("CD against error, within runs: {}", found.join(", ")),
+        [] => format!("{} against error", accuracy_in_short(probe)),
+        found => format!("{} against error, within runs: {}", accuracy_in_short(probe), found.join(", ")),
     }
 }
 
@@ -93,7 +99,8 @@ mod tests {
 
     #[test]
     fn dots_of_one_group_are_coloured_by_concept() {
-        let svg = cd_against_error(&points(&["main"], 4), &["pearson", "spearman"].map(correlation)).unwrap();
+        let svg =
+            cd_against_error(&points(&["main"], 4), &["pearson", "spearman"].map(correlation), ProbeKind::CD).unwrap();
         check("cd-error", &svg);
         for label in ["first half", "sparse", "r = -0.93 [-0.97, -0.88]", "ρ = -0.93"] {
             assert!(svg.contains(label), "{label} is missing");
@@ -105,10 +112,10 @@ mod tests {
         let mut rows = points(&["a", "b"], 2);
         rows[3].cd = f64::NAN;
         rows[5].over_bayes = None;
-        let svg = cd_against_error(&rows, &[]).unwrap();
+        let svg = cd_against_error(&rows, &[], ProbeKind::CD).unwrap();
         check("cd-error-odd", &svg);
         assert!(svg.contains("E[y²]"));
         rows.iter_mut().for_each(|row| row.concept = None);
-        assert!(matches!(cd_against_error(&rows, &[]), Err(PlotError::Empty { .. })));
+        assert!(matches!(cd_against_error(&rows, &[], ProbeKind::CD), Err(PlotError::Empty { .. })));
     }
 }

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use run::LagRow;
+use run::{LagRow, ProbeKind};
 
 use super::PlotError;
 use super::panel::{Axis, Curve, Panel};
-use super::style::{GREY, UNITS, WIDTH, canvas, concept_color, darker, extent, labelled, shorten, step_on_axis, ticks};
+use super::style::{
+    GREY, UNITS, WIDTH, accuracy_in_short, canvas, concept_color, darker, extent, labelled, shorten, step_on_axis,
+    ticks,
+};
 
 /// Height of a line of dots, and of everything around the lines.
 const ROW: u32 = 44 * UNITS;
@@ -19,12 +22,13 @@ const LONGEST_NAME: usize = 28;
 /// Draws, for every concept, each run's lag as a dot and the mean over runs with its 95% interval; if there are several
 /// groups, the mean over the concepts of each.
 ///
-/// Both events are at half of their way; the error's begins at the level of ridge regression or at the untrained
-/// model's, a line for each. The first 24 lines are shown.
+/// Both events are at half of their way, decodability's by `probe`; the error's begins at the level of ridge regression
+/// or at the untrained model's, a line for each, and a third one has the switch to the optimal predictor's answers in
+/// its place. The first 24 lines are shown.
 ///
 /// # Errors
 /// [`PlotError::Empty`] if there is no such row.
-pub fn lags(rows: &[LagRow]) -> Result<String, PlotError> {
+pub fn lags(rows: &[LagRow], probe: ProbeKind) -> Result<String, PlotError> {
     let one = rows.iter().map(|row| &row.group).collect::<BTreeSet<_>>().len() == 1;
     let half = |row: &&LagRow| row.share == 0.5 && row.lag.is_finite() && (one || row.concept.is_none());
     let shown: Vec<&LagRow> = rows.iter().filter(half).collect();
@@ -47,7 +51,7 @@ pub fn lags(rows: &[LagRow]) -> Result<String, PlotError> {
     let zero = [(0.0, heights.start), (0.0, heights.end)];
     let mut curves = vec![Curve::new("", GREY, zero).dashed((8, 8))];
     for (index, line) in lines.iter().enumerate() {
-        let color = concept_color(usize::from(line.3 == "initial"));
+        let color = concept_color(["ridge", "initial", "switch"].iter().position(|from| *from == line.3).unwrap_or(0));
         let here = || shown.iter().filter(|row| key(row) == *line);
         curves
             .push(Curve::new("", color, here().filter(|row| row.run.is_some()).map(|row| (row.lag, at(index)))).dots());
@@ -57,8 +61,9 @@ pub fn lags(rows: &[LagRow]) -> Result<String, PlotError> {
             curves.push(Curve::new(&mean_text(row), darker(color, 0.6), [(row.lag, at(index))]));
         }
     }
-    let title = "Lag of CD behind error, at half of the way".to_owned();
-    let about = "steps: left of 0 CD rises first, right of 0 the error falls first";
+    let read = accuracy_in_short(probe);
+    let title = format!("Lag of {read} behind error, at half of the way");
+    let about = format!("steps: left of 0 {read} rises first, right of 0 the error falls first");
     let x = Axis::new(about, ends.clone(), labelled(ticks(&ends, 5), step_on_axis));
     let panel = Panel { title, x, y: Axis::new("", heights, marks), curves };
     let height = AROUND + ROW * lines.len() as u32;
@@ -79,7 +84,7 @@ mod tests {
         let mut rows = Vec::new();
         let concepts: Vec<Option<String>> = names(concepts).into_iter().map(Some).chain([None]).collect();
         let cells = groups.iter().flat_map(|group| concepts.iter().map(move |concept| (group, concept)));
-        for ((group, concept), from) in cells.flat_map(|cell| ["ridge", "initial"].map(|from| (cell, from))) {
+        for ((group, concept), from) in cells.flat_map(|cell| ["ridge", "initial", "switch"].map(|from| (cell, from))) {
             let early = if from == "initial" { 0.0 } else { 1500.0 };
             let centre = 150.0 * concept.as_ref().map_or(1, String::len) as f64 - early;
             let row = |run: Option<&str>, lag: f64, width: Option<f64>| LagRow {
@@ -108,7 +113,7 @@ mod tests {
 
     #[test]
     fn every_concept_has_its_runs_and_their_mean() {
-        let svg = lags(&planted(&["main"], 4)).unwrap();
+        let svg = lags(&planted(&["main"], 4), ProbeKind::CD).unwrap();
         check("lags", &svg);
         for label in ["alternating, ridge", "mean, initial", "n = 3", "CD rises first"] {
             assert!(svg.contains(label), "{label} is missing");
@@ -118,10 +123,10 @@ mod tests {
     #[test]
     fn many_groups_stay_legible_and_no_rows_are_named() {
         let groups = ["a group with quite a long name", "b", "c", "d", "e", "f", "g"];
-        check("lags-many", &lags(&planted(&groups, 4)).unwrap());
+        check("lags-many", &lags(&planted(&groups, 4), ProbeKind::Quadratic).unwrap());
         let mut one = planted(&["b"], 1);
         one.truncate(1);
-        check("lags-one", &lags(&one).unwrap());
-        assert!(matches!(lags(&[]), Err(PlotError::Empty { figure: "lags", .. })));
+        check("lags-one", &lags(&one, ProbeKind::CD).unwrap());
+        assert!(matches!(lags(&[], ProbeKind::CD), Err(PlotError::Empty { figure: "lags", .. })));
     }
 }

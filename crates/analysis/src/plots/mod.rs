@@ -17,6 +17,7 @@ mod patching;
 mod positions;
 mod pruning;
 mod reading;
+mod replacement;
 mod separation;
 mod style;
 mod transplant;
@@ -40,6 +41,7 @@ pub use patching::{patching, patching_sweep, steering};
 pub use positions::positions;
 pub use pruning::pruning;
 pub use reading::reading;
+pub use replacement::replacement;
 pub use separation::separation;
 pub use transplant::transplant;
 

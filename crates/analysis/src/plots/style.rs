@@ -9,6 +9,8 @@ use plotters::prelude::SVGBackend;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontFamily, FontStyle, IntoFont, RGBColor, TextStyle, WHITE, register_font};
 
+use run::ProbeKind;
+
 use super::PlotError;
 
 /// Drawing units per CSS pixel. Plotters rounds to whole units, so finer units make smoother lines.
@@ -91,6 +93,16 @@ pub(super) fn diverging(value: f64) -> RGBColor {
     let RGBColor(red, green, blue) = if place < 0.0 { OKABE_ITO[0] } else { OKABE_ITO[1] };
     let mix = |end: u8| (255.0 + place.abs() * (f64::from(end) - 255.0)).round() as u8;
     RGBColor(mix(red), mix(green), mix(blue))
+}
+
+/// What the score of a probe is called on an axis.
+pub(super) fn accuracy_of(probe: ProbeKind) -> String {
+    if probe == ProbeKind::CD { "Concept Decodability".to_owned() } else { accuracy_in_short(probe) }
+}
+
+/// The same in a line of text.
+pub(super) fn accuracy_in_short(probe: ProbeKind) -> String {
+    if probe == ProbeKind::CD { "CD".to_owned() } else { format!("{} probe", probe.name().replace('_', " ")) }
 }
 
 /// How a closed-form predictor is shown in every figure.

@@ -104,7 +104,7 @@ impl Fit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sparse_regression::Blocks;
+    use crate::Blocks;
     use crate::{Bases, ConceptId, Purpose, SparseRegressionConfig, Stream, Task};
 
     /// What ends the descent bounds one entry at a time; the later changes of a sweep can add up.

@@ -92,9 +92,16 @@ mod tests {
 
     /// A block with random parameters everywhere, biases, scales and shifts included.
     fn random_block([_, _, d_model, n_heads, _]: [usize; 5], rng: &mut impl rand::Rng) -> Block<Training> {
-        let architecture = Architecture { d_x: 1, n_points: 1, d_model, n_layers: 1, n_heads };
-        let config =
-            ModelConfig { d_model, n_layers: 1, n_heads, init: Init::FanIn, read_in_gain: 1.0, position_std: 1.0 };
+        let architecture = Architecture { d_x: 1, n_points: 1, d_model, n_layers: 1, n_heads, latent: None };
+        let config = ModelConfig {
+            d_model,
+            n_layers: 1,
+            n_heads,
+            init: Init::FanIn,
+            read_in_gain: 1.0,
+            position_std: 1.0,
+            latent: None,
+        };
         let spread = 1.0 / (d_model as f32).sqrt();
         let mut weights = Weights::new();
         for (name, mut tensor) in config.init(&architecture, rng) {

@@ -95,11 +95,13 @@ pub struct LagRow {
     pub concept: Option<String>,
     /// Where the fall of the error begins: `ridge`, the level of ridge regression, or `initial`, the untrained model's.
     /// The first puts the event late, since a model may use the concept before it is as precise as ridge; the second
-    /// early, since most of that fall needs no concept. The answer is known where both agree.
+    /// early, since most of that fall needs no concept. The answer is known where both agree. Or `switch`: no fall, but
+    /// the place from which on the model's answers stay nearest to the optimal predictor's of all closed forms.
     pub from: String,
     /// The part of the way to the final level at which both are compared, 0 to 1.
     pub share: f64,
-    /// Step at which the error has gone that part of its way.
+    /// Step at which the error has gone that part of its way; of a switch, midway between the last checkpoint before it
+    /// and the first one behind it.
     pub error_step: f64,
     /// Step at which decodability has gone that part of its way, from the untrained model's.
     pub cd_step: f64,
@@ -138,8 +140,37 @@ pub struct CorrelationRow {
     pub points: usize,
 }
 
+/// What replacing a state by an activation does to the error, over the runs of a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReplacementRow {
+    /// As in [`SweepRow::group`].
+    pub group: String,
+    /// As in [`PatchRow::layer`](crate::PatchRow::layer).
+    pub layer: usize,
+    /// The token whose state is replaced.
+    pub token: String,
+    /// What replaces it: `own`, the mean of the prompts' own concept; `other`, that of another one; or a control, as in
+    /// [`PatchRow::kind`](crate::PatchRow::kind).
+    pub by: String,
+    /// Mean over runs of the change of the error at the last checkpoint, itself a mean over pairs of concepts.
+    pub change: f64,
+    /// Lower end of the 95% interval over runs (Student's t); from two runs on.
+    pub lo: Option<f64>,
+    /// Upper end of that interval.
+    pub hi: Option<f64>,
+    /// Runs.
+    pub n: usize,
+    /// Pairs of concepts in all runs.
+    pub pairs: usize,
+    /// Pairs whose error is lower: their interval over prompts lies below 0.
+    pub lowered: usize,
+    /// Pairs whose error is higher: their interval over prompts lies above 0.
+    pub raised: usize,
+}
+
 row!(SweepRow, "sweep.csv", |row| Some(row.step));
 row!(PointRow, "points.csv", |row| Some(row.step));
 row!(CurveRow, "curves.csv", |row| Some(row.step));
 row!(LagRow, "lag.csv", |_row| None);
+row!(ReplacementRow, "replacement.csv", |_row| None);
 row!(CorrelationRow, "correlation.csv", |_row| None);

@@ -17,7 +17,7 @@ use analysis::{Failure, note, say_sweep, write_comparison};
 use clap::Args;
 use data::TaskRegistry;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use run::{ComparisonDir, Experiment, RunDir, Source};
+use run::{ComparisonDir, Experiment, ProbeKind, RunDir, Source};
 
 use super::Job;
 use super::job::{complete, is_complete, stop_signal};
@@ -73,7 +73,7 @@ impl Sweep {
                 _ => compared.push(run),
             }
         }
-        say_sweep(&write_comparison(&compared, &ComparisonDir::create(&out)?)?, self.job.json)?;
+        say_sweep(&write_comparison(&compared, ProbeKind::CD, &ComparisonDir::create(&out)?)?, self.job.json)?;
         match failed.as_slice() {
             [] => Ok(()),
             failed => Err(Failure::Run(anyhow::anyhow!("{} failed: {}", failed.len(), failed.join("; ")))),

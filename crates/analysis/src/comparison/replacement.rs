@@ -1,0 +1,101 @@
+//! What several runs say when a state is replaced.
+
+use std::collections::BTreeSet;
+
+use run::{PatchRow, ReplacementRow};
+
+use super::{OverRuns, collect_by};
+
+/// What replaces a state, in the order of the rows.
+const BY: [&str; 5] = ["own", "other", "overall", "random", "itself"];
+
+/// Means over the runs of a group, from each run's rows at its last patched checkpoint; steering is left out.
+pub(super) fn replacements(group: &str, runs: &[Vec<PatchRow>]) -> Vec<ReplacementRow> {
+    let last = |rows: &[PatchRow]| rows.iter().map(|row| row.step).max();
+    let replaced: Vec<(usize, &PatchRow)> = (runs.iter().enumerate())
+        .flat_map(|(run, rows)| rows.iter().map(move |row| (run, row, last(rows))))
+        .filter(|(_, row, last)| Some(row.step) == *last && row.strength.is_none())
+        .map(|(run, row, _)| (run, row))
+        .collect();
+    let places: BTreeSet<(usize, &String)> = replaced.iter().map(|(_, row)| (row.layer, &row.token)).collect();
+    let row = |((layer, token), by): ((usize, &String), &str)| {
+        let here =
+            replaced.iter().filter(|(_, row)| (row.layer, &row.token) == (layer, token) && replacement(row) == by);
+        let of_runs = collect_by(here, |(run, _)| *run);
+        let mean =
+            |rows: &Vec<&(usize, &PatchRow)>| rows.iter().map(|(_, row)| row.change).sum::<f64>() / rows.len() as f64;
+        let OverRuns { value: change, interval } = OverRuns::mean(&of_runs.values().map(mean).collect::<Vec<_>>())?;
+        let count = |counts: fn(&PatchRow) -> bool| of_runs.values().flatten().filter(|(_, row)| counts(row)).count();
+        Some(ReplacementRow {
+            group: group.to_owned(),
+            layer,
+            token: token.clone(),
+            by: by.to_owned(),
+            change,
+            lo: interval.map(|[lo, _]| lo),
+            hi: interval.map(|[_, hi]| hi),
+            n: of_runs.len(),
+            pairs: count(|_| true),
+            lowered: count(|row| row.hi < 0.0),
+            raised: count(|row| row.lo > 0.0),
+        })
+    };
+    places.into_iter().flat_map(|place| BY.map(|by| (place, by))).filter_map(row).collect()
+}
+
+fn replacement(row: &PatchRow) -> &str {
+    match &row.target {
+        Some(target) if *target == row.source => "own",
+        Some(_) => "other",
+        None => &row.kind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patch(step: usize, kind: &str, source: &str, target: Option<&str>, change: f64) -> PatchRow {
+        PatchRow {
+            step,
+            layer: 2,
+            token: "x6".to_owned(),
+            position: 6,
+            kind: kind.to_owned(),
+            source: source.to_owned(),
+            target: target.map(str::to_owned),
+            strength: None,
+            error: 1.0 + change,
+            change,
+            lo: change - 0.1,
+            hi: change + 0.1,
+            n: 50,
+            mean_n: 100,
+        }
+    }
+
+    #[test]
+    fn a_case_small_enough_for_the_head() {
+        let run = |by: f64| {
+            vec![
+                patch(100, "concept", "A", Some("A"), -9.0),
+                patch(200, "concept", "A", Some("A"), -0.3 + by),
+                patch(200, "concept", "B", Some("B"), -0.05 + by),
+                patch(200, "concept", "A", Some("B"), 0.4 + by),
+                patch(200, "concept", "B", Some("A"), 0.6 + by),
+                patch(200, "random", "A", None, 2.0),
+                PatchRow { strength: Some(1.0), ..patch(200, "concept", "A", Some("A"), -9.0) },
+            ]
+        };
+        let found = replacements("main", &[run(0.0), run(0.1)]);
+        let by: Vec<&str> = found.iter().map(|row| row.by.as_str()).collect();
+        assert_eq!(by, ["own", "other", "random"]);
+        let [own, other, random] = found.try_into().unwrap();
+        // Run means −0.175 and −0.075; in the first run A is lowered beyond its interval, in the second as well.
+        assert!((own.change + 0.125).abs() < 1e-12 && own.lo.unwrap() < own.change, "{own:?}");
+        assert_eq!((own.n, own.pairs, own.lowered, own.raised), (2, 4, 2, 0));
+        assert!((other.change - 0.55).abs() < 1e-12);
+        assert_eq!((other.pairs, other.lowered, other.raised), (4, 0, 4));
+        assert_eq!((random.change, random.lo, random.hi), (2.0, Some(2.0), Some(2.0)));
+    }
+}
