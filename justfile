@@ -22,7 +22,8 @@ reproduce NAME *ARGS:
 early-or-late: (reproduce "sweeps/main")
     for run in runs/main/main-*; do for free in all first=2 last=2 read_out; do \
       cargo run -p trainer -- finetune $run --free $free --out runs/early-or-late \
-        --set 'task.bases={coordinates=[[0,2,4],[1,3,5]]}'; \
+        --set 'task.bases={coordinates=[[0,2,4],[1,3,5]]}' --set train.steps=2000 --set train.batch_size=64 \
+        --set 'train.schedule={kind="constant"}' --set train.learning_rate=5e-4 --set checkpoints.every=200; \
     done; done
     cargo run -p analysis -- compare runs/early-or-late
 

@@ -198,6 +198,7 @@ fn a_request_about_a_run_is_checked_against_that_run() {
     check(&["positions", run, "--step", "3"], 2, &["step", "0, 1, 2, 4, 8, 10", "3"]);
     check(&["sensitivity", run, "--step", "3"], 2, &["step", "0, 1, 2, 4, 8, 10", "3"]);
     check(&["map", run, "--layer", "3"], 2, &["--layer", "(2)", "3"]);
+    check(&["compare", run, "--probe", "svm"], 2, &["probe", "knn, knn_cosine", "svm"]);
     check(&["patch", run, "--step", "10,7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
     check(&["patch", run, "--layer", "1,3"], 2, &["--layer", "(2)", "3"]);
     check(&["patch", run, "--steer", "4"], 2, &["--steer", "(2)", "4"]);
@@ -210,6 +211,15 @@ fn a_request_about_a_run_is_checked_against_that_run() {
     check(&["prune", run, "--step", "7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
     check(&["transplant", run, "--step", "0,7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
     check(&["transplant", run, "--layer", "3"], 2, &["--layer", "(2)", "3"]);
+}
+
+#[test]
+fn a_model_with_a_latent_is_no_gpt2() {
+    let root = tempfile::tempdir().unwrap();
+    let latent = ["--set", "model.latent={width=4,decoder_layers=1}"];
+    succeed(&[&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()], &latent[..]].concat());
+    let run = only_run(root.path());
+    check(&["export", run.to_str().unwrap(), "--format", "hf"], 2, &["model.latent", "absent", "of width 4"]);
 }
 
 #[test]
@@ -228,6 +238,7 @@ fn a_run_continues_only_as_what_it_was() {
         (&["--set", "task.n_points=7"], &["task.n_points", "starts from (6)", "7"]),
         (&["--set", "model.d_model=32"], &["model.d_model", "starts from (16)", "32"]),
         (&["--set", "model.n_layers=3"], &["model.n_layers", "starts from (2)", "3"]),
+        (&["--set", "model.latent={width=4,decoder_layers=1}"], &["model.latent.width", "starts from (0)", "4"]),
         (&["--set", "model.n_heads=4"], &["model.n_heads", "starts from (2)", "4"]),
     ];
     for (args, words) in cases {

@@ -129,6 +129,31 @@ fn compare_reads_runs_and_folders_of_runs() {
 }
 
 #[test]
+fn compare_takes_another_probe_and_averages_replaced_states() {
+    let root = tempfile::tempdir().unwrap();
+    sweep(&write(root.path(), SWEEP), root.path(), &[]);
+    let runs = runs(root.path());
+    for run in &runs {
+        succeed(&["patch", run.to_str().unwrap(), "--mean-prompts", "10"]);
+    }
+    succeed(&["compare", root.path().to_str().unwrap(), "--probe", "quadratic"]);
+    let compared = run::ComparisonDir::create(&root.path().join("compare-quadratic")).unwrap();
+    let ends = compared.table::<run::SweepRow>().read().unwrap();
+    let best = run::RunDir::open(&runs[0]).unwrap().table::<run::BestLayerRow>().read().unwrap();
+    let quadratic =
+        best.iter().rfind(|row| row.probe == "quadratic" && row.selection == "held_out" && row.token.starts_with('x'));
+    let name = runs[0].file_name().unwrap().to_str().unwrap();
+    let end = ends.iter().find(|row| row.run == name && row.concept.is_none()).unwrap();
+    assert_eq!(end.cd, quadratic.unwrap().score);
+    // Two groups; three layers with own and another concept's mean and three controls.
+    let replaced = compared.table::<run::ReplacementRow>().read().unwrap();
+    assert_eq!(replaced.len(), 2 * 3 * 5);
+    for row in replaced.iter().filter(|row| row.by == "itself") {
+        assert_eq!((row.change, row.lo, row.hi, row.n, row.raised), (0.0, Some(0.0), Some(0.0), 2, 0));
+    }
+}
+
+#[test]
 fn the_end_of_a_run_is_its_held_out_decodability_by_knn() {
     let root = tempfile::tempdir().unwrap();
     sweep(&write(root.path(), SWEEP), root.path(), &[]);
