@@ -2,7 +2,7 @@ use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Tensor, backend::Backend};
 
-use crate::block::{Block, NORM_EPSILON};
+use crate::block::{Block, NORM_EPSILON, Writes};
 use crate::fused::{Embed, ReadOut, operate};
 use crate::{Architecture, Free, FusedBackend, ModelError, Weights, parameters};
 
@@ -123,6 +123,18 @@ impl<B: FusedBackend> Transformer<B> {
     /// When `layer` is 0 or behind the last.
     pub fn block(&self, layer: Layer, h: Tensor<B, 3>) -> Tensor<B, 3> {
         self.blocks[layer.0 - 1].forward(h, 1)
+    }
+
+    /// What the two parts of the block at `layer` add to the residual stream at the layer before, in ordinary tensor
+    /// operations on every backend.
+    ///
+    /// # Shapes
+    /// `[batch, 2 n_points, d_model]` to two of the same.
+    ///
+    /// # Panics
+    /// As [`block`](Self::block).
+    pub fn writes(&self, layer: Layer, h: Tensor<B, 3>) -> Writes<B> {
+        self.blocks[layer.0 - 1].writes(h)
     }
 
     /// Predictions of every y, read at its x token.
