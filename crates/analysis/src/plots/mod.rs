@@ -18,6 +18,7 @@ mod positions;
 mod pruning;
 mod reading;
 mod separation;
+mod sites;
 mod style;
 mod transplant;
 
@@ -41,6 +42,7 @@ pub use positions::positions;
 pub use pruning::pruning;
 pub use reading::reading;
 pub use separation::separation;
+pub use sites::sites;
 pub use transplant::transplant;
 
 /// Pixels of a PNG per CSS pixel of the SVG.
