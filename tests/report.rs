@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use run::{DecodabilityRow, RunDir, Site, SiteRow};
+
 use crate::program::{only_run, stderr, succeed};
 
 #[test]
@@ -33,7 +35,7 @@ fn what_is_asked_of_a_finished_run_gets_a_table_and_is_in_the_next_report() {
     succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
     let run = only_run(root.path());
     let run_name = run.to_str().unwrap();
-    for command in ["positions", "separation", "sensitivity"] {
+    for command in ["positions", "separation", "sensitivity", "sites"] {
         let tables = succeed(&[command, run_name]);
         for table in tables.lines() {
             assert!(std::fs::read_to_string(table).unwrap().lines().count() > 1, "{table}");
@@ -41,7 +43,7 @@ fn what_is_asked_of_a_finished_run_gets_a_table_and_is_in_the_next_report() {
     }
     succeed(&["report", run_name]);
     let html = std::fs::read_to_string(run.join("report.html")).unwrap();
-    assert_eq!(html.matches("<svg").count(), 7);
+    assert_eq!(html.matches("<svg").count(), 8);
     assert!(html.contains("Sensitivity of Concept Decodability"));
 }
 
@@ -57,6 +59,34 @@ fn tables_computed_again_from_checkpoints_are_the_same() {
         succeed(&[command, run.to_str().unwrap()]);
         assert_eq!(std::fs::read_to_string(run.join(table)).unwrap(), before, "{table}");
     }
+}
+
+#[test]
+fn the_residual_stream_among_the_sites_is_the_one_of_the_cd_table() {
+    let root = tempfile::tempdir().unwrap();
+    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
+    let run = RunDir::open(&only_run(root.path())).unwrap();
+    succeed(&["sites", run.path().to_str().unwrap(), "--step", "40,8"]);
+    let sites = run.table::<SiteRow>().read().unwrap();
+    let residual: Vec<DecodabilityRow> = sites
+        .into_iter()
+        .filter(|row| row.site == Site::Residual)
+        .map(|SiteRow { step, layer, token, probe, score, chance, lo, hi, n, .. }| DecodabilityRow {
+            step,
+            layer,
+            token,
+            probe,
+            concept: None,
+            score,
+            chance,
+            lo,
+            hi,
+            n,
+        })
+        .collect();
+    let mut cd = run.table::<DecodabilityRow>().read().unwrap();
+    cd.retain(|row| row.concept.is_none() && [8, 40].contains(&row.step));
+    assert_eq!(residual, cd);
 }
 
 #[test]

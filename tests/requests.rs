@@ -196,6 +196,7 @@ fn a_request_about_a_run_is_checked_against_that_run() {
     check(&["export", run, "--what", "states", "--format", "hf"], 2, &["--what", "--format", "states", "hf"]);
     check(&["export", run, "--what", "prompts", "--format", "hf"], 2, &["--what", "--format", "prompts", "hf"]);
     check(&["positions", run, "--step", "3"], 2, &["step", "0, 1, 2, 4, 8, 10", "3"]);
+    check(&["sites", run, "--step", "0,3"], 2, &["step", "0, 1, 2, 4, 8, 10", "3"]);
     check(&["sensitivity", run, "--step", "3"], 2, &["step", "0, 1, 2, 4, 8, 10", "3"]);
     check(&["map", run, "--layer", "3"], 2, &["--layer", "(2)", "3"]);
     check(&["compare", run, "--probe", "svm"], 2, &["probe", "knn, knn_cosine", "svm"]);

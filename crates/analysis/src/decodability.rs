@@ -65,12 +65,18 @@ pub fn decodability<B: FusedBackend>(
     step: usize,
     device: &B::Device,
 ) -> DecodabilityTables {
+    decodability_of(|resample| resample_states(model, experiment, resample, device), experiment, step)
+}
+
+/// Probes what `states` gives for the number of a resample, one after the other.
+pub(crate) fn decodability_of(
+    states: impl Fn(usize) -> Representations,
+    experiment: &Experiment,
+    step: usize,
+) -> DecodabilityTables {
     let probes = probes(experiment);
-    let resamples: Vec<Vec<Place>> = (0..experiment.config.probe.resamples)
-        .map(|resample| {
-            score_resample(&probes, &resample_states(model, experiment, resample, device), experiment, resample)
-        })
-        .collect();
+    let score = |resample| score_resample(&probes, &states(resample), experiment, resample);
+    let resamples = (0..experiment.config.probe.resamples).map(score).collect();
     tables(&probes, &gather(resamples), experiment, step)
 }
 

@@ -67,6 +67,7 @@ fn figures(run: &RunDir, experiment: &Experiment, summary: &Summary) -> Result<V
             reading_caption(),
             plots::reading(&run.table().read()?, &metrics, &baselines),
         ),
+        ("sites", "What blocks write", sites_caption(), plots::sites(&run.table().read()?)),
         ("separation", "Separation of the concepts", separation_caption(), plots::separation(&run.table().read()?)),
         ("pairs", "Concepts two by two", pairs_caption(), plots::pairs(&run.table().read()?)),
         ("algorithms", "What the model computes", algorithms_caption(&algorithms), plots::algorithms(&algorithms)),
@@ -163,6 +164,10 @@ fn algorithms_caption(rows: &[AlgorithmRow]) -> String {
 
 fn reading_caption() -> String {
     "No reader of the concept can be right more often than the likeliest concept under the Bayes mixture; the distance to that line is what the states do not show to a vote by distance. Its mean posterior on the true concept lies lower.".to_owned()
+}
+
+fn sites_caption() -> String {
+    "At layer l, how well the concept is read from what attention, feed-forward and both of block l add to the stream, and from the stream behind them. Attention brings what other tokens hold: where its line lies above the stream's, the concept has come to the token and stands beside what was there before.".to_owned()
 }
 
 fn separation_caption() -> String {

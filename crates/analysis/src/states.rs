@@ -1,10 +1,11 @@
 //! From a model and prompts to hidden states and predictions on the host.
 
-use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, backend::Backend};
 use data::{Batch, Prompt, Token};
-use model::{FusedBackend, Transformer};
+use model::{FusedBackend, Layer, Transformer, Writes};
 use nalgebra::DMatrix;
 use rayon::prelude::*;
+use run::Site;
 
 use crate::States;
 
@@ -20,7 +21,7 @@ pub struct Representations {
     pub tokens: Vec<Token>,
     /// Predictions at every pair, `[n_prompts][n_points]`.
     pub predictions: Vec<Vec<f64>>,
-    /// Row-major `[layers + 1, tokens, n_prompts, d_model]`.
+    /// Row-major `[layers, tokens, n_prompts, d_model]`.
     states: Vec<f32>,
     d_model: usize,
 }
@@ -33,7 +34,19 @@ impl Representations {
         tokens: &[Token],
         device: &B::Device,
     ) -> Self {
-        let chunks: Vec<_> = prompts.par_chunks(CHUNK).map(|chunk| capture(model, chunk, tokens, device)).collect();
+        Self::collect_at(Site::Residual, model, prompts, tokens, device)
+    }
+
+    /// Runs `prompts` through the model and keeps what is at `site`, from its first layer on.
+    pub fn collect_at<B: FusedBackend>(
+        site: Site,
+        model: &Transformer<B>,
+        prompts: &[Prompt],
+        tokens: &[Token],
+        device: &B::Device,
+    ) -> Self {
+        let capture = |chunk| capture(site, model, chunk, tokens, device);
+        let chunks: Vec<_> = prompts.par_chunks(CHUNK).map(capture).collect();
         let d_model = chunks[0].states[0].len() / tokens.len() / chunks[0].predictions.len();
         let layers = chunks[0].states.len();
         let mut states = Vec::with_capacity(layers * tokens.len() * prompts.len() * d_model);
@@ -54,7 +67,7 @@ impl Representations {
         }
     }
 
-    /// Layers kept: the embedding and one after every block.
+    /// Layers kept: one after every block, and of the residual stream the embedding before them.
     pub fn n_layers(&self) -> usize {
         self.states.len() / (self.tokens.len() * self.labels.len() * self.d_model)
     }
@@ -93,24 +106,82 @@ struct Chunk {
     predictions: Vec<Vec<f64>>,
 }
 
-fn capture<B: FusedBackend>(model: &Transformer<B>, prompts: &[Prompt], tokens: &[Token], device: &B::Device) -> Chunk {
+fn capture<B: FusedBackend>(
+    site: Site,
+    model: &Transformer<B>,
+    prompts: &[Prompt],
+    tokens: &[Token],
+    device: &B::Device,
+) -> Chunk {
     let batch = Batch::new(prompts, device);
     let stream = model.residual_stream(batch.xs, batch.ys);
-    let keep = |h: burn::tensor::Tensor<B, 3>| {
+    let keep = |h: Tensor<B, 3>| {
         let kept = tokens.iter().map(|token| h.clone().narrow(1, token.index(), 1)).collect();
-        to_vec(burn::tensor::Tensor::cat(kept, 1))
+        to_vec(Tensor::cat(kept, 1))
     };
     Chunk {
-        states: stream.layers.into_iter().map(keep).collect(),
+        states: at_site(site, model, stream.layers).into_iter().map(keep).collect(),
         predictions: rows_f64(&to_vec(stream.predictions), prompts.len()),
     }
 }
 
-pub(crate) fn to_vec<B: Backend, const D: usize>(tensor: burn::tensor::Tensor<B, D>) -> Vec<f32> {
+/// What is at `site`, layer by layer, given the residual stream.
+///
+/// # Shapes
+/// `[batch, 2 n_points, d_model]` at the layers 0 to L to the same from the site's first layer to L.
+fn at_site<B: FusedBackend>(site: Site, model: &Transformer<B>, stream: Vec<Tensor<B, 3>>) -> Vec<Tensor<B, 3>> {
+    let writes = |(h, layer): (&Tensor<B, 3>, usize)| model.writes(Layer(layer), &stream[0], h.clone());
+    let writes = stream[..model.last_layer().0].iter().zip(1..).map(writes);
+    match site {
+        Site::Residual => stream,
+        Site::Attention => writes.map(|writes| writes.attention).collect(),
+        Site::FeedForward => writes.map(|writes| writes.feed_forward).collect(),
+        Site::Block => writes.map(|Writes { attention, feed_forward }| attention + feed_forward).collect(),
+    }
+}
+
+pub(crate) fn to_vec<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().to_vec().expect("the data was just converted to f32")
 }
 
 fn rows_f64(values: &[f32], rows: usize) -> Vec<Vec<f64>> {
     let widen = |row: &[f32]| row.iter().map(|&value| f64::from(value)).collect();
     values.chunks_exact(values.len() / rows).map(widen).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::NdArray;
+    use data::{Purpose, Sampler, Stream, TaskRegistry};
+    use run::{Config, Source};
+
+    use super::*;
+
+    /// Two f32 additions in another order, relative to the largest state: an f32 has a precision of 6e-8.
+    const SUM_TOLERANCE: f32 = 2e-7;
+
+    #[test]
+    fn what_the_sites_hold_adds_up_to_the_residual_stream() {
+        let config = Config::resolve(&Source::named("smoke"), &[]).unwrap();
+        let experiment = config.build(&TaskRegistry::builtin()).unwrap();
+        let weights = experiment.config.model.init(&experiment.architecture, &mut Stream::new(0, Purpose::Init).rng(0));
+        let device = Default::default();
+        let model = Transformer::<NdArray>::new(&experiment.architecture, &weights, &device).unwrap();
+        // More than one chunk.
+        let prompts = Sampler::new(experiment.task, Stream::new(0, Purpose::Probe)).balanced(0, 40);
+        let tokens = [Token::Y(2), Token::X(6)];
+        let [residual, attention, feed_forward, block] =
+            Site::ALL.map(|site| Representations::collect_at(site, &model, &prompts, &tokens, &device));
+        assert_eq!([&residual, &attention, &feed_forward, &block].map(Representations::n_layers), [3, 2, 2, 2]);
+        for (layer, token) in (1..=2).flat_map(|layer| [0, 1].map(|token| (layer, token))) {
+            let [before, behind] = [layer - 1, layer].map(|layer| residual.row_major(layer, token));
+            let [first, second, both] =
+                [&attention, &feed_forward, &block].map(|site| site.row_major(layer - 1, token));
+            let largest = behind.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+            for i in 0..both.len() {
+                assert_eq!(first[i] + second[i], both[i]);
+                assert!((before[i] + both[i] - behind[i]).abs() <= SUM_TOLERANCE * largest, "layer {layer}, {i}");
+            }
+        }
+    }
 }

@@ -24,6 +24,15 @@ pub struct Block<B: Backend> {
     n_heads: usize,
 }
 
+/// What the two parts of a block add to the residual stream: h + attention + feed-forward is the stream behind it.
+#[derive(Clone, Debug)]
+pub struct Writes<B: Backend> {
+    /// Of attention, `[batch, tokens, d_model]`.
+    pub attention: Tensor<B, 3>,
+    /// Of the feed-forward part, `[batch, tokens, d_model]`.
+    pub feed_forward: Tensor<B, 3>,
+}
+
 impl<B: FusedBackend> Block<B> {
     /// A block whose parameters are still to be loaded.
     pub(crate) fn empty(architecture: &Architecture, device: &B::Device) -> Self {
@@ -56,9 +65,19 @@ impl<B: FusedBackend> Block<B> {
 
     /// What [`forward`](Self::forward) computes, in ordinary tensor operations.
     pub fn reference(&self, h: Tensor<B, 3>, every: usize) -> Tensor<B, 3> {
-        let h = h.clone() + self.attention(self.attention_norm.forward(h));
+        let h = h.clone() + self.attention(h);
         let h = if every == 1 { h } else { h.slice_dim(1, Slice::new(0, None, every as isize)) };
-        h.clone() + self.feed_forward(self.feed_forward_norm.forward(h))
+        h.clone() + self.feed_forward(h)
+    }
+
+    /// The same at every token, before it is added up.
+    ///
+    /// # Shapes
+    /// `[batch, tokens, d_model]` to two of the same.
+    pub fn writes(&self, h: Tensor<B, 3>) -> Writes<B> {
+        let attention = self.attention(h.clone());
+        let feed_forward = self.feed_forward(h + attention.clone());
+        Writes { attention, feed_forward }
     }
 
     /// The parameters in the order of the fields, gamma before beta and weight before bias, then `h`.
@@ -72,11 +91,11 @@ impl<B: FusedBackend> Block<B> {
         [a, b, c, d, e, f, g, i, j, k, l, m, parameters::primitive(h)]
     }
 
-    /// softmax(q kᵀ / √d_head, causal) v in every head.
+    /// softmax(q kᵀ / √d_head, causal) v in every head, of the normed states.
     fn attention(&self, h: Tensor<B, 3>) -> Tensor<B, 3> {
         let [batch, tokens, d_model] = h.dims();
         let d_head = d_model / self.n_heads;
-        let qkv = self.query_key_value.forward(h);
+        let qkv = self.query_key_value.forward(self.attention_norm.forward(h));
         // [batch, tokens, 3 d_model] -> [batch, n_heads, tokens, d_head]
         let heads = |part: usize| {
             qkv.clone()
@@ -92,7 +111,8 @@ impl<B: FusedBackend> Block<B> {
     }
 
     fn feed_forward(&self, h: Tensor<B, 3>) -> Tensor<B, 3> {
-        self.feed_forward_out.forward(gelu_tanh(self.feed_forward_in.forward(h)))
+        let normed = self.feed_forward_norm.forward(h);
+        self.feed_forward_out.forward(gelu_tanh(self.feed_forward_in.forward(normed)))
     }
 }
 

@@ -3,7 +3,7 @@ use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Slice, Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
-use crate::block::{Block, NORM_EPSILON};
+use crate::block::NORM_EPSILON;
 use crate::{Architecture, FusedBackend};
 
 /// The `[model]` field `latent`: the explicit variant, whose decoder sees the query and an inferred vector, no pairs.
@@ -68,22 +68,25 @@ fn at_y<B: Backend>(h: Tensor<B, 3>) -> Option<Tensor<B, 3>> {
     (h.dims()[1] > 1).then(|| h.slice_dim(1, Slice::new(1, None, 2)))
 }
 
-/// A block of the decoder: an x token sees the latent of the pairs before it, in the slot of the y before it, and itself.
-/// Before the first pair there is no latent.
+/// What a block of the decoder sees: sequences of two, an x token behind the latent of the pairs before it, which is in
+/// the slot of the y before it. Before the first pair there is no latent, and behind the last y no query.
 ///
 /// # Shapes
-/// `[batch, tokens, d_model]` to the same
-pub(crate) fn decode<B: FusedBackend>(block: &Block<B>, h: Tensor<B, 3>) -> Tensor<B, 3> {
+/// `[batch, tokens, d_model]` to `[batch (tokens / 2 + 1), 2, d_model]`
+pub(crate) fn to_pairs<B: Backend>(h: Tensor<B, 3>) -> Tensor<B, 3> {
     let [batch, tokens, d_model] = h.dims();
     // Two tokens that are the same attend like one, so doubling the ends makes pairs of (y, x): x1 x1, y1 x2, …
     let mut slots = vec![h.clone().narrow(1, 0, 1), h.clone()];
     if tokens.is_multiple_of(2) {
         slots.push(h.narrow(1, tokens - 1, 1));
     }
-    let pairs = Tensor::cat(slots, 1);
-    let n_pairs = pairs.dims()[1] / 2;
-    let decoded = block.forward(pairs.reshape([batch * n_pairs, 2, d_model]), 1);
-    decoded.reshape([batch, 2 * n_pairs, d_model]).narrow(1, 1, tokens)
+    Tensor::cat(slots, 1).reshape([batch * (tokens / 2 + 1), 2, d_model])
+}
+
+/// The inverse of [`to_pairs`].
+pub(crate) fn from_pairs<B: Backend>(pairs: Tensor<B, 3>, tokens: usize) -> Tensor<B, 3> {
+    let ([sequences, _, d_model], each) = (pairs.dims(), tokens / 2 + 1);
+    pairs.reshape([sequences / each, 2 * each, d_model]).narrow(1, 1, tokens)
 }
 
 #[cfg(test)]
@@ -97,7 +100,7 @@ mod tests {
     use super::*;
     use crate::parameters::Load;
     use crate::weights::tests::random;
-    use crate::{TrainingBackend, Transformer, Weights, gradients_to_weights};
+    use crate::{Block, TrainingBackend, Transformer, Weights, gradients_to_weights};
 
     const ARCHITECTURE: Architecture = Architecture {
         d_x: 3,
@@ -168,7 +171,7 @@ mod tests {
         let block = Block::<NdArray>::empty(&ARCHITECTURE, &device).map(&mut load);
         for tokens in [1, 2, 5, 8] {
             let h = tensor([2, tokens, 12], 0.0);
-            let decoded = decode(&block, h.clone());
+            let decoded = from_pairs(block.forward(to_pairs(h.clone()), 1), tokens);
             for token in 0..tokens {
                 let before = if token % 2 == 0 { token.min(1) } else { 0 };
                 let seen = h.clone().narrow(1, token - before, before + 1);

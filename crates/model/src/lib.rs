@@ -31,7 +31,7 @@ mod parameters;
 mod transformer;
 mod weights;
 
-pub use block::Block;
+pub use block::{Block, Writes};
 pub use config::{Architecture, Init, ModelConfig};
 pub use device::{Device, OnBackend};
 pub use error::ModelError;

@@ -2,9 +2,9 @@ use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Slice, Tensor, backend::Backend};
 
-use crate::block::{Block, NORM_EPSILON};
+use crate::block::{Block, NORM_EPSILON, Writes};
 use crate::fused::{Embed, ReadOut, operate};
-use crate::latent::{Bottleneck, decode};
+use crate::latent::{Bottleneck, from_pairs, to_pairs};
 use crate::{Architecture, Free, FusedBackend, ModelError, Weights, parameters};
 
 /// A place in the residual stream: 0 is the embedding, l is after block l.
@@ -135,12 +135,38 @@ impl<B: FusedBackend> Transformer<B> {
     /// # Panics
     /// When `layer` is 0 or behind the last.
     pub fn block(&self, layer: Layer, embedded: &Tensor<B, 3>, h: Tensor<B, 3>) -> Tensor<B, 3> {
-        let block = &self.blocks[layer.0 - 1];
+        let [_, tokens, _] = h.dims();
+        let written = self.blocks[layer.0 - 1].forward(self.seen(layer, embedded, h), 1);
+        self.put_back(layer, written, tokens)
+    }
+
+    /// What the two parts of the block at `layer` add to what it sees, in ordinary tensor operations on every backend.
+    /// It sees the residual stream at the layer before; the first block behind a latent sees what the decoder starts from.
+    ///
+    /// # Shapes
+    /// As [`block`](Self::block), to two of the same.
+    ///
+    /// # Panics
+    /// As [`block`](Self::block).
+    pub fn writes(&self, layer: Layer, embedded: &Tensor<B, 3>, h: Tensor<B, 3>) -> Writes<B> {
+        let [_, tokens, _] = h.dims();
+        let Writes { attention, feed_forward } = self.blocks[layer.0 - 1].writes(self.seen(layer, embedded, h));
+        let [attention, feed_forward] = [attention, feed_forward].map(|part| self.put_back(layer, part, tokens));
+        Writes { attention, feed_forward }
+    }
+
+    /// The sequences that the block at `layer` works on.
+    fn seen(&self, layer: Layer, embedded: &Tensor<B, 3>, h: Tensor<B, 3>) -> Tensor<B, 3> {
         match &self.latent {
-            Some(latent) if layer.0 == self.encoder_layers + 1 => decode(block, latent.forward(embedded.clone(), h)),
-            Some(_) if layer.0 > self.encoder_layers => decode(block, h),
-            _ => block.forward(h, 1),
+            Some(latent) if layer.0 == self.encoder_layers + 1 => to_pairs(latent.forward(embedded.clone(), h)),
+            Some(_) if layer.0 > self.encoder_layers => to_pairs(h),
+            _ => h,
         }
+    }
+
+    /// From such sequences back to those of all tokens.
+    fn put_back(&self, layer: Layer, seen: Tensor<B, 3>, tokens: usize) -> Tensor<B, 3> {
+        if layer.0 > self.encoder_layers { from_pairs(seen, tokens) } else { seen }
     }
 
     /// Predictions of every y, read at its x token.

@@ -34,8 +34,8 @@ pub use schedule::Schedule;
 pub use sweep::Sweep;
 pub use tables::{
     AlgorithmRow, BaselineRow, BestLayerRow, CorrelationRow, CurveRow, DecodabilityRow, LagRow, MapRow, MetricRow,
-    PairRow, PatchRow, PointRow, PositionRow, PruningRow, ReplacementRow, Row, SensitivityRow, SeparationRow, SweepRow,
-    Table, TrainingRow, TransplantRow,
+    PairRow, PatchRow, PointRow, PositionRow, PruningRow, ReplacementRow, Row, SensitivityRow, SeparationRow, Site,
+    SiteRow, SweepRow, Table, TrainingRow, TransplantRow,
 };
 
 pub(crate) use error::io_error;

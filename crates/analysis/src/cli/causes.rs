@@ -8,7 +8,7 @@ use model::Layer;
 use run::{DecodabilityRow, Experiment, MetricRow, PatchRow, PruningRow, RunDir, RunError, TransplantRow};
 
 use crate::causes::{PatchPlan, along_the_fall, write_patching, write_pruning, write_transplants};
-use crate::cli::{OnRun, check_layers};
+use crate::cli::{OnRun, check_layers, sorted};
 use crate::stages::spread;
 use crate::terminal::{Failure, patient_note};
 
@@ -157,13 +157,6 @@ impl Transplant {
         write_transplants(&run, &experiment, &steps, layer, device, &|step| note(&format!("early step {step}")))?;
         Ok(run.table::<TransplantRow>().path().to_owned())
     }
-}
-
-/// Ascending, each once.
-fn sorted(mut numbers: Vec<usize>) -> Vec<usize> {
-    numbers.sort_unstable();
-    numbers.dedup();
-    numbers
 }
 
 fn finite(text: &str) -> Result<f64, String> {

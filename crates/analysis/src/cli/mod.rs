@@ -17,6 +17,7 @@ mod compare;
 mod export;
 mod positions;
 mod sensitivity;
+mod sites;
 
 pub(crate) use algorithms::CompareAlgorithms;
 pub(crate) use causes::{Patch, Prune, Transplant};
@@ -24,6 +25,7 @@ pub use compare::{Compare, say_sweep, write_comparison};
 pub(crate) use export::Export;
 pub(crate) use positions::Positions;
 pub(crate) use sensitivity::Sensitivity;
+pub(crate) use sites::Sites;
 
 /// What a run's checkpoints know: decodability, maps, reference levels, exports and the report.
 #[derive(Debug, Parser)]
@@ -64,6 +66,8 @@ pub enum Command {
     Separation(OnRun),
     /// Measure how Concept Decodability depends on the neighbours that vote and the number of prompts
     Sensitivity(Sensitivity),
+    /// Measure decodability of what attention and feed-forward write, beside the residual stream
+    Sites(Sites),
     /// Write hidden states or the model for other tools
     Export(Export),
     /// Average runs over their seeds, and compare groups of runs: error, decodability, and which of them moves first
@@ -150,6 +154,7 @@ impl Command {
                 say(&run.table::<PairRow>().path().display().to_string());
             }
             Self::Sensitivity(sensitivity) => sensitivity.run(registry)?,
+            Self::Sites(sites) => sites.run(registry)?,
             Self::Export(export) => say(&export.run(registry)?.display().to_string()),
             Self::Compare(compare) => compare.run(registry)?,
             Self::Report { on, json } => {
@@ -190,4 +195,11 @@ fn check_layers(flag: &str, layers: &[usize], experiment: &Experiment) -> Result
         ))),
         _ => Ok(()),
     }
+}
+
+/// Ascending, each once.
+fn sorted(mut numbers: Vec<usize>) -> Vec<usize> {
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
 }

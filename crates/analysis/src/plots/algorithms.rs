@@ -45,7 +45,7 @@ pub fn algorithms(rows: &[AlgorithmRow]) -> Result<String, PlotError> {
     let steps = extent(nearest(rows, None, None).iter().map(|row| row.step as f64)).ok_or(empty)?;
     let x = Axis::new("training step", steps.clone(), labelled(ticks(&steps, 8), step_on_axis));
     let colors = colors(rows);
-    let upper = distance_panel(rows, &colors, x.clone());
+    let upper = distance_panel(rows, &colors, x.bare());
     let strips = strips(rows);
     // The first strip is the uppermost.
     let names = strips.iter().rev().enumerate().map(|(row, strip)| (row as f64, strip.name.clone())).collect();
@@ -75,7 +75,7 @@ fn colors(rows: &[AlgorithmRow]) -> BTreeMap<&str, RGBColor> {
     colors
 }
 
-fn distance_panel(rows: &[AlgorithmRow], colors: &BTreeMap<&str, RGBColor>, mut x: Axis) -> Panel {
+fn distance_panel(rows: &[AlgorithmRow], colors: &BTreeMap<&str, RGBColor>, x: Axis) -> Panel {
     let shown = |row: &&AlgorithmRow| row.concept.is_none() && row.position.is_none() && row.predictor != "oracle";
     let heights = extent(rows.iter().filter(shown).map(|row| row.distance)).unwrap_or(0.0..1.0);
     let (y, scale) = log_axis("squared distance / E[y²]", &heights);
@@ -83,9 +83,6 @@ fn distance_panel(rows: &[AlgorithmRow], colors: &BTreeMap<&str, RGBColor>, mut 
         let points = rows.iter().filter(shown).filter(|row| row.predictor == name);
         Curve::new(&predictor_style(name, 0).label, color, points.map(|row| (row.step as f64, scale(row.distance))))
     };
-    // The panel below has the same axis and says what it is.
-    x.title.clear();
-    x.ticks.iter_mut().for_each(|(_, text)| text.clear());
     let title = "Distance of the model from every algorithm".to_owned();
     Panel { title, x, y, curves: colors.iter().map(curve).filter(|curve| curve.heights().count() > 0).collect() }
 }

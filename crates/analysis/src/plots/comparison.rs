@@ -38,11 +38,8 @@ pub fn comparison(rows: &[CurveRow], probe: ProbeKind) -> Result<String, PlotErr
         return Err(PlotError::Empty { figure: FIGURE, table: "curves.csv" });
     };
     let x = Axis::new("training step", steps.clone(), labelled(ticks(&steps, 8), step_on_axis));
-    // The panel below has the same axis and says what it is.
-    let mut bare = Axis { title: String::new(), ..x.clone() };
-    bare.ticks.iter_mut().for_each(|(_, text)| text.clear());
     let (y, scale) = log_axis(title, &heights);
-    let upper = Panel { title: heading("Error", rows), x: bare, y, curves: curves(&errors, scale) };
+    let upper = Panel { title: heading("Error", rows), x: x.bare(), y, curves: curves(&errors, scale) };
     let ends = 0.0..1.0;
     let y = Axis::new(accuracy_of(probe), ends.clone(), labelled(ticks(&ends, 5), number));
     let title = format!("{} at the layer that is best at the end", accuracy_of(probe));

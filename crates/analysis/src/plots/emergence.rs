@@ -37,8 +37,8 @@ pub fn emergence(
     let steps = errors.values().flatten().map(|point| point.0).chain(decoded.rows.iter().map(|row| row.step as f64));
     let steps = extent(steps).unwrap_or(0.0..0.0);
     let x = Axis::new("training step", steps.clone(), labelled(ticks(&steps, 8), step_on_axis));
-    let lower = decoding_panel(&decoded, x.clone());
-    let upper = error_panel(&errors, baselines, x)?;
+    let upper = error_panel(&errors, baselines, x.bare())?;
+    let lower = decoding_panel(&decoded, x);
     canvas((WIDTH, HEIGHT), |area| {
         let margins = upper.margins()?.max(lower.margins()?);
         let (above, below) = area.split_vertically(UPPER);
@@ -61,7 +61,7 @@ fn errors_by_concept(metrics: &[MetricRow]) -> BTreeMap<&str, Vec<(f64, f64)>> {
 fn error_panel(
     errors: &BTreeMap<&str, Vec<(f64, f64)>>,
     baselines: &[BaselineRow],
-    mut x: Axis,
+    x: Axis,
 ) -> Result<Panel, PlotError> {
     let overall = baselines.iter().filter(|row| row.concept.is_none() && row.position.is_none());
     let levels: BTreeMap<&str, f64> = overall.map(|row| (row.predictor.as_str(), row.relative_mse)).collect();
@@ -81,9 +81,6 @@ fn error_panel(
     let top = curves.iter().flat_map(Curve::heights).fold(heights.end, f64::max);
     let range = heights.start.min(0.0)..if top > 0.0 { 1.04 * top } else { 1.0 };
     let y = Axis::new("squared error / E[y²]", range.clone(), labelled(ticks(&range, 6), number));
-    // The panel below has the same axis and says what it is.
-    x.title.clear();
-    x.ticks.iter_mut().for_each(|(_, text)| text.clear());
     Ok(Panel { title: "Error of the model on each concept".to_owned(), x, y, curves })
 }
 

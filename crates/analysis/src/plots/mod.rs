@@ -19,6 +19,7 @@ mod pruning;
 mod reading;
 mod replacement;
 mod separation;
+mod sites;
 mod style;
 mod transplant;
 
@@ -43,6 +44,7 @@ pub use pruning::pruning;
 pub use reading::reading;
 pub use replacement::replacement;
 pub use separation::separation;
+pub use sites::sites;
 pub use transplant::transplant;
 
 /// Pixels of a PNG per CSS pixel of the SVG.

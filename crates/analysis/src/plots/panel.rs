@@ -17,7 +17,9 @@ const LEFT: u32 = 44 * UNITS;
 /// Space above the plot for the title.
 const TOP: u32 = 40 * UNITS;
 /// Space that stays empty at the left and right edges.
-const EDGE: u32 = 8 * UNITS;
+pub(super) const EDGE: u32 = 8 * UNITS;
+/// From one plot to the next beside it.
+const GAP: u32 = 18 * UNITS;
 /// From the end of a line to its label.
 pub(super) const LEADER: i32 = 26 * UNITS as i32;
 /// Space for a label at least: the one that counts the labels left out has to fit.
@@ -39,6 +41,12 @@ impl Axis {
         let length = range.end - range.start;
         let range = if length > 0.0 && length.is_finite() { range } else { range.start - 0.5..range.start + 0.5 };
         Self { title: title.into(), range, ticks }
+    }
+
+    /// The same without text, where a panel beside has the same axis and says what it is.
+    pub(super) fn bare(&self) -> Self {
+        let ticks = self.ticks.iter().map(|(place, _)| (*place, String::new())).collect();
+        Self { title: String::new(), range: self.range.clone(), ticks }
     }
 }
 
@@ -222,6 +230,34 @@ impl Panel {
         }
         Ok(())
     }
+}
+
+/// Draws panels with the same y axis and the same curves beside each other, all as wide: the first shows the axis, the
+/// last the labels.
+pub(super) fn draw_row(area: &Area<'_>, panels: &[Panel]) -> Result<(), PlotError> {
+    let Some(last) = panels.len().checked_sub(1) else { return Ok(()) };
+    let outer = panels[last].margins()?;
+    let beside = outer.left + outer.right + last as u32 * GAP + panels.len() as u32 * EDGE;
+    let plot = area.dim_in_pixel().0.saturating_sub(beside) / panels.len() as u32;
+    let mut rest = area.clone();
+    for (index, panel) in panels.iter().enumerate() {
+        let mut panel = panel.clone();
+        let mut margins = Margins { left: 0, right: GAP };
+        if index == 0 {
+            margins.left = outer.left;
+        } else {
+            panel.y = panel.y.bare();
+        }
+        if index == last {
+            margins.right = outer.right;
+        } else {
+            panel.curves.iter_mut().for_each(|curve| curve.label.clear());
+        }
+        let (left, right) = rest.split_horizontally(EDGE + margins.left + plot + margins.right);
+        panel.draw(&left, margins)?;
+        rest = right;
+    }
+    Ok(())
 }
 
 /// Draws the interval, cut off at the ends of the axis.

@@ -19,13 +19,10 @@ const UPPER: u32 = 330 * UNITS;
 /// [`PlotError::Empty`] if `rows` has none of the two.
 pub fn separation(rows: &[SeparationRow]) -> Result<String, PlotError> {
     let steps = extent(rows.iter().map(|row| row.step as f64)).unwrap_or(0.0..0.0);
-    let mut x = Axis::new("training step", steps.clone(), labelled(ticks(&steps, 8), step_on_axis));
+    let x = Axis::new("training step", steps.clone(), labelled(ticks(&steps, 8), step_on_axis));
     let lower = panel(rows, "silhouette", "silhouette", "Mean silhouette of the states", x.clone())?;
-    // The panel below has the same axis and says what it is.
-    x.title.clear();
-    x.ticks.iter_mut().for_each(|(_, text)| text.clear());
     let title = "Variance between concepts over variance within them";
-    let upper = panel(rows, "between_within", "between / within", title, x)?;
+    let upper = panel(rows, "between_within", "between / within", title, x.bare())?;
     canvas((WIDTH, HEIGHT), |area| {
         let margins = upper.margins()?.max(lower.margins()?);
         let (above, below) = area.split_vertically(UPPER);

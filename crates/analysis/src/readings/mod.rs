@@ -4,6 +4,7 @@ mod maps;
 mod positions;
 mod sensitivity;
 mod separation;
+mod sites;
 
 use run::{Experiment, RunDir, RunError};
 
@@ -13,6 +14,7 @@ pub use maps::write_map;
 pub use positions::write_positions;
 pub use sensitivity::write_sensitivity;
 pub use separation::{Separation, measure_separation, write_separation};
+pub use sites::write_sites;
 
 /// Checkpoints, and layers, looked at where a command is not told which.
 const MILESTONES: usize = 4;

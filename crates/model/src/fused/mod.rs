@@ -24,7 +24,7 @@ pub use update::AdamStep;
 #[cfg(test)]
 mod tests {
     use burn::backend::Autodiff;
-    use burn::module::Module;
+    use burn::module::{AutodiffModule, Module};
     use burn::tensor::{Tensor, TensorData};
     use burn_flex::{Flex, FlexDevice, FlexTensor};
     use pulp::Arch;
@@ -33,7 +33,7 @@ mod tests {
     use super::block::Geometry;
     use super::operation::Operation;
     use crate::parameters::Load;
-    use crate::{Architecture, Block, Init, ModelConfig, Weights};
+    use crate::{Architecture, Block, Init, ModelConfig, Weights, Writes};
 
     type Training = Autodiff<Flex>;
 
@@ -140,6 +140,20 @@ mod tests {
                     assert_close(found, expected, &format!("{what}: input {i}"));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_the_parts_write_adds_up_to_the_block() {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        for shape @ [sequences, tokens, d_model, ..] in SHAPES.iter().copied() {
+            let block = random_block(shape, &mut rng).valid();
+            let values = random(sequences * tokens * d_model, &mut rng);
+            let h = tensor(&values, [sequences, tokens, d_model]).inner();
+            let Writes { attention, feed_forward } = block.writes(h.clone());
+            let sum = host(h.clone() + attention + feed_forward);
+            assert_eq!(sum, host(block.reference(h.clone(), 1)), "the same operations in the same order, {shape:?}");
+            assert_close(&host(block.forward(h, 1)), &sum, &format!("fused, {shape:?}"));
         }
     }
 }

@@ -23,7 +23,7 @@ pub use algorithms::AlgorithmRow;
 pub use causes::{PatchRow, PruningRow, TransplantRow};
 pub use comparison::{CorrelationRow, CurveRow, LagRow, PointRow, ReplacementRow, SweepRow};
 pub use errors::{BaselineRow, MetricRow, TrainingRow};
-pub use readings::{PairRow, PositionRow, SensitivityRow, SeparationRow};
+pub use readings::{PairRow, PositionRow, SensitivityRow, SeparationRow, Site, SiteRow};
 pub use states::{BestLayerRow, DecodabilityRow, MapRow};
 
 /// A row type and the table it belongs to.

@@ -96,7 +96,57 @@ pub struct SensitivityRow {
     pub n: usize,
 }
 
+/// Where in a block states are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Site {
+    /// The residual stream behind the block, as in `cd.csv`.
+    Residual,
+    /// What the block's attention adds to it.
+    Attention,
+    /// What the block's feed-forward part adds to it.
+    FeedForward,
+    /// What the whole block adds to it, the sum of both.
+    Block,
+}
+
+impl Site {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Residual, Self::Attention, Self::FeedForward, Self::Block];
+
+    /// The first layer that has it: only the stream is there before the first block.
+    pub fn first_layer(self) -> usize {
+        usize::from(self != Self::Residual)
+    }
+}
+
+/// How well the concept is read from what blocks write, beside the stream that they write to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SiteRow {
+    /// Optimizer steps taken.
+    pub step: usize,
+    /// As in [`DecodabilityRow::layer`](crate::DecodabilityRow::layer); at layer l block l has written.
+    pub layer: usize,
+    /// As in [`DecodabilityRow::token`](crate::DecodabilityRow::token).
+    pub token: String,
+    /// What is read.
+    pub site: Site,
+    /// As in [`DecodabilityRow::probe`](crate::DecodabilityRow::probe), controls included.
+    pub probe: String,
+    /// Mean accuracy over the resamples, 0 to 1.
+    pub score: f64,
+    /// Accuracy of guessing.
+    pub chance: f64,
+    /// Lower end of the 95% interval over resamples.
+    pub lo: f64,
+    /// Upper end of the 95% interval over resamples.
+    pub hi: f64,
+    /// Resamples.
+    pub n: usize,
+}
+
 row!(PositionRow, "cd_positions.csv", |row| row.step);
 row!(SeparationRow, "separation.csv", |row| Some(row.step));
 row!(PairRow, "cd_pairs.csv", |row| Some(row.step));
 row!(SensitivityRow, "sensitivity.csv", |row| Some(row.step));
+row!(SiteRow, "cd_sites.csv", |row| Some(row.step));

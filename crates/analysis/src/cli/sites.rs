@@ -1,0 +1,32 @@
+//! `analysis sites`.
+
+use clap::Args;
+use data::TaskRegistry;
+use run::SiteRow;
+
+use crate::cli::{OnRun, sorted};
+use crate::readings;
+use crate::terminal::{Failure, patient_note, say};
+
+/// The run and its checkpoints.
+#[derive(Debug, Args)]
+pub struct Sites {
+    #[command(flatten)]
+    on: OnRun,
+    /// Checkpoints to read, as 0,500,1000 [default: four from the first to the last]
+    #[arg(long, value_name = "STEPS", value_delimiter = ',')]
+    step: Vec<usize>,
+}
+
+impl Sites {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
+        let (run, experiment) = self.on.open(registry)?;
+        self.step.iter().try_for_each(|&step| run.require(step))?;
+        let _lock = run.lock()?;
+        let (steps, note) = (sorted(self.step), patient_note());
+        let progress = |step| note(&format!("step {step}"));
+        readings::write_sites(&run, &experiment, &steps, self.on.machine.device, progress)?;
+        say(&run.table::<SiteRow>().path().display().to_string());
+        Ok(())
+    }
+}
