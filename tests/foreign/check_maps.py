@@ -7,8 +7,9 @@
 
 `map.csv` has our maps, `STEP.npz` the hidden states of one of their checkpoints. Here the same states are mapped again
 with the same settings: UMAP with 15 neighbours and a min_dist of 0.1, t-SNE with a perplexity of 30, everything else at
-its default, five seeds of each. Two maps of the same states never agree point by point, so what is compared is their
-trustworthiness with 15 neighbours, as scikit-learn computes it.
+its default, five seeds of each. (t-SNE starts at random, or all its seeds would give the same map.) Two maps of the same
+states never agree point by point, so what is compared is their trustworthiness with 15 neighbours, as scikit-learn
+computes it.
 
 Prints it for every layer of the map, and the principal components' for comparison; exits with 1 if ours is more than 2%
 away from the mean of theirs.
@@ -46,7 +47,7 @@ def map_again(method: str, states: np.ndarray, seed: int) -> np.ndarray:
         case "umap":
             return UMAP(n_neighbors=NEIGHBOURS, min_dist=0.1, random_state=seed).fit_transform(states)
         case "tsne":
-            return TSNE(perplexity=30, random_state=seed).fit_transform(states)
+            return TSNE(perplexity=30, init="random", random_state=seed).fit_transform(states)
 
 
 def main() -> int:

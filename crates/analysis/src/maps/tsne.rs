@@ -10,11 +10,10 @@ const PERPLEXITY: f64 = 30.0;
 /// One state, and more others than it has neighbours.
 pub(super) const FEWEST_STATES: usize = 32;
 
-/// Steps of gradient descent, as scikit-learn's.
-const STEPS: usize = 1000;
-/// Steps at the beginning in which attraction is stronger, so that groups find together.
-const EARLY: usize = 250;
+/// Times that attraction is stronger in the beginning, so that groups find together.
 const EXAGGERATION: f64 = 12.0;
+/// Steps of gradient descent, in which p counts how often, and the share of a step that goes on in the next.
+const PHASES: [(usize, f64, f64); 2] = [(250, EXAGGERATION, 0.5), (750, 1.0, 0.8)];
 
 /// Brings states into a plane where neighbours stay neighbours: t-SNE, exact.
 ///
@@ -37,18 +36,19 @@ pub fn tsne(states: &States) -> Vec<[f64; 2]> {
     let affinities = affinities(states);
     let mut points = start(states);
     let rate = (points.len() as f64 / EXAGGERATION / 4.0).max(50.0);
-    let mut velocities = vec![[0.0; 2]; points.len()];
-    let mut gains = vec![[1.0; 2]; points.len()];
-    for step in 0..STEPS {
-        let (exaggeration, momentum) = if step < EARLY { (EXAGGERATION, 0.5) } else { (1.0, 0.8) };
-        let gradient = gradient(&affinities, &points, exaggeration);
-        for i in 0..points.len() {
-            for axis in 0..2 {
-                let (velocity, gain, slope) = (&mut velocities[i][axis], &mut gains[i][axis], gradient[i][axis]);
-                // Faster where the direction stays, slower where it turns.
-                *gain = if *velocity * slope < 0.0 { *gain + 0.2 } else { (*gain * 0.8f64).max(0.01) };
-                *velocity = momentum * *velocity - rate * *gain * slope;
-                points[i][axis] += *velocity;
+    for (steps, exaggeration, momentum) in PHASES {
+        let mut velocities = vec![[0.0; 2]; points.len()];
+        let mut gains = vec![[1.0; 2]; points.len()];
+        for _ in 0..steps {
+            let gradient = gradient(&affinities, &points, exaggeration);
+            for i in 0..points.len() {
+                for axis in 0..2 {
+                    let (velocity, gain, slope) = (&mut velocities[i][axis], &mut gains[i][axis], gradient[i][axis]);
+                    // Faster where the direction stays, slower where it turns.
+                    *gain = if *velocity * slope < 0.0 { *gain + 0.2 } else { (*gain * 0.8f64).max(0.01) };
+                    *velocity = momentum * *velocity - rate * *gain * slope;
+                    points[i][axis] += *velocity;
+                }
             }
         }
     }
