@@ -48,6 +48,26 @@ fn what_is_asked_of_a_finished_run_gets_a_table_and_is_in_the_next_report() {
 }
 
 #[test]
+fn every_method_of_the_map_has_rows_and_a_figure_of_its_own() {
+    let root = tempfile::tempdir().unwrap();
+    let many = "probe.prompts_per_concept=16";
+    succeed(&["train", "smoke", "--quiet", "--set", many, "--out", root.path().to_str().unwrap()]);
+    let run = only_run(root.path());
+    let run_name = run.to_str().unwrap();
+    let components = std::fs::read_to_string(run.join("map.csv")).unwrap();
+    for method in ["umap", "tsne", "umap"] {
+        succeed(&["map", run_name, "--method", method]);
+    }
+    let table = std::fs::read_to_string(run.join("map.csv")).unwrap();
+    assert!(table.starts_with(&components), "principal components stay as they were");
+    assert_eq!(table.lines().count() - 1, 3 * (components.lines().count() - 1));
+    succeed(&["report", run_name]);
+    let html = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(html.contains("Hidden states, UMAP") && html.contains("Hidden states, t-SNE"));
+    assert!(run.join("plots/map_umap.png").exists() && run.join("plots/map_tsne.png").exists());
+}
+
+#[test]
 fn tables_computed_again_from_checkpoints_are_the_same() {
     let root = tempfile::tempdir().unwrap();
     succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);

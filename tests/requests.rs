@@ -200,6 +200,8 @@ fn a_request_about_a_run_is_checked_against_that_run() {
     check(&["sensitivity", run, "--step", "3"], 2, &["step", "0, 1, 2, 4, 8, 10", "3"]);
     check(&["map", run, "--layer", "3"], 2, &["--layer", "(2)", "3"]);
     check(&["compare", run, "--probe", "svm"], 2, &["probe", "knn, knn_cosine", "svm"]);
+    check(&["map", run, "--method", "mds"], 2, &["--method", "pca, umap, tsne", "mds"]);
+    check(&["map", run, "--method", "tsne"], 2, &["probe.prompts_per_concept", "at least 16", "--method tsne", "12"]);
     check(&["patch", run, "--step", "10,7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
     check(&["patch", run, "--layer", "1,3"], 2, &["--layer", "(2)", "3"]);
     check(&["patch", run, "--steer", "4"], 2, &["--steer", "(2)", "4"]);

@@ -8,11 +8,11 @@ use run::{
     SensitivityRow, TransplantRow,
 };
 
-use crate::nearest;
 use crate::plots::{self, PlotError};
 use crate::report::{self, Figure, Report, ReportTable};
 use crate::summary::{ConceptSummary, DecodabilitySummary, Summary};
 use crate::terminal::{Failure, program_name};
+use crate::{MapMethod, nearest};
 
 /// Draws every figure whose table has rows, writes the report, and returns its path.
 ///
@@ -57,6 +57,7 @@ fn figures(run: &RunDir, experiment: &Experiment, summary: &Summary) -> Result<V
     let patched = run.table::<PatchRow>().read()?;
     let pruned = run.table::<PruningRow>().read()?;
     let transplanted = run.table::<TransplantRow>().read()?;
+    let map_by = |name, title, method| (name, title, map_caption(method, experiment), plots::maps(&map, method, &cd));
     let drawn = [
         ("emergence", "Emergence", emergence_caption(summary), plots::emergence(&metrics, &baselines, &cd)),
         ("heatmap", "Where and when the concept can be read", heatmap_caption(summary), plots::heatmap(&cd)),
@@ -71,7 +72,9 @@ fn figures(run: &RunDir, experiment: &Experiment, summary: &Summary) -> Result<V
         ("separation", "Separation of the concepts", separation_caption(), plots::separation(&run.table().read()?)),
         ("pairs", "Concepts two by two", pairs_caption(), plots::pairs(&run.table().read()?)),
         ("algorithms", "What the model computes", algorithms_caption(&algorithms), plots::algorithms(&algorithms)),
-        ("map", "Hidden states", map_caption(&map, experiment), plots::maps(&map, &cd)),
+        map_by("map", "Hidden states", MapMethod::Pca),
+        map_by("map_umap", "Hidden states, UMAP", MapMethod::Umap),
+        map_by("map_tsne", "Hidden states, t-SNE", MapMethod::Tsne),
         (
             "patching",
             "What a concept's mean does to the prediction",
@@ -178,13 +181,17 @@ fn pairs_caption() -> String {
     "The accuracy of the vote when it has to tell only two concepts apart; guessing gives 0.5.".to_owned()
 }
 
-fn map_caption(map: &[MapRow], experiment: &Experiment) -> String {
-    map.first().map_or(String::new(), |row| {
-        format!(
-            "The states of the {} token in a plane, {} prompts a concept: steps from left to right, layers from top to bottom. CD stands at each, for a plane may show less than it measures, and UMAP and t-SNE more.",
-            row.token, experiment.config.probe.prompts_per_concept
-        )
-    })
+fn map_caption(method: MapMethod, experiment: &Experiment) -> String {
+    let beware = match method {
+        MapMethod::Pca => "for a plane may show less than it measures",
+        MapMethod::Umap | MapMethod::Tsne => {
+            "for only neighbours mean something here: gaps and sizes of groups are the method's, and may show more than it measures"
+        }
+    };
+    format!(
+        "The states of the {} token in a plane, {} prompts a concept: steps from left to right, layers from top to bottom. CD stands at each, {beware}.",
+        experiment.tokens[0], experiment.config.probe.prompts_per_concept
+    )
 }
 
 fn patching_caption(patched: &[PatchRow]) -> String {

@@ -46,7 +46,7 @@ pub use errors::HeldOut;
 pub use export::{ExportError, StatesExport, write_gpt2, write_prompts};
 pub use figures::write_report;
 pub use interval::{Bootstrap, Estimate};
-pub use maps::{Plane, plane};
+pub use maps::{MapMethod, Plane, principal_components, tsne, umap};
 pub use plots::{
     PlotError, algorithms, cd_against_error, comparison, emergence, heatmap, lags, maps, pairs, patching,
     patching_sweep, png, positions, pruning, reading, replacement, separation, sites, steering, transplant,

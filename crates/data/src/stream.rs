@@ -20,6 +20,8 @@ pub enum Purpose {
     Direction,
     /// Sets of prompts drawn with replacement, for intervals.
     Bootstrap,
+    /// Samples of a map's optimiser.
+    Map,
 }
 
 /// Addressed randomness: a generator is a pure function of (seed, purpose, index).
@@ -48,6 +50,7 @@ impl Stream {
             Purpose::Shuffle => 5,
             Purpose::Direction => 6,
             Purpose::Bootstrap => 7,
+            Purpose::Map => 8,
         };
         let mut rng = ChaCha8Rng::from_seed(key);
         rng.set_stream(index);

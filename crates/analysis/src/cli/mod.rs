@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use data::TaskRegistry;
 use model::Device;
-use run::{BaselineRow, DecodabilityRow, Experiment, MapRow, PairRow, RunDir, SeparationRow};
+use run::{BaselineRow, DecodabilityRow, Experiment, PairRow, RunDir, SeparationRow};
 
 use crate::terminal::{Failure, conclude, note, say};
 use crate::{Summary, readings, stages, write_report};
@@ -15,6 +15,7 @@ mod algorithms;
 mod causes;
 mod compare;
 mod export;
+mod map;
 mod positions;
 mod sensitivity;
 mod sites;
@@ -23,6 +24,7 @@ pub(crate) use algorithms::CompareAlgorithms;
 pub(crate) use causes::{Patch, Prune, Transplant};
 pub use compare::{Compare, say_sweep, write_comparison};
 pub(crate) use export::Export;
+pub(crate) use map::Map;
 pub(crate) use positions::Positions;
 pub(crate) use sensitivity::Sensitivity;
 pub(crate) use sites::Sites;
@@ -40,16 +42,8 @@ struct Cli {
 pub enum Command {
     /// Measure Concept Decodability again, at every checkpoint
     Cd(OnRun),
-    /// Compute the principal components of the hidden states, for a few checkpoints
-    Map {
-        /// The run
-        #[command(flatten)]
-        on: OnRun,
-        /// Layer to map, 0 for the embedding; may be given many times [default: a few from the embedding to the best one
-        /// at the end of training]
-        #[arg(long = "layer")]
-        layers: Vec<usize>,
-    },
+    /// Bring the hidden states into a plane, at a few layers and checkpoints: principal components, UMAP or t-SNE
+    Map(Map),
     /// Compute the errors of the closed-form predictors on the held-out prompts
     Baselines(OnRun),
     /// Compare the model's predictions with those of every closed-form predictor, at every checkpoint
@@ -127,13 +121,7 @@ impl Command {
                 stages::write_decodability(&run, &experiment, on.machine.device, |step| note(&format!("step {step}")))?;
                 say(&run.table::<DecodabilityRow>().path().display().to_string());
             }
-            Self::Map { on, layers } => {
-                let (run, experiment) = on.open(registry)?;
-                check_layers("--layer", &layers, &experiment)?;
-                let _lock = run.lock()?;
-                readings::write_map(&run, &experiment, &layers, on.machine.device)?;
-                say(&run.table::<MapRow>().path().display().to_string());
-            }
+            Self::Map(map) => say(&map.run(registry)?.display().to_string()),
             Self::Baselines(on) => {
                 let (run, experiment) = on.open(registry)?;
                 let _lock = run.lock()?;

@@ -2,17 +2,17 @@
 
 use nalgebra::{DMatrix, SymmetricEigen};
 
-/// States in the plane of their first two principal components.
+/// States in a plane.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plane {
     /// Coordinates of every state.
     pub points: Vec<[f64; 2]>,
-    /// Share of the variance that each axis carries, 0 to 1.
-    pub explained: [f64; 2],
+    /// Share of the variance that each axis carries, 0 to 1; only principal components have axes of their own.
+    pub explained: Option<[f64; 2]>,
 }
 
-/// Projects `[n, d]` states; every axis points to where its largest loading is positive.
-pub fn plane(states: &DMatrix<f64>) -> Plane {
+/// Projects `[n, d]` states to the first two; every axis points to where its largest loading is positive.
+pub fn principal_components(states: &DMatrix<f64>) -> Plane {
     let mut centred = states.clone();
     for mut column in centred.column_iter_mut() {
         let mean = column.mean();
@@ -33,7 +33,7 @@ pub fn plane(states: &DMatrix<f64>) -> Plane {
     };
     let ((first, first_share), (second, second_share)): ((Vec<f64>, _), (Vec<f64>, _)) = (axis(0), axis(1));
     let points = first.into_iter().zip(second).map(|(a, b)| [a, b]).collect();
-    Plane { points, explained: [first_share, second_share] }
+    Plane { points, explained: Some([first_share, second_share]) }
 }
 
 #[cfg(test)]
@@ -47,8 +47,9 @@ mod tests {
         let states = DMatrix::from_fn(100, 3, |i, j| {
             5.0 + [0.6, 0.8, 0.0][j] * 3.0 * angles[i].cos() + [0.0, 0.0, 1.0][j] * angles[i].sin()
         });
-        let found = plane(&states);
-        assert!((found.explained[0] - 0.9).abs() < 1e-12 && (found.explained[1] - 0.1).abs() < 1e-12);
+        let found = principal_components(&states);
+        let [first, second] = found.explained.unwrap();
+        assert!((first - 0.9).abs() < 1e-12 && (second - 0.1).abs() < 1e-12);
         for (point, angle) in found.points.iter().zip(&angles) {
             assert!((point[0] - 3.0 * angle.cos()).abs() < 1e-9 && (point[1] - angle.sin()).abs() < 1e-9);
         }
@@ -56,6 +57,6 @@ mod tests {
 
     #[test]
     fn states_that_are_all_the_same_have_no_spread() {
-        assert_eq!(plane(&DMatrix::from_element(5, 4, 2.0)).explained, [0.0, 0.0]);
+        assert_eq!(principal_components(&DMatrix::from_element(5, 4, 2.0)).explained, Some([0.0, 0.0]));
     }
 }

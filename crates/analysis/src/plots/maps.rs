@@ -15,6 +15,7 @@ use super::style::{
     Area, GREY, INK, LINE, TYPE, UNITS, WIDTH, canvas, concept_color, darker, evenly, extent, font, shorten,
     step_on_axis, width, write,
 };
+use crate::MapMethod;
 
 /// Steps beside each other, and layers below each other.
 const MOST_PANELS: usize = 4;
@@ -34,19 +35,18 @@ const LONGEST_NAME: usize = 28;
 /// Concepts in alphabetical order, with their colours.
 type Colors<'a> = BTreeMap<&'a str, RGBColor>;
 
-/// Draws one panel of points for every step and layer, up to four of each, for the last x token and the last method in
-/// the table, with the CD of the same states from `cd` where it is there: a map shows more or less than CD measures.
+/// Draws one panel of points for every step and layer, up to four of each, for the last x token, with the CD of the same
+/// states from `cd` where it is there: a map shows more or less than CD measures.
 ///
 /// Every panel has a scale of its own, the same in both directions, so that distances within a panel can be compared.
 ///
 /// # Errors
-/// [`PlotError::Empty`] if no row has finite coordinates.
-pub fn maps(rows: &[MapRow], cd: &[DecodabilityRow]) -> Result<String, PlotError> {
-    let finite = |row: &&MapRow| row.x.is_finite() && row.y.is_finite();
-    let rows: Vec<&MapRow> = rows.iter().filter(finite).collect();
-    let kind = |row: &MapRow| (x_token(&row.token), row.method.clone());
-    let last = rows.iter().map(|row| kind(row)).max();
-    let rows: Vec<&MapRow> = rows.into_iter().filter(|row| Some(kind(row)) == last).collect();
+/// [`PlotError::Empty`] if no row of the method has finite coordinates.
+pub fn maps(rows: &[MapRow], method: MapMethod, cd: &[DecodabilityRow]) -> Result<String, PlotError> {
+    let drawn = |row: &&MapRow| row.method == method.name() && row.x.is_finite() && row.y.is_finite();
+    let rows: Vec<&MapRow> = rows.iter().filter(drawn).collect();
+    let last = rows.iter().map(|row| x_token(&row.token)).max();
+    let rows: Vec<&MapRow> = rows.into_iter().filter(|row| Some(x_token(&row.token)) == last).collect();
     let Some(first) = rows.first() else {
         return Err(PlotError::Empty { figure: "maps", table: "map.csv" });
     };
@@ -61,7 +61,7 @@ pub fn maps(rows: &[MapRow], cd: &[DecodabilityRow]) -> Result<String, PlotError
     let top = lines * LINE + 12 * UNITS;
     let panel = ABOVE + side - SIDE - MARGIN as u32 + BELOW;
     canvas((figure, top + panel * layers.len() as u32), |area| {
-        let title = format!("States at token {}, {}", first.token, method_in_text(&first.method));
+        let title = format!("States at token {}, {}", first.token, method.title());
         area.draw_text(&title, &font(TYPE, INK, FontStyle::Bold), (MARGIN, 8 * UNITS as i32))?;
         legend.iter().try_for_each(|entry| entry.draw(area))?;
         let panels = area.split_vertically(top).1.split_evenly((layers.len(), steps.len()));
@@ -78,15 +78,6 @@ pub fn maps(rows: &[MapRow], cd: &[DecodabilityRow]) -> Result<String, PlotError
 fn chosen(values: impl Iterator<Item = usize>) -> Vec<usize> {
     let all: Vec<usize> = values.collect::<BTreeSet<_>>().into_iter().collect();
     evenly(all.len(), MOST_PANELS).into_iter().map(|index| all[index]).collect()
-}
-
-fn method_in_text(method: &str) -> &str {
-    match method {
-        "pca" => "principal components",
-        "tsne" => "t-SNE",
-        "umap" => "UMAP",
-        other => other,
-    }
 }
 
 /// Step and layer, and CD there where it is known.
@@ -182,7 +173,7 @@ mod tests {
 
     #[test]
     fn shows_a_panel_per_step_and_every_concept() {
-        let svg = maps(&map(4, &[0, 2000, 4000, 10000]), &decodability(5, &[0, 4000])).unwrap();
+        let svg = maps(&map(4, &[0, 2000, 4000, 10000]), MapMethod::Pca, &decodability(5, &[0, 4000])).unwrap();
         check("maps", &svg);
         for label in
             names(4).iter().map(String::as_str).chain(["0, layer 4, CD 0.25", "10k, layer 4", "PC1 (41%)", "PC2 (23%)"])
@@ -194,7 +185,7 @@ mod tests {
 
     #[test]
     fn at_most_four_steps_with_the_ends_among_them() {
-        let svg = maps(&map(12, &[0, 100, 200, 300, 400, 500, 600]), &[]).unwrap();
+        let svg = maps(&map(12, &[0, 100, 200, 300, 400, 500, 600]), MapMethod::Pca, &[]).unwrap();
         check("maps-12", &svg);
         assert_eq!(svg.matches(", layer 4").count(), 4);
         assert!(svg.contains("\n0, layer") && svg.contains("\n600, layer"));
@@ -205,29 +196,40 @@ mod tests {
         let mut rows = map(2, &[7]);
         rows[0].x = f64::NAN;
         rows[1].explained_x = Some(f64::NAN);
-        check("maps-one", &maps(&rows, &[]).unwrap());
+        check("maps-one", &maps(&rows, MapMethod::Pca, &[]).unwrap());
         rows.iter_mut().for_each(|row| (row.x, row.y) = (1.0, 1.0));
-        check("maps-collapsed", &maps(&rows, &[]).unwrap());
+        check("maps-collapsed", &maps(&rows, MapMethod::Pca, &[]).unwrap());
         (rows[0].x, rows[1].x) = (f64::MAX, -f64::MAX);
-        check("maps-far", &maps(&rows, &[]).unwrap());
+        check("maps-far", &maps(&rows, MapMethod::Pca, &[]).unwrap());
         rows.iter_mut().for_each(|row| row.y = f64::INFINITY);
-        assert!(matches!(maps(&rows, &[]), Err(PlotError::Empty { figure: "maps", .. })));
+        assert!(matches!(maps(&rows, MapMethod::Pca, &[]), Err(PlotError::Empty { figure: "maps", .. })));
     }
 
     #[test]
-    fn layers_lie_below_each_other_and_one_method_is_shown() {
+    fn layers_lie_below_each_other() {
         let mut rows = map(3, &[0, 2000]);
         for layer in [1, 2] {
             rows.extend(map(3, &[0, 2000]).into_iter().map(|row| MapRow { layer, ..row }));
         }
-        rows.extend(map(3, &[0]).into_iter().map(|row| MapRow {
-            method: "a".to_owned(),
+        let svg = maps(&rows, MapMethod::Pca, &[]).unwrap();
+        check("maps-layers", &svg);
+        assert_eq!(svg.matches("<circle").count(), 3 * 2 * 3 * 60 + 3);
+    }
+
+    #[test]
+    fn every_method_has_a_figure_and_only_components_name_their_axes() {
+        let mut rows = map(3, &[0, 2000, 4000]);
+        rows.extend(map(3, &[4000]).into_iter().map(|row| MapRow {
+            method: "umap".to_owned(),
             explained_x: None,
             explained_y: None,
             ..row
         }));
-        let svg = maps(&rows, &[]).unwrap();
-        check("maps-layers", &svg);
-        assert_eq!(svg.matches("<circle").count(), 3 * 2 * 3 * 60 + 3);
+        let svg = maps(&rows, MapMethod::Umap, &[]).unwrap();
+        check("maps-umap", &svg);
+        assert_eq!(svg.matches("<circle").count(), 3 * 60 + 3);
+        assert!(svg.contains("UMAP") && !svg.contains("PC1"));
+        assert!(maps(&rows, MapMethod::Pca, &[]).unwrap().contains("PC1"));
+        assert!(matches!(maps(&rows, MapMethod::Tsne, &[]), Err(PlotError::Empty { .. })));
     }
 }

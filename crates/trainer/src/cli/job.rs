@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use analysis::{Failure, Machine, Summary, note, program_name, say_summary};
+use analysis::{Failure, Machine, MapMethod, Summary, note, program_name, say_summary};
 use burn::backend::Autodiff;
 use clap::Args;
 use indicatif::FormattedDuration;
@@ -69,7 +69,7 @@ pub(super) fn complete(
     let outcome = device.run(TrainHere { run, experiment, device, quiet, stop })?;
     if outcome == Outcome::Finished {
         if started != Some(experiment.config.train.steps) || run.table::<MapRow>().read()?.is_empty() {
-            analysis::write_map(run, experiment, &[], device)?;
+            analysis::write_map(run, experiment, MapMethod::Pca, &[], device, |_| ())?;
         }
         analysis::write_report(run, experiment)?;
     }
