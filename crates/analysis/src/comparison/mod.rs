@@ -3,25 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use run::{
-    AlgorithmRow, BaselineRow, BestLayerRow, CorrelationRow, CurveRow, DecodabilityRow, Experiment, LagRow, MetricRow,
-    PatchRow, PointRow, ProbeKind, ReplacementRow, RunDir, RunError, SweepRow,
+    CorrelationRow, CurveRow, Experiment, LagRow, PatchRow, PointRow, ProbeKind, ReplacementRow, RunDir, RunError,
+    SweepRow,
 };
-
-use crate::nearest;
 
 mod groups;
 mod lag;
 mod replacement;
 mod statistics;
+mod trajectory;
 
-use lag::for_good;
+use trajectory::trajectories;
 
 pub use groups::group_labels;
 pub use lag::{Crossing, crossing};
 pub use statistics::{OverRuns, pearson, spearman};
-
-/// The parts of the way at which rise and fall are compared. The answer should not hang on the choice of one.
-const SHARES: [f64; 3] = [0.25, 0.5, 0.75];
 
 /// What the tables of some runs say, in rows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,151 +58,6 @@ impl Comparison {
         found.correlations = correlations(&found.points);
         found.replacements = patched.iter().flat_map(|(group, runs)| replacement::replacements(group, runs)).collect();
         Ok(found)
-    }
-}
-
-/// What one run shows of one concept, or of all together.
-struct Trajectory {
-    points: Vec<PointRow>,
-    layer: usize,
-    /// Interval of CD over resamples, a point each.
-    intervals: Vec<[f64; 2]>,
-    /// Error of ridge regression, in units of `PointRow::error`.
-    ridge: Option<f64>,
-    /// Score and interval at the end that replace those of the last point.
-    held_out: Option<[f64; 3]>,
-    /// From where on the answers stay nearest to the optimal predictor's.
-    switch: Option<Crossing>,
-}
-
-/// Those of a run's concepts, and first of all together; none for a run without a checkpoint.
-fn trajectories(
-    run: &RunDir,
-    experiment: &Experiment,
-    group: &str,
-    probe: ProbeKind,
-) -> Result<Vec<Trajectory>, RunError> {
-    let token = experiment.tokens[0].to_string();
-    let probe = probe.name();
-    let here = |row: &BestLayerRow| row.probe == probe && row.token == token && row.selection == "held_out";
-    let Some(best) = run.table::<BestLayerRow>().read()?.into_iter().rfind(here) else {
-        return Ok(Vec::new());
-    };
-    let metrics = run.table::<MetricRow>().read()?;
-    let baselines = run.table::<BaselineRow>().read()?;
-    let mut decoded = run.table::<DecodabilityRow>().read()?;
-    let trace = run.table::<AlgorithmRow>().read()?;
-    decoded.retain(|row| row.probe == probe && row.token == token && row.layer == best.layer);
-    let concepts = experiment.task.concepts().iter().map(|concept| Some(concept.name.clone()));
-    let of_concept = |concept: Option<String>| {
-        let level = |predictor: &str| {
-            let here =
-                |row: &&BaselineRow| row.predictor == predictor && row.position.is_none() && row.concept == concept;
-            baselines.iter().find(here).map(|row| row.relative_mse)
-        };
-        let bayes = level("bayes");
-        let errors = metrics.iter().filter(|row| row.position.is_none() && row.concept == concept);
-        let errors: BTreeMap<usize, f64> = errors.map(|row| (row.step, row.relative_mse)).collect();
-        let (mut points, mut intervals) = (Vec::new(), Vec::new());
-        for row in decoded.iter().filter(|row| row.concept == concept) {
-            let Some(&error) = errors.get(&row.step) else { continue };
-            intervals.push([row.lo, row.hi]);
-            points.push(PointRow {
-                run: run.name(),
-                group: group.to_owned(),
-                seed: experiment.config.seed,
-                concept: concept.clone(),
-                step: row.step,
-                error,
-                over_bayes: bayes.map(|bayes| error / bayes),
-                cd: row.score,
-                chance: row.chance,
-            });
-        }
-        let held_out = concept.is_none().then_some([best.score, best.lo, best.hi]);
-        let nearest = nearest(&trace, concept.as_deref(), None);
-        let optimal: Vec<(usize, bool)> = nearest.iter().map(|row| (row.step, row.predictor == "bayes")).collect();
-        let (ridge, switch) = (level("ridge"), for_good(&optimal));
-        Trajectory { points, layer: best.layer, intervals, ridge, held_out, switch }
-    };
-    Ok(std::iter::once(None).chain(concepts).map(of_concept).collect())
-}
-
-impl Trajectory {
-    fn end(&self) -> Option<SweepRow> {
-        let (last, [lo, hi]) = (self.points.last()?.clone(), *self.intervals.last()?);
-        let [cd, cd_lo, cd_hi] = self.held_out.unwrap_or([last.cd, lo, hi]);
-        let untrained = self.intervals[0][1];
-        let above = self.points.iter().zip(&self.intervals).find(|(_, interval)| interval[0] > untrained);
-        let step = |crossing: Option<Crossing>| crossing.map(|crossing| crossing.step);
-        Some(SweepRow {
-            step: last.step,
-            error: last.error,
-            over_bayes: last.over_bayes,
-            layer: self.layer,
-            cd,
-            cd_lo,
-            cd_hi,
-            chance: last.chance,
-            cd_onset: above.map(|(point, _)| point.step),
-            cd_half: step(self.rise(0.5)),
-            error_half: step(self.fall("ridge", 0.5)),
-            run: last.run,
-            group: last.group,
-            seed: last.seed,
-            concept: last.concept,
-        })
-    }
-
-    /// Where CD has gone a part of its way up from the untrained model's; none unless its interval at the end lies above
-    /// that of the untrained model, or the way would be noise.
-    fn rise(&self, share: f64) -> Option<Crossing> {
-        let (first, last) = (self.intervals.first()?, self.intervals.last()?);
-        let risen = last[0] > first[1];
-        let curve: Vec<(f64, f64)> = self.points.iter().map(|point| (point.step as f64, point.cd)).collect();
-        risen.then(|| crossing(&curve, curve[0].1, share)).flatten()
-    }
-
-    /// Where the error has gone a part of its way down from the level `from`; none if it does not end below. A switch has
-    /// no parts, and is compared with half of the way of the other side.
-    fn fall(&self, from: &str, share: f64) -> Option<Crossing> {
-        if from == "switch" {
-            return self.switch.filter(|_| share == 0.5);
-        }
-        let (first, last) = (self.points.first()?.error, self.points.last()?.error);
-        let from = if from == "ridge" { self.ridge? } else { first };
-        let curve: Vec<(f64, f64)> = self.points.iter().map(|point| (point.step as f64, point.error)).collect();
-        (last < from).then(|| crossing(&curve, from, share)).flatten()
-    }
-
-    /// One row for each beginning of the fall and part of the way, where both events are there; of single concepts only:
-    /// the curve of their mean is none that any of them follows.
-    fn lags(&self) -> Vec<LagRow> {
-        let Some(PointRow { group, run, concept: Some(concept), .. }) = self.points.first() else {
-            return Vec::new();
-        };
-        let row = |(from, share): (&str, f64)| {
-            let (fall, rise) = (self.fall(from, share)?, self.rise(share)?);
-            Some(LagRow {
-                group: group.clone(),
-                run: Some(run.clone()),
-                concept: Some(concept.clone()),
-                from: from.to_owned(),
-                share,
-                error_step: fall.step,
-                cd_step: rise.step,
-                lag: rise.step - fall.step,
-                lo: None,
-                hi: None,
-                n: 1,
-                resolution: fall.gap.max(rise.gap),
-            })
-        };
-        ["ridge", "initial", "switch"]
-            .into_iter()
-            .flat_map(|from| SHARES.map(|share| (from, share)))
-            .filter_map(row)
-            .collect()
     }
 }
 
@@ -304,6 +155,7 @@ fn correlations(points: &[PointRow]) -> Vec<CorrelationRow> {
 
 #[cfg(test)]
 mod tests {
+    use super::trajectory::{SHARES, Trajectory};
     use super::*;
 
     const STEPS: usize = 60;
