@@ -49,7 +49,7 @@ fn a_step_with_a_latent_is_the_sum_over_its_tokens() {
     let mut products = 0;
     for token in 0..size.seq_len() - 1 {
         let (is_x, is_last) = (token % 2 == 0, token == size.seq_len() - 2);
-        products += size.d_x * d + if is_x { d } else { 2 * width * d };
+        products += size.d_x * d + if is_x { d } else { 3 * width * d };
         for layer in 1..=size.n_layers {
             let in_decoder = layer > size.n_layers - decoder_layers;
             let seen = if in_decoder { 1 + usize::from(is_x && token > 0) } else { token + 1 };

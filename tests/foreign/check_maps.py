@@ -6,13 +6,14 @@
     python tests/foreign/check_maps.py RUN/map.csv RUN/export/STEP.npz
 
 `map.csv` has our maps, `STEP.npz` the hidden states of one of their checkpoints. Here the same states are mapped again
-with the same settings: UMAP with 15 neighbours and a min_dist of 0.1, t-SNE with a perplexity of 30, everything else at
-its default, five seeds of each. (t-SNE starts at random, or all its seeds would give the same map.) Two maps of the same
-states never agree point by point, so what is compared is their trustworthiness with 15 neighbours, as scikit-learn
-computes it.
+with the same settings, five times each: UMAP with 15 neighbours and a min_dist of 0.1, everything else at its default;
+t-SNE exact, with a perplexity of 30, from the principal components and a little noise, for without it every seed would
+give the same map. Two maps of the same states never agree point by point, so what is compared is their trustworthiness
+with 15 neighbours, as scikit-learn computes it.
 
-Prints it for every layer of the map, and the principal components' for comparison; exits with 1 if ours is more than 2%
-away from the mean of theirs.
+Prints it for every layer of the map, and the principal components' for comparison. Exits with 1 if ours is more than 2%
+away from the mean of theirs: at any layer by UMAP, in the mean over layers by t-SNE, whose maps of structureless states
+differ by more than that from seed to seed.
 
 Needs numpy, scikit-learn and umap-learn; tried with 2.4.6, 1.9.1 and 0.5.12.
 """
@@ -24,6 +25,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE, trustworthiness
 from umap import UMAP
 
@@ -47,7 +49,9 @@ def map_again(method: str, states: np.ndarray, seed: int) -> np.ndarray:
         case "umap":
             return UMAP(n_neighbors=NEIGHBOURS, min_dist=0.1, random_state=seed).fit_transform(states)
         case "tsne":
-            return TSNE(perplexity=30, init="random", random_state=seed).fit_transform(states)
+            start = PCA(2).fit_transform(states)
+            start = 1e-4 * start / start[:, 0].std() + np.random.default_rng(seed).normal(scale=1e-6, size=start.shape)
+            return TSNE(perplexity=30, method="exact", init=start).fit_transform(states)
 
 
 def main() -> int:
@@ -64,7 +68,7 @@ def main() -> int:
     if not compared:
         print(f"{options.maps} has no map by umap or tsne at step {int(options.states.stem)}")
         return 1
-    far = 0
+    away = {}
     print("method layer   ours   theirs  (lowest, highest)     off     pca")
     for method, layer in compared:
         states = hidden[:, layer]
@@ -80,9 +84,11 @@ def main() -> int:
             f"{method:<6} {layer:5}   {ours:.4f} {theirs.mean():.4f}  ({theirs.min():.4f}, {theirs.max():.4f})"
             f"  {off:+.2%}  {pca}"
         )
-        far += abs(off) > BOUND
-    print(f"{far} of {len(compared)} maps are more than {BOUND:.0%} away")
-    return int(far > 0)
+        away.setdefault(method, []).append(off)
+    far = {"umap": lambda offs: np.abs(offs).max(), "tsne": lambda offs: abs(np.mean(offs))}
+    failed = [method for method, offs in away.items() if far[method](offs) > BOUND]
+    print(f"more than {BOUND:.0%} away:", *failed or ["none"])
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ impl Architecture {
             Some(Latent { width, decoder_layers }) => {
                 let (latents, decoder) = (n_points - 1, decoder_layers as u64);
                 let encoder = (layers - decoder - 1) * causal(context) + block(latents, context, latents * n_points);
-                let squeezed = latents * 2 * 2 * d * width as u64;
+                let squeezed = latents * 3 * 2 * d * width as u64;
                 // A query looks at the latent and itself, a latent at itself.
                 let decoder = (decoder - 1) * block(tokens, tokens, tokens + latents) + block(n_points, tokens, tokens);
                 encoder + squeezed + decoder

@@ -24,48 +24,55 @@ pub struct Latent {
     pub decoder_layers: usize,
 }
 
-/// The way from the encoder to the decoder: at every y token the encoder's state is squeezed into a few numbers, and at
-/// every x token the stream begins anew with the embedding of that x.
+/// The way from the encoder to the decoder. At every y token the encoder's state is squeezed into a few numbers z, and
+/// the slot goes on with what they tell. At the x token behind it the stream begins anew, with the embedding of that x
+/// times 1 + what z says of its gain: y = w·x is a product of what is inferred and what is asked, and a decoder that has
+/// to find products of the two by itself stays for long where it predicts zero.
+///
+/// # Source
+/// The gain: Perez et al. (2018), *FiLM*, arXiv 1709.07871.
 #[derive(Module, Debug)]
 pub(crate) struct Bottleneck<B: Backend> {
     norm: LayerNorm<B>,
     infer: Linear<B>,
     tell: Linear<B>,
+    gain: Linear<B>,
 }
 
 impl<B: FusedBackend> Bottleneck<B> {
     /// One whose parameters are still to be loaded.
     pub(crate) fn empty(architecture: &Architecture, latent: Latent, device: &B::Device) -> Self {
-        let d_model = architecture.d_model;
+        let (d_model, width) = (architecture.d_model, latent.width);
         Self {
             norm: LayerNormConfig::new(d_model).with_epsilon(NORM_EPSILON).init(device),
-            infer: LinearConfig::new(d_model, latent.width).init(device),
-            tell: LinearConfig::new(latent.width, d_model).init(device),
+            infer: LinearConfig::new(d_model, width).init(device),
+            tell: LinearConfig::new(width, d_model).init(device),
+            gain: LinearConfig::new(width, d_model).init(device),
         }
     }
 
-    /// What the decoder starts from: `embedded` at x tokens, what the latent tells at y tokens.
+    /// What the decoder starts from.
     ///
     /// # Shapes
     /// `[batch, tokens, d_model]` twice, to the same
     pub(crate) fn forward(&self, embedded: Tensor<B, 3>, h: Tensor<B, 3>) -> Tensor<B, 3> {
         let [batch, tokens, d_model] = h.dims();
-        let queries = embedded.slice_dim(1, Slice::new(0, None, 2));
-        let n_points = queries.dims()[1];
-        // A last x without its y is filled up, so that tokens come in pairs, and cut off again.
-        let inferred = at_y(h).map(|h| self.tell.forward(self.infer.forward(self.norm.forward(h))));
-        let told = match inferred {
-            Some(told) if told.dims()[1] == n_points => told,
-            Some(told) => Tensor::cat(vec![told, queries.clone().narrow(1, n_points - 1, 1)], 1),
-            None => queries.clone(),
-        };
+        if tokens == 1 {
+            return embedded;
+        }
+        let xs = embedded.slice_dim(1, Slice::new(0, None, 2));
+        let n_points = xs.dims()[1];
+        let latent = self.infer.forward(self.norm.forward(h.slice_dim(1, Slice::new(1, None, 2))));
+        let gain = self.gain.forward(latent.clone().narrow(1, 0, n_points - 1)) + 1.0;
+        let [first, behind] = [xs.clone().narrow(1, 0, 1), xs.narrow(1, 1, n_points - 1) * gain];
+        let queries = Tensor::cat(vec![first, behind], 1);
+        let mut told = self.tell.forward(latent);
+        if told.dims()[1] < n_points {
+            // A last x without its y is filled up, so that tokens come in pairs, and cut off again.
+            told = Tensor::cat(vec![told, queries.clone().narrow(1, n_points - 1, 1)], 1);
+        }
         Tensor::stack::<4>(vec![queries, told], 2).reshape([batch, 2 * n_points, d_model]).narrow(1, 0, tokens)
     }
-}
-
-/// The states at y tokens, if there are any.
-fn at_y<B: Backend>(h: Tensor<B, 3>) -> Option<Tensor<B, 3>> {
-    (h.dims()[1] > 1).then(|| h.slice_dim(1, Slice::new(1, None, 2)))
 }
 
 /// What a block of the decoder sees: sequences of two, an x token behind the latent of the pairs before it, which is in

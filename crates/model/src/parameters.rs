@@ -73,6 +73,8 @@ pub(crate) fn specs(architecture: &Architecture) -> Vec<Spec> {
             spec("latent.infer.bias".into(), &[width], Role::Bias),
             spec("latent.tell.weight".into(), &[width, d], Role::Linear { fan_in: width }),
             spec("latent.tell.bias".into(), &[d], Role::Bias),
+            spec("latent.gain.weight".into(), &[width, d], Role::Linear { fan_in: width }),
+            spec("latent.gain.bias".into(), &[d], Role::Bias),
         ]);
     }
     specs.extend([

@@ -82,37 +82,50 @@ fn affinities(states: &States) -> DMatrix<f64> {
 fn probabilities(squared: &[f64]) -> Vec<f64> {
     // Only differences count, and they keep the largest weight at 1.
     let nearest = squared.iter().copied().fold(f64::INFINITY, f64::min);
-    let weights = |width: f64| squared.iter().map(move |squared| (-(squared - nearest) / width).exp());
-    let total = |width: f64| weights(width).sum::<f64>();
+    let weight = |squared: f64, width: f64| (-(squared - nearest) / width).exp();
     let entropy = |width: f64| {
-        let mean = weights(width).zip(squared).map(|(weight, squared)| weight * (squared - nearest)).sum::<f64>();
-        total(width).ln() + mean / (width * total(width))
+        let (mut total, mut mean) = (0.0, 0.0);
+        for &squared in squared {
+            let weight = weight(squared, width);
+            total += weight;
+            mean += weight * (squared - nearest);
+        }
+        f64::ln(total) + mean / (width * total)
     };
     let width = solve(entropy, PERPLEXITY.ln());
-    weights(width).map(|weight| weight / total(width)).collect()
+    let total: f64 = squared.iter().map(|&squared| weight(squared, width)).sum();
+    squared.iter().map(|&squared| weight(squared, width) / total).collect()
+}
+
+/// What all points do to one.
+struct Forces {
+    /// Towards them.
+    pull: [f64; 2],
+    /// Away from them, before it is divided by the sum of all `near`.
+    push: [f64; 2],
+    /// Σ 1 / (1 + d²), itself with 1 among them.
+    near: f64,
 }
 
 /// The gradient of Σ p ln(p / q) by the points, with p times `exaggeration`.
 fn gradient(affinities: &DMatrix<f64>, points: &[[f64; 2]], exaggeration: f64) -> Vec<[f64; 2]> {
-    let n = points.len();
-    let (mut attraction, mut repulsion) = (vec![[0.0; 2]; n], vec![[0.0; 2]; n]);
-    let mut total = 0.0;
-    for j in 0..n {
-        for i in 0..j {
-            let difference = [points[i][0] - points[j][0], points[i][1] - points[j][1]];
+    let on = |(i, point): (usize, &[f64; 2])| {
+        let mut forces = Forces { pull: [0.0; 2], push: [0.0; 2], near: 0.0 };
+        for (affinity, other) in affinities.column(i).iter().zip(points) {
+            let difference = [point[0] - other[0], point[1] - other[1]];
             let near = 1.0 / (1.0 + difference[0].powi(2) + difference[1].powi(2));
-            total += 2.0 * near;
-            for axis in 0..2 {
-                let (pull, push) = (affinities[(i, j)] * near * difference[axis], near * near * difference[axis]);
-                attraction[i][axis] += pull;
-                attraction[j][axis] -= pull;
-                repulsion[i][axis] += push;
-                repulsion[j][axis] -= push;
+            forces.near += near;
+            for (axis, along) in difference.into_iter().enumerate() {
+                forces.pull[axis] += affinity * near * along;
+                forces.push[axis] += near * near * along;
             }
         }
-    }
-    let slope = |i: usize, axis: usize| 4.0 * (exaggeration * attraction[i][axis] - repulsion[i][axis] / total);
-    (0..n).map(|i| [slope(i, 0), slope(i, 1)]).collect()
+        forces
+    };
+    let forces: Vec<Forces> = points.iter().enumerate().map(on).collect();
+    let total = forces.iter().map(|forces| forces.near).sum::<f64>() - points.len() as f64;
+    let slope = |forces: &Forces, axis: usize| 4.0 * (exaggeration * forces.pull[axis] - forces.push[axis] / total);
+    forces.iter().map(|forces| [slope(forces, 0), slope(forces, 1)]).collect()
 }
 
 #[cfg(test)]
