@@ -170,7 +170,7 @@ fn reading_caption() -> String {
 }
 
 fn sites_caption() -> String {
-    "At layer l, how well the concept is read from what attention, feed-forward and both of block l add to the stream, and from the stream behind them. Attention brings what other tokens hold: where its line lies above the stream's, the concept has come to the token and stands beside what was there before.".to_owned()
+    "At layer l, how well the concept is read from what attention, feed-forward and both of block l add to the stream, and from the stream behind them, with 95% intervals. Attention brings what other tokens hold: where its line lies above the stream's, the concept has come to the token and stands beside what was there before.".to_owned()
 }
 
 fn separation_caption() -> String {
