@@ -9,7 +9,7 @@ use crate::ModelError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Free {
-    /// Every one.
+    /// Every one; the only choice with which a latent is free.
     All,
     /// Those of the first n blocks: not of read-in and positions, so that as many are free as in the last n.
     First(usize),

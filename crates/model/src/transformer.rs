@@ -16,9 +16,9 @@ pub struct Layer(pub usize);
 /// `forward` is `read_out ∘ block(L) ∘ … ∘ block(1) ∘ embed`; there are no hooks, because a caller can stand between
 /// any two of them.
 ///
-/// With a [`Latent`](crate::Latent) the last blocks are a decoder: at an x token they see its embedding and, through a
-/// vector of a few numbers, what the blocks before them inferred from the pairs before it. The slots of y tokens hold that
-/// vector's way through the decoder.
+/// With a [`Latent`](crate::Latent) the last blocks are a decoder: all they see of the pairs before an x token is a vector
+/// of a few numbers that the blocks before them inferred, which also sets the gain of that token's embedding. The slots of
+/// y tokens hold that vector's way through the decoder.
 ///
 /// # Source
 /// Token layout, read-in and read-out: Garg et al. (2022), arXiv 2208.01066. Blocks: GPT-2.
