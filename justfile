@@ -31,6 +31,17 @@ early-or-late: (reproduce "sweeps/main")
 compare:
     python benches/pytorch/compare.py --rounds 2 --seconds 5
 
+# The same on a GPU; PyTorch also with CUDA graphs, and everything in f32 and TF32
+compare-cuda:
+    python benches/pytorch/compare.py --device cuda
+
+# Hold a GPU to the CPU: with a cold and a warm cache of autotune, with and without fusion and autotune
+test-cuda:
+    rm -rf target/autotune
+    cargo test --features cuda cuda
+    cargo test --features cuda cuda
+    cargo test --features cuda-plain cuda
+
 # The documentation of the crates, warnings as errors
 doc:
     RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps

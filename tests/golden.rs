@@ -8,14 +8,14 @@ use std::collections::BTreeSet;
 
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
 use data::{Batch, ConceptId, Prompt};
 use model::{Architecture, FusedBackend, HostTensor, Transformer, Weights, gradients_to_weights};
 use run::{Config, Source, TrainConfig};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use trainer::{Adam, gradients};
+
+use crate::numbers::{assert_close, host, largest, relative_error};
 
 const ARCHITECTURE: Architecture =
     Architecture { d_x: 3, n_points: 4, d_model: 8, n_layers: 2, n_heads: 2, latent: None };
@@ -157,8 +157,7 @@ impl Golden {
     }
 
     fn assert_close(&self, name: &str, found: &HostTensor, tolerance: f64) {
-        let error = relative_error(found, &self.0[name]);
-        assert!(error <= tolerance, "{name}: relative error {error:.1e}, above {tolerance:e}");
+        assert_close(name, found, &self.0[name], tolerance);
     }
 
     /// Also asserts that `found` has the golden names, no fewer and no more.
@@ -169,25 +168,6 @@ impl Golden {
             self.assert_close(&format!("{prefix}.{name}"), tensor, tolerance);
         }
     }
-}
-
-/// Largest absolute difference, over the largest absolute value expected.
-fn relative_error(found: &HostTensor, expected: &HostTensor) -> f64 {
-    assert_eq!(found.shape, expected.shape);
-    let pairs = found.values.iter().zip(&expected.values);
-    // A difference that is not a number must not get lost in a maximum.
-    let difference = pairs.map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs()).max_by(f64::total_cmp).unwrap();
-    difference / largest(expected)
-}
-
-fn largest(tensor: &HostTensor) -> f64 {
-    tensor.values.iter().map(|&value| f64::from(value.abs())).fold(0.0, f64::max)
-}
-
-fn host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> HostTensor {
-    let shape = tensor.dims().to_vec();
-    let data: TensorData = tensor.into_data().convert::<f32>();
-    HostTensor { shape, values: data.to_vec().unwrap() }
 }
 
 /// What `make.py` gives PyTorch's Adam.

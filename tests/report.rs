@@ -61,7 +61,10 @@ fn every_method_of_the_map_has_rows_and_a_figure_of_its_own() {
     let table = std::fs::read_to_string(run.join("map.csv")).unwrap();
     assert!(table.starts_with(&components), "principal components stay as they were");
     assert_eq!(table.lines().count() - 1, 3 * (components.lines().count() - 1));
+    succeed(&["map", run_name, "--method", "umap", "--token", "last_y"]);
     succeed(&["report", run_name]);
+    let svg = |name: &str| std::fs::read_to_string(run.join("plots").join(name)).unwrap();
+    assert!(svg("map_umap.svg").contains("token y6") && svg("map_tsne.svg").contains("token x6"));
     let html = std::fs::read_to_string(run.join("report.html")).unwrap();
     assert!(html.contains("Hidden states, UMAP") && html.contains("Hidden states, t-SNE"));
     assert!(run.join("plots/map_umap.png").exists() && run.join("plots/map_tsne.png").exists());

@@ -2,10 +2,14 @@
 
     pip install torch transformers
     python benches/pytorch/compare.py [--sizes small,medium,paper] [--rounds 3] [--threads 2] [--seconds 10]
+    python benches/pytorch/compare.py --device cuda
 
 Every measurement is a process of its own; the rounds go through all programs in turn, so that a machine that slows
 down slows all of them. Printed: the median over rounds of each program's median step, its ratio to ours, and its
 largest resident memory.
+
+On a GPU every opponent runs twice, with products in f32 and in TF32, and one more joins them: compiled, with CUDA
+graphs. Ten steps are queued, then waited for, and each counts as a tenth; for all programs, ours included.
 """
 
 import argparse
@@ -19,7 +23,17 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-OPPONENTS = ["eager", "compiled", "huggingface"]
+OPPONENTS = {
+    "cpu": ["eager", "compiled", "huggingface"],
+    "cuda": [
+        f"{variant} {products}"
+        for variant in ["eager", "compiled", "graphs", "huggingface"]
+        for products in ["f32", "tf32"]
+    ],
+}
+# Milliseconds a step of ours may take, from which the number of steps follows.
+GUESSES = {"cpu": {"small": 14, "medium": 75, "paper": 1000}, "cuda": {"small": 5, "medium": 5, "paper": 10}}
+COMPILED = {"compiled": "default", "graphs": "reduce-overhead"}
 
 
 def size(name):
@@ -88,15 +102,18 @@ def huggingface(shape):
     return Model()
 
 
-def torch_steps(variant, name, threads, seconds):
+def torch_steps(worker, name, threads, seconds, device):
     """Times whole steps: prompts, forward, backward, Adam."""
     import torch
 
+    variant, products = f"{worker} f32".split()[:2]
     torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("high" if products == "tf32" else "highest")
+    torch.set_default_device(device)
     torch.manual_seed(0)
     shape = size(name)
     model = huggingface(shape) if variant == "huggingface" else blocks(shape)
-    forward = torch.compile(model) if variant == "compiled" else model
+    forward = torch.compile(model, mode=COMPILED[variant]) if variant in COMPILED else model
     # The published loop uses the default Adam; elsewhere PyTorch gets its fastest.
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=None if variant == "huggingface" else True)
     batch, n_points, d_x = shape["batch_size"], shape["n_points"], shape["d_x"]
@@ -113,22 +130,26 @@ def torch_steps(variant, name, threads, seconds):
         if variant == "huggingface":
             loss.item()
 
+    at_a_time = 10 if device == "cuda" else 1
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     for _ in range(5):
         step()
+    wait()
     times, end = [], time.perf_counter() + seconds
     while len(times) < 5 or time.perf_counter() < end:
         start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
+        for _ in range(at_a_time):
+            step()
+        wait()
+        times.append((time.perf_counter() - start) / at_a_time)
     return {"median_ms": 1e3 * statistics.median(times), "steps": len(times)}
 
 
 def ours(name, threads, seconds, guess):
     steps = max(5, int(1e3 * seconds / guess))
-    return [
-        ROOT_TARGET / "release/trainer", "bench", ROOT / f"benches/sizes/{name}.toml",
-        "--json", "--threads", threads, "--steps", steps,
-    ]
+    options = ["--json", "--threads", threads, "--steps", steps, "--warm-up", 5]
+    device = ["--device", "cuda"] if arguments.device == "cuda" else []
+    return [PROGRAM, "bench", ROOT / f"benches/sizes/{name}.toml", *options, *device]
 
 
 def measure(command):
@@ -146,22 +167,26 @@ def environment():
 
 
 def main():
-    subprocess.run(["cargo", "build", "--release", "-p", "trainer"], cwd=ROOT, check=True)
+    if not arguments.program:
+        features = ["--features", "cuda"] if arguments.device == "cuda" else []
+        subprocess.run(["cargo", "build", "--release", "-p", "trainer", *features], cwd=ROOT, check=True)
+    opponents = OPPONENTS[arguments.device]
     print("| size | program | step, ms | over ours | memory, MiB | share of the products' rate |")
     print("|---|---|---|---|---|---|")
     for name in arguments.sizes.split(","):
-        found = {program: [] for program in ["ours", *OPPONENTS]}
-        guess = {"small": 14, "medium": 75, "paper": 1000}.get(name, 1000)
+        found = {program: [] for program in ["ours", *opponents]}
+        guess = GUESSES[arguments.device].get(name, 1000)
         for _ in range(arguments.rounds):
             found["ours"].append(measure(ours(name, arguments.threads, arguments.seconds, guess)))
-            for variant in OPPONENTS:
+            for variant in opponents:
                 options = ["--worker", variant, "--sizes", name, "--threads", arguments.threads]
-                options += ["--seconds", arguments.seconds]
+                options += ["--seconds", arguments.seconds, "--device", arguments.device]
                 found[variant].append(measure([sys.executable, __file__, *options]))
         median = lambda program, field: statistics.median(run[field] for run in found[program])
         for program in found:
             time_ms, memory = median(program, "median_ms"), median(program, "memory")
-            share = f"{median(program, 'share_of_products'):.0%}" if program == "ours" else ""
+            measured = program == "ours" and arguments.device == "cpu"
+            share = f"{median(program, 'share_of_products'):.0%}" if measured else ""
             ratio = time_ms / median("ours", "median_ms")
             print(f"| {name} | {program} | {time_ms:.1f} | {ratio:.2f} | {memory:.0f} | {share} |", flush=True)
 
@@ -171,10 +196,12 @@ parser.add_argument("--sizes", default="small,medium,paper", help="files in benc
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--threads", type=int, default=os.cpu_count())
 parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
+parser.add_argument("--device", choices=list(OPPONENTS), default="cpu")
+parser.add_argument("--program", type=Path, help="a trainer that is built already")
 parser.add_argument("--worker", help=argparse.SUPPRESS)
 arguments = parser.parse_args()
-ROOT_TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+PROGRAM = arguments.program or Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/trainer"
 if arguments.worker:
-    print(json.dumps(torch_steps(arguments.worker, arguments.sizes, arguments.threads, arguments.seconds)))
+    print(json.dumps(torch_steps(arguments.worker, arguments.sizes, arguments.threads, arguments.seconds, arguments.device)))
 else:
     main()

@@ -189,8 +189,8 @@ fn map_caption(method: MapMethod, experiment: &Experiment) -> String {
         }
     };
     format!(
-        "The states of the {} token in a plane, {} prompts a concept: steps from left to right, layers from top to bottom. CD stands at each, {beware}.",
-        experiment.tokens[0], experiment.config.probe.prompts_per_concept
+        "The states of one token in a plane, {} prompts a concept: steps from left to right, layers from top to bottom. CD stands at each, {beware}.",
+        experiment.config.probe.prompts_per_concept
     )
 }
 

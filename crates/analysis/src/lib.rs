@@ -48,12 +48,13 @@ pub use figures::write_report;
 pub use interval::{Bootstrap, Estimate};
 pub use maps::{MapMethod, Plane, principal_components, tsne, umap};
 pub use plots::{
-    PlotError, algorithms, cd_against_error, comparison, emergence, heatmap, lags, maps, pairs, patching,
+    PlotError, algorithms, cd_against_error, comparison, emergence, ends, heatmap, lags, maps, pairs, patching,
     patching_sweep, png, positions, pruning, reading, replacement, separation, sites, steering, transplant,
 };
 pub use probes::{Centroid, Distance, Knn, Linear, Probe, Quadratic, States, probes};
 pub use readings::{
-    Separation, measure_separation, write_map, write_positions, write_sensitivity, write_separation, write_sites,
+    MapPlan, Separation, measure_separation, write_map, write_positions, write_sensitivity, write_separation,
+    write_sites,
 };
 pub use report::{Figure, Report, ReportTable, render};
 pub use stages::{write_algorithms, write_baselines, write_decodability};

@@ -5,6 +5,8 @@ use burn::backend::NdArray;
 use burn::backend::ndarray::NdArrayDevice;
 use burn_flex::{Flex, FlexDevice};
 
+#[cfg(feature = "cuda-plain")]
+use crate::cuda;
 use crate::{FusedBackend, ModelError};
 
 /// Where a model runs.
@@ -16,7 +18,7 @@ pub enum Device {
     /// The CPU, by burn's ndarray backend: a second opinion.
     NdArray,
     /// An NVIDIA GPU, by its number.
-    #[cfg(feature = "cuda")]
+    #[cfg(feature = "cuda-plain")]
     Cuda(usize),
 }
 
@@ -34,7 +36,7 @@ impl Device {
         match self {
             Self::Flex => work.on::<Flex>(FlexDevice),
             Self::NdArray => work.on::<NdArray>(NdArrayDevice::Cpu),
-            #[cfg(feature = "cuda")]
+            #[cfg(feature = "cuda-plain")]
             Self::Cuda(index) => work.on::<burn::backend::Cuda>(burn::backend::cuda::CudaDevice::new(index)),
         }
     }
@@ -44,25 +46,62 @@ impl Device {
         matches!(self, Self::Flex | Self::NdArray)
     }
 
-    /// The accepted names.
-    pub const NAMES: &str = if cfg!(feature = "cuda") { "flex, ndarray, cuda, cuda:N" } else { "flex, ndarray" };
+    /// Whether it answers. A CPU always does.
+    ///
+    /// # Errors
+    /// [`ModelError::NoAnswer`], which says what is missing: burn itself would panic.
+    pub fn check(self) -> Result<Self, ModelError> {
+        match self {
+            Self::Flex | Self::NdArray => Ok(self),
+            #[cfg(feature = "cuda-plain")]
+            Self::Cuda(index) => match cuda::check(index) {
+                Ok(()) => Ok(self),
+                Err(reason) => Err(ModelError::NoAnswer { device: self.to_string(), reason }),
+            },
+        }
+    }
+
+    /// The first GPU if this program is built for GPUs and one answers, else flex.
+    pub fn auto() -> Self {
+        #[cfg(feature = "cuda-plain")]
+        if let Ok(gpu) = Self::Cuda(0).check() {
+            return gpu;
+        }
+        Self::Flex
+    }
 }
 
-impl FromStr for Device {
+/// Which device a user asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The fastest at hand: [`Device::auto`].
+    Auto,
+    /// This one and no other.
+    Named(Device),
+}
+
+impl DeviceChoice {
+    /// The accepted names.
+    pub const NAMES: &str =
+        if cfg!(feature = "cuda-plain") { "auto, flex, ndarray, cuda, cuda:N" } else { "auto, flex, ndarray" };
+}
+
+impl FromStr for DeviceChoice {
     type Err = ModelError;
 
     fn from_str(name: &str) -> Result<Self, ModelError> {
         let found = match name {
-            "flex" => Some(Self::Flex),
-            "ndarray" => Some(Self::NdArray),
-            #[cfg(feature = "cuda")]
-            "cuda" => Some(Self::Cuda(0)),
-            #[cfg(feature = "cuda")]
-            _ => name.strip_prefix("cuda:").and_then(|index| index.parse().ok()).map(Self::Cuda),
-            #[cfg(not(feature = "cuda"))]
+            "auto" => return Ok(Self::Auto),
+            "flex" => Some(Device::Flex),
+            "ndarray" => Some(Device::NdArray),
+            #[cfg(feature = "cuda-plain")]
+            "cuda" => Some(Device::Cuda(0)),
+            #[cfg(feature = "cuda-plain")]
+            _ => name.strip_prefix("cuda:").and_then(|index| index.parse().ok()).map(Device::Cuda),
+            #[cfg(not(feature = "cuda-plain"))]
             _ => None,
         };
-        found.ok_or_else(|| ModelError::OutOfRange {
+        found.map(Self::Named).ok_or_else(|| ModelError::OutOfRange {
             field: "device",
             range: format!("one of {}", Self::NAMES),
             value: name.to_owned(),
@@ -75,7 +114,7 @@ impl fmt::Display for Device {
         match self {
             Self::Flex => f.write_str("flex"),
             Self::NdArray => f.write_str("ndarray"),
-            #[cfg(feature = "cuda")]
+            #[cfg(feature = "cuda-plain")]
             Self::Cuda(index) => write!(f, "cuda:{index}"),
         }
     }

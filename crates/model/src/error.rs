@@ -14,6 +14,14 @@ pub enum ModelError {
         /// The value found.
         value: String,
     },
+    /// There is no such device, or what it needs is not installed.
+    #[error("device {device} does not answer: {reason}")]
+    NoAnswer {
+        /// Name of the device.
+        device: String,
+        /// What is missing.
+        reason: String,
+    },
     /// The bytes are not safetensors, or are cut short or too long.
     #[error("weights: not a readable safetensors file: {reason}")]
     NotSafetensors {

@@ -21,6 +21,8 @@
 
 mod block;
 mod config;
+#[cfg(feature = "cuda-plain")]
+mod cuda;
 mod device;
 mod error;
 mod format;
@@ -33,7 +35,7 @@ mod weights;
 
 pub use block::{Block, Writes};
 pub use config::{Architecture, Init, ModelConfig};
-pub use device::{Device, OnBackend};
+pub use device::{Device, DeviceChoice, OnBackend};
 pub use error::ModelError;
 pub use format::{decode, encode, gpt2};
 pub use free::Free;

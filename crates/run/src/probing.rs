@@ -114,7 +114,11 @@ impl FromStr for ProbeKind {
 }
 
 impl ProbeToken {
-    fn resolve(self, n_points: usize) -> Result<Token, ConfigError> {
+    /// The token it is in prompts of `n_points` pairs.
+    ///
+    /// # Errors
+    /// When they have no such token.
+    pub fn resolve(self, n_points: usize) -> Result<Token, ConfigError> {
         let token = match self {
             Self::QueryX => Token::X(n_points),
             Self::LastY => Token::Y(n_points),

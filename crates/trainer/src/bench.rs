@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use burn::tensor::backend::Backend;
-use data::{Prompt, Purpose, Sampler, Stream};
+use data::{Purpose, Stream};
 use model::{FusedBackend, TrainingBackend, Transformer, products_per_second};
 use run::Experiment;
 use serde::Serialize;
 
+use crate::batches::Batches;
 use crate::{Adam, gradients};
 
 /// Step times and what they mean.
@@ -21,7 +22,7 @@ pub struct BenchResult {
     pub threads: usize,
     /// Steps counted, after the warm-up.
     pub steps: usize,
-    /// Median time of a step: sampling, gradients and update, in milliseconds.
+    /// Median time of a step, gradients and update, in milliseconds; the next batch is drawn meanwhile, as in training.
     pub median_ms: f64,
     /// Shortest step in milliseconds.
     pub min_ms: f64,
@@ -33,49 +34,71 @@ pub struct BenchResult {
     pub gflop_per_step: f64,
     /// `gflop_per_step` over the median time, in 10⁹ operations a second.
     pub gflop_per_second: f64,
-    /// `gflop_per_second` over the rate of the machine's products at this width, measured between the steps; on a CPU.
+    /// `gflop_per_second` over the rate of the machine's products at this width, measured between the steps; where
+    /// those are the products that the steps are made of.
     pub share_of_products: Option<f64>,
-    /// Time to draw a batch over the median time of a step.
+    /// Time to draw a batch, by itself, over the median time of a step.
     pub sampling_share: f64,
     /// The most memory the process has had at once, in MiB; on Linux.
     pub peak_memory_mib: Option<f64>,
 }
 
-/// Steps from one measurement of the machine's products to the next: a machine may slow down, and then for both.
-const PRODUCTS_EVERY: usize = 4;
+/// Steps from one measurement of the machine itself to the next: a machine may slow down, and then for all.
+const REFERENCE_EVERY: usize = 4;
 
-/// Times `counted` training steps of a new model after `warm_up` uncounted ones.
+/// Which steps are timed, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct BenchPlan {
+    /// Steps that are not timed, first of all.
+    pub warm_up: usize,
+    /// Steps that are.
+    pub counted: usize,
+    /// Steps from one look at the clock to the next. Before it, all that was queued on the device is waited for.
+    pub at_a_time: usize,
+}
+
+/// Times training steps of a new model.
 pub fn bench<B: TrainingBackend>(
     experiment: &Experiment,
     shards: usize,
     device: &B::Device,
-    [warm_up, counted]: [usize; 2],
+    BenchPlan { warm_up, counted, at_a_time }: BenchPlan,
 ) -> BenchResult {
     let config = &experiment.config;
     let weights = config.model.init(&experiment.architecture, &mut Stream::new(config.seed, Purpose::Init).rng(0));
-    let on_cpu = <B::InnerBackend as FusedBackend>::FUSED;
+    let fused = <B::InnerBackend as FusedBackend>::FUSED;
     let mut model = Transformer::<B>::new(&experiment.architecture, &weights, device)
         .expect("freshly drawn weights have the architecture's shapes");
     let mut adam = Adam::new(&config.train);
-    let sampler = Sampler::new(experiment.task.clone(), Stream::new(config.seed, Purpose::Train));
-    let batch = config.train.batch_size as u64;
+    let again = Batches::new(experiment);
     let (mut times, mut sampling, mut products) = (Vec::new(), Vec::new(), Vec::new());
-    for step in 0..warm_up + counted {
-        let started = Instant::now();
-        let first = step as u64 * batch;
-        let prompts: Vec<Prompt> = (first..first + batch).map(|index| sampler.prompt(index)).collect();
-        sampling.push(started.elapsed().as_secs_f64());
-        let found = gradients(&model, &prompts, shards, device);
-        model = adam.step(model, found.parameters, None, config.train.learning_rate, step);
-        // Reading the loss waits for everything the step has queued.
-        let _ = found.loss.into_data();
-        times.push(started.elapsed().as_secs_f64());
-        if on_cpu && step.is_multiple_of(PRODUCTS_EVERY) {
-            products.push(products_per_second(config.model.d_model));
+    std::thread::scope(|scope| {
+        let batches = Batches::new(experiment).ahead(scope, 0..warm_up + counted);
+        let (mut started, mut unread) = (Instant::now(), 0);
+        for step in 0..warm_up + counted {
+            let prompts = batches.recv().expect("the sampling thread ends after the last step");
+            let found = gradients(&model, &prompts, shards, device);
+            model = adam.step(model, found.parameters, None, config.train.learning_rate, step);
+            unread += 1;
+            if unread < at_a_time && ![warm_up, warm_up + counted].contains(&(step + 1)) {
+                continue;
+            }
+            // Reading the loss waits for everything the steps have queued.
+            let _ = found.loss.into_data();
+            let time = started.elapsed().as_secs_f64() / unread as f64;
+            if step >= warm_up {
+                times.extend(std::iter::repeat_n(time, unread));
+            }
+            if times.len() >= REFERENCE_EVERY * sampling.len() {
+                let drawing = Instant::now();
+                let _ = again.draw(step);
+                sampling.push(drawing.elapsed().as_secs_f64());
+                products.extend(fused.then(|| products_per_second(config.model.d_model)));
+            }
+            (started, unread) = (Instant::now(), 0);
         }
-    }
-    let name = <B::InnerBackend as Backend>::name(device);
-    summary(experiment, name, times.split_off(warm_up), sampling.split_off(warm_up), products)
+    });
+    summary(experiment, <B::InnerBackend as Backend>::name(device), times, sampling, products)
 }
 
 fn summary(

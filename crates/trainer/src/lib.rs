@@ -4,6 +4,7 @@
 //! [`command_line`] is the program `trainer`, for the tasks of any registry.
 
 mod adam;
+mod batches;
 mod bench;
 mod cli;
 mod gradients;
@@ -12,7 +13,7 @@ mod progress;
 mod train;
 
 pub use adam::Adam;
-pub use bench::{BenchResult, bench};
+pub use bench::{BenchPlan, BenchResult, bench};
 pub use cli::{Change, Command, Finetune, Job, Sweep, command_line};
 pub use gradients::{Gradients, gradients};
 pub use observers::{Decodabilities, Errors, Observer, TrainingTable};

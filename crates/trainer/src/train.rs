@@ -1,24 +1,20 @@
 //! The loop.
 
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver};
-use std::thread::Scope;
 
 use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use data::{Prompt, Purpose, Sampler, Stream};
+use data::{Purpose, Stream};
 use model::{ModelError, TrainingBackend, Transformer, Weights};
 use run::{
     BestLayerRow, Checkpoint, DecodabilityRow, Experiment, MetricRow, Row, RunDir, RunError, TrainConfig, TrainingRow,
 };
 use thiserror::Error;
 
+use crate::batches::Batches;
 use crate::{Adam, Observer, gradients};
 
-/// Batches drawn ahead of their use.
-const PREFETCH: usize = 2;
 /// Steps whose losses may wait on the device before they are looked at.
 const MOST_PENDING: usize = 256;
 
@@ -77,7 +73,7 @@ pub fn train<B: TrainingBackend>(
     let (mut step, mut model, mut adam) = start::<B>(run, experiment, device)?;
     let mut pending = Pending { run, first: step, scalars: Vec::new() };
     std::thread::scope(|scope| {
-        let batches = prefetch(scope, experiment, step..config.steps);
+        let batches = Batches::new(experiment).ahead(scope, step..config.steps);
         loop {
             let due = experiment.config.checkpoints.is_due(step, config.steps);
             if due && !run.steps()?.contains(&step) {
@@ -141,27 +137,6 @@ fn drop_after<R: Row>(run: &RunDir, resumable: Option<usize>) -> Result<(), RunE
         Some(step) => run.table::<R>().truncate_after(step),
         None => run.table::<R>().clear(),
     }
-}
-
-/// Draws the batches of `steps` on a thread of its own, in order, a few ahead.
-fn prefetch<'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    experiment: &Experiment,
-    steps: Range<usize>,
-) -> Receiver<Vec<Prompt>> {
-    let sampler = Sampler::new(experiment.task.clone(), Stream::new(experiment.config.seed, Purpose::Train));
-    let batch_size = experiment.config.train.batch_size as u64;
-    let (sender, receiver) = mpsc::sync_channel(PREFETCH);
-    scope.spawn(move || {
-        for step in steps {
-            let first = step as u64 * batch_size;
-            let batch = (first..first + batch_size).map(|index| sampler.prompt(index)).collect();
-            if sender.send(batch).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
 }
 
 fn save<B: TrainingBackend>(

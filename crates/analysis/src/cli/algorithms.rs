@@ -20,7 +20,7 @@ pub struct CompareAlgorithms {
 
 impl CompareAlgorithms {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
-        let (run, experiment) = self.on.open(registry)?;
+        let (run, experiment, device) = self.on.open(registry)?;
         if experiment.task.predictors().is_empty() && experiment.task.algorithms().is_empty() {
             return Err(Failure::Request(anyhow::anyhow!(
                 "task.kind must be one with closed-form predictors, but {:?} has none",
@@ -28,7 +28,7 @@ impl CompareAlgorithms {
             )));
         }
         let _lock = run.lock()?;
-        stages::write_algorithms(&run, &experiment, self.on.machine.device, |step| note(&format!("step {step}")))?;
+        stages::write_algorithms(&run, &experiment, device, |step| note(&format!("step {step}")))?;
         Ok(run.table::<AlgorithmRow>().path().to_owned())
     }
 }

@@ -79,7 +79,7 @@ pub struct Transplant {
 
 impl Patch {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
-        let (run, experiment) = self.on.open(registry)?;
+        let (run, experiment, device) = self.on.open(registry)?;
         check_layers("--layer", &self.layer, &experiment)?;
         self.step.iter().try_for_each(|&step| run.require(step))?;
         check_layers("--steer", self.steer.as_slice(), &experiment)?;
@@ -100,7 +100,7 @@ impl Patch {
             if self.step.is_empty() { spread(&run.scheduled_steps(&experiment)?, PATCHED) } else { sorted(self.step) };
         let _lock = run.lock()?;
         let note = patient_note();
-        write_patching(&run, &experiment, &steps, &plan, self.on.machine.device, |step| note(&format!("step {step}")))?;
+        write_patching(&run, &experiment, &steps, &plan, device, |step| note(&format!("step {step}")))?;
         Ok(run.table::<PatchRow>().path().to_owned())
     }
 
@@ -132,18 +132,18 @@ fn most_decodable(run: &RunDir, experiment: &Experiment) -> Result<usize, RunErr
 
 impl Prune {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
-        let (run, experiment) = self.on.open(registry)?;
+        let (run, experiment, device) = self.on.open(registry)?;
         let step = self.step.map_or_else(|| Ok(run.steps()?.last().copied().unwrap_or(0)), Ok::<_, Failure>)?;
         let _lock = run.lock()?;
         let note = patient_note();
-        write_pruning(&run, &experiment, step, self.on.machine.device, &|layer| note(&format!("layer {layer}")))?;
+        write_pruning(&run, &experiment, step, device, &|layer| note(&format!("layer {layer}")))?;
         Ok(run.table::<PruningRow>().path().to_owned())
     }
 }
 
 impl Transplant {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
-        let (run, experiment) = self.on.open(registry)?;
+        let (run, experiment, device) = self.on.open(registry)?;
         check_layers("--layer", self.layer.as_slice(), &experiment)?;
         let layer = Layer(self.layer.unwrap_or(experiment.architecture.n_layers / 2));
         let steps = if self.step.is_empty() {
@@ -153,7 +153,7 @@ impl Transplant {
             sorted(self.step)
         };
         let _lock = run.lock()?;
-        let (note, device) = (patient_note(), self.on.machine.device);
+        let note = patient_note();
         write_transplants(&run, &experiment, &steps, layer, device, &|step| note(&format!("early step {step}")))?;
         Ok(run.table::<TransplantRow>().path().to_owned())
     }

@@ -79,6 +79,7 @@ pub fn write_comparison(
     let figures = [
         ("comparison", plots::comparison(&found.curves, probe)),
         ("cd_against_error", plots::cd_against_error(&found.points, &found.correlations, probe)),
+        ("ends", plots::ends(&found.runs, probe)),
         ("lags", plots::lags(&found.lags, probe)),
         ("replacement", plots::replacement(&found.replacements)),
     ];

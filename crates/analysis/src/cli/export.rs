@@ -65,7 +65,7 @@ impl Export {
                 return Err(Failure::Request(message));
             }
         };
-        let (run, experiment) = self.on.open(registry)?;
+        let (run, experiment, device) = self.on.open(registry)?;
         let last = run.steps()?.last().copied().unwrap_or(0);
         let step = self.step.unwrap_or(last);
         let out = self.out.unwrap_or_else(|| match what {
@@ -75,7 +75,7 @@ impl Export {
         });
         match what {
             What::States => {
-                let export = StatesExport::collect(&run, &experiment, step, self.resample, self.on.machine.device)?;
+                let export = StatesExport::collect(&run, &experiment, step, self.resample, device)?;
                 export.write_npz(&out)?;
             }
             What::Model => write_gpt2(&run, step, &out)?,

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use data::TaskRegistry;
-use run::{Experiment, MapRow};
+use run::{Experiment, MapRow, ProbeToken};
 
 use crate::MapMethod;
 use crate::cli::{OnRun, check_layers};
-use crate::readings;
+use crate::readings::{self, MapPlan};
 use crate::terminal::{Failure, patient_note};
 
 /// The run, and how to map it.
@@ -19,6 +19,10 @@ pub struct Map {
     /// How states are brought into a plane
     #[arg(long, default_value = "pca")]
     method: MapMethod,
+    /// Token whose states are mapped, one of those that are probed: query_x, last_y, or one by name such as x7
+    /// [default: the first of them]
+    #[arg(long)]
+    token: Option<ProbeToken>,
     /// Layer to map, 0 for the embedding; may be given many times [default: a few from the embedding to the best one at
     /// the end of training]
     #[arg(long = "layer")]
@@ -27,14 +31,27 @@ pub struct Map {
 
 impl Map {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
-        let (run, experiment) = self.on.open(registry)?;
+        let (run, experiment, device) = self.on.open(registry)?;
         check_layers("--layer", &self.layers, &experiment)?;
         check_states(self.method, &experiment)?;
+        let token = self.token(&experiment)?;
         let _lock = run.lock()?;
         let note = patient_note();
         let progress = |step| note(&format!("step {step}"));
-        readings::write_map(&run, &experiment, self.method, &self.layers, self.on.machine.device, progress)?;
+        let plan = MapPlan { method: self.method, token, layers: self.layers };
+        readings::write_map(&run, &experiment, &plan, device, progress)?;
         Ok(run.table::<MapRow>().path().to_owned())
+    }
+
+    /// Its place among the experiment's tokens.
+    fn token(&self, experiment: &Experiment) -> Result<usize, Failure> {
+        let Some(asked) = self.token else { return Ok(0) };
+        let asked = asked.resolve(experiment.architecture.n_points)?;
+        let probed = || experiment.tokens.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let place = experiment.tokens.iter().position(|token| *token == asked);
+        place.ok_or_else(|| {
+            Failure::Request(anyhow::anyhow!("--token must be one of probe.tokens ({}), but is {asked}", probed()))
+        })
     }
 }
 

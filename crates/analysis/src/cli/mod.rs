@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use data::TaskRegistry;
-use model::Device;
+use model::{Device, DeviceChoice};
 use run::{BaselineRow, DecodabilityRow, Experiment, PairRow, RunDir, SeparationRow};
 
 use crate::terminal::{Failure, conclude, note, say};
@@ -90,8 +90,8 @@ pub struct OnRun {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Machine {
     /// Where the model runs
-    #[arg(long, default_value = "flex", help = format!("Where the model runs: {}", Device::NAMES))]
-    pub device: Device,
+    #[arg(long, default_value = "flex", help = format!("Where the model runs: {}", DeviceChoice::NAMES))]
+    device: DeviceChoice,
     /// Threads to use [default: one a core]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -103,11 +103,24 @@ pub fn command_line(registry: &TaskRegistry) -> ExitCode {
 }
 
 impl Machine {
-    /// Makes the threads; call it once, first.
-    pub fn prepare(&self) -> Result<(), Failure> {
+    /// Makes the threads and finds the device; call it once, before any work.
+    pub fn prepare(&self) -> Result<Device, Failure> {
         let threads = self.threads.map_or(0, usize::from);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        pool.map_err(|error| Failure::Run(error.into()))
+        pool.map_err(|error| Failure::Run(error.into()))?;
+        self.device()
+    }
+
+    /// The device, which has answered. What `auto` picks is noted.
+    pub fn device(&self) -> Result<Device, Failure> {
+        match self.device {
+            DeviceChoice::Named(device) => device.check().map_err(|error| Failure::Run(error.into())),
+            DeviceChoice::Auto => {
+                let device = Device::auto();
+                note(&format!("device: {device}"));
+                Ok(device)
+            }
+        }
     }
 }
 
@@ -116,14 +129,14 @@ impl Command {
     pub fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
         match self {
             Self::Cd(on) => {
-                let (run, experiment) = on.open(registry)?;
+                let (run, experiment, device) = on.open(registry)?;
                 let _lock = run.lock()?;
-                stages::write_decodability(&run, &experiment, on.machine.device, |step| note(&format!("step {step}")))?;
+                stages::write_decodability(&run, &experiment, device, |step| note(&format!("step {step}")))?;
                 say(&run.table::<DecodabilityRow>().path().display().to_string());
             }
             Self::Map(map) => say(&map.run(registry)?.display().to_string()),
             Self::Baselines(on) => {
-                let (run, experiment) = on.open(registry)?;
+                let (run, experiment, _) = on.open(registry)?;
                 let _lock = run.lock()?;
                 stages::write_baselines(&run, &experiment)?;
                 say(&run.table::<BaselineRow>().path().display().to_string());
@@ -134,10 +147,10 @@ impl Command {
             Self::Transplant(transplant) => say(&transplant.run(registry)?.display().to_string()),
             Self::Positions(positions) => positions.run(registry)?,
             Self::Separation(on) => {
-                let (run, experiment) = on.open(registry)?;
+                let (run, experiment, device) = on.open(registry)?;
                 let _lock = run.lock()?;
                 let progress = |step| note(&format!("step {step}"));
-                readings::write_separation(&run, &experiment, on.machine.device, progress)?;
+                readings::write_separation(&run, &experiment, device, progress)?;
                 say(&run.table::<SeparationRow>().path().display().to_string());
                 say(&run.table::<PairRow>().path().display().to_string());
             }
@@ -146,7 +159,7 @@ impl Command {
             Self::Export(export) => say(&export.run(registry)?.display().to_string()),
             Self::Compare(compare) => compare.run(registry)?,
             Self::Report { on, json } => {
-                let (run, experiment) = on.open(registry)?;
+                let (run, experiment, _) = on.open(registry)?;
                 let _lock = run.lock()?;
                 let path = write_report(&run, &experiment)?;
                 say_summary(&Summary::read(&run, &experiment)?, &path, json)?;
@@ -167,11 +180,10 @@ pub fn say_summary(summary: &Summary, report: &Path, json: bool) -> Result<(), F
 }
 
 impl OnRun {
-    fn open(&self, registry: &TaskRegistry) -> Result<(RunDir, Experiment), Failure> {
-        self.machine.prepare()?;
+    fn open(&self, registry: &TaskRegistry) -> Result<(RunDir, Experiment, Device), Failure> {
         let run = RunDir::open(&self.run)?;
         let experiment = run.experiment(registry)?;
-        Ok((run, experiment))
+        Ok((run, experiment, self.machine.prepare()?))
     }
 }
 

@@ -20,10 +20,10 @@ pub struct Positions {
 
 impl Positions {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
-        let (run, experiment) = self.on.open(registry)?;
+        let (run, experiment, device) = self.on.open(registry)?;
         let _lock = run.lock()?;
         let progress = |step| note(&format!("step {step}"));
-        readings::write_positions(&run, &experiment, &self.step, self.on.machine.device, progress)?;
+        readings::write_positions(&run, &experiment, &self.step, device, progress)?;
         say(&run.table::<PositionRow>().path().display().to_string());
         Ok(())
     }

@@ -20,11 +20,11 @@ pub struct Sensitivity {
 
 impl Sensitivity {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
-        let (run, experiment) = self.on.open(registry)?;
+        let (run, experiment, device) = self.on.open(registry)?;
         let _lock = run.lock()?;
         let step = self.step.or(run.steps()?.last().copied()).unwrap_or(0);
         let progress = |size| note(&format!("{size} prompts a concept"));
-        readings::write_sensitivity(&run, &experiment, step, self.on.machine.device, progress)?;
+        readings::write_sensitivity(&run, &experiment, step, device, progress)?;
         say(&run.table::<SensitivityRow>().path().display().to_string());
         Ok(())
     }

@@ -20,12 +20,12 @@ pub struct Sites {
 
 impl Sites {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
-        let (run, experiment) = self.on.open(registry)?;
+        let (run, experiment, device) = self.on.open(registry)?;
         self.step.iter().try_for_each(|&step| run.require(step))?;
         let _lock = run.lock()?;
         let (steps, note) = (sorted(self.step), patient_note());
         let progress = |step| note(&format!("step {step}"));
-        readings::write_sites(&run, &experiment, &steps, self.on.machine.device, progress)?;
+        readings::write_sites(&run, &experiment, &steps, device, progress)?;
         say(&run.table::<SiteRow>().path().display().to_string());
         Ok(())
     }

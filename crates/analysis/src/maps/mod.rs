@@ -20,9 +20,10 @@ pub use umap::umap;
 ///
 /// Principal components are linear: what lies far apart in the plane lies far apart. The other two keep neighbours
 /// together and choose the distances between groups freely, so they can show more separation than there is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum MapMethod {
     /// Principal components
+    #[default]
     Pca,
     /// UMAP: neighbours stay neighbours, by a fuzzy graph
     Umap,

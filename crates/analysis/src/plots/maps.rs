@@ -10,7 +10,6 @@ use plotters::style::{Color, FontStyle, FontTransform, RGBColor, ShapeStyle};
 use run::{DecodabilityRow, MapRow, ProbeKind};
 
 use super::PlotError;
-use super::emergence::x_token;
 use super::style::{
     Area, GREY, INK, LINE, TYPE, UNITS, WIDTH, canvas, concept_color, darker, evenly, extent, font, shorten,
     step_on_axis, width, write,
@@ -35,7 +34,7 @@ const LONGEST_NAME: usize = 28;
 /// Concepts in alphabetical order, with their colours.
 type Colors<'a> = BTreeMap<&'a str, RGBColor>;
 
-/// Draws one panel of points for every step and layer, up to four of each, for the last x token, with the CD of the same
+/// Draws one panel of points for every step and layer, up to four of each, with the CD of the same
 /// states from `cd` where it is there: a map shows more or less than CD measures.
 ///
 /// Every panel has a scale of its own, the same in both directions, so that distances within a panel can be compared.
@@ -45,8 +44,6 @@ type Colors<'a> = BTreeMap<&'a str, RGBColor>;
 pub fn maps(rows: &[MapRow], method: MapMethod, cd: &[DecodabilityRow]) -> Result<String, PlotError> {
     let drawn = |row: &&MapRow| row.method == method.name() && row.x.is_finite() && row.y.is_finite();
     let rows: Vec<&MapRow> = rows.iter().filter(drawn).collect();
-    let last = rows.iter().map(|row| x_token(&row.token)).max();
-    let rows: Vec<&MapRow> = rows.into_iter().filter(|row| Some(x_token(&row.token)) == last).collect();
     let Some(first) = rows.first() else {
         return Err(PlotError::Empty { figure: "maps", table: "map.csv" });
     };
@@ -85,7 +82,7 @@ fn panel_title(map: &MapRow, step: usize, layer: usize, cd: &[DecodabilityRow]) 
     let here = |row: &&DecodabilityRow| (row.step, row.layer) == (step, layer) && row.token == map.token;
     let score = cd.iter().filter(here).find(|row| row.probe == ProbeKind::CD.name() && row.concept.is_none());
     let score = score.map_or(String::new(), |row| format!(", CD {:.2}", row.score));
-    format!("{}, layer {layer}{score}", step_on_axis(step as f64))
+    format!("step {}, layer {layer}{score}", step_on_axis(step as f64))
 }
 
 /// A concept's name behind a dot of its colour.
@@ -188,7 +185,7 @@ mod tests {
         let svg = maps(&map(12, &[0, 100, 200, 300, 400, 500, 600]), MapMethod::Pca, &[]).unwrap();
         check("maps-12", &svg);
         assert_eq!(svg.matches(", layer 4").count(), 4);
-        assert!(svg.contains("\n0, layer") && svg.contains("\n600, layer"));
+        assert!(svg.contains("step 0, layer") && svg.contains("step 600, layer"));
     }
 
     #[test]

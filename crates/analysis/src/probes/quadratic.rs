@@ -1,6 +1,6 @@
 //! A quadratic readout.
 
-use nalgebra::{Cholesky, DMatrix, RowDVector};
+use nalgebra::{Cholesky, DMatrix, DVectorView};
 use run::ProbeKind;
 
 use super::folds::{Fold, folds};
@@ -49,33 +49,51 @@ impl Probe for Quadratic {
 }
 
 impl Quadratic {
-    /// Log density of every state of `guessed` under the Gaussian of `members`, up to a constant.
+    /// Log density of every state of `guessed` under the Gaussian of `members`, up to a constant. A label of no states, or
+    /// of states that are not finite, has no Gaussian and is not guessed.
     fn log_densities(&self, members: &DMatrix<f64>, guessed: &DMatrix<f64>) -> Vec<f64> {
-        // A label of no states, or of states that are not finite, has no Gaussian and is not guessed.
-        let gaussian = (members.nrows() > 0).then(|| self.gaussian(members)).flatten();
-        let Some((mean, factor)) = gaussian else {
-            return vec![f64::NEG_INFINITY; guessed.nrows()];
+        let (n, d) = members.shape();
+        let none = vec![f64::NEG_INFINITY; guessed.nrows()];
+        if n == 0 {
+            return none;
+        }
+        let mean = members.row_mean().transpose();
+        let centred = |rows: &DMatrix<f64>| {
+            let mut columns = rows.transpose();
+            columns.column_iter_mut().for_each(|mut state| state -= &mean);
+            columns
         };
-        let mut apart = guessed.transpose();
-        apart.column_iter_mut().for_each(|mut state| state -= mean.transpose());
-        let whitened = factor.l_dirty().solve_lower_triangular(&apart).unwrap_or(apart);
-        let log_determinant: f64 = 2.0 * factor.l_dirty().diagonal().iter().map(|entry| entry.ln()).sum::<f64>();
-        whitened.column_iter().map(|state| -0.5 * (state.norm_squared() + log_determinant)).collect()
-    }
-
-    /// Mean and factorised covariance of the rows.
-    fn gaussian(&self, members: &DMatrix<f64>) -> Option<(RowDVector<f64>, Cholesky<f64, nalgebra::Dyn>)> {
-        let mean = members.row_mean();
-        let mut centred = members.clone();
-        centred.row_iter_mut().for_each(|mut row| row -= &mean);
-        let mut covariance = (centred.transpose() * &centred) * ((1.0 - self.shrinkage) / members.nrows() as f64);
-        (0..covariance.nrows()).for_each(|i| covariance[(i, i)] += self.shrinkage);
-        Some((mean, Cholesky::new(covariance)?))
+        let [members, states] = [members, guessed].map(centred);
+        let [weight, floor] = [(1.0 - self.shrinkage) / n as f64, self.shrinkage];
+        // Of the members' products with each other and those of their features the smaller says both: Woodbury's identity.
+        let few = n < d;
+        let transposed = members.transpose();
+        let (mut products, inputs) = match few {
+            true => (&transposed * &members, &(&transposed * &states)),
+            false => (&members * &transposed, &states),
+        };
+        products *= weight;
+        (0..products.nrows()).for_each(|i| products[(i, i)] += floor);
+        let Some(factor) = Cholesky::new(products) else {
+            return none;
+        };
+        let factor = factor.l_dirty();
+        let seen = factor.solve_lower_triangular(inputs).expect("the diagonal of a factor is positive");
+        let log_determinant = 2.0 * factor.diagonal().iter().map(|entry| entry.ln()).sum::<f64>()
+            + d.saturating_sub(n) as f64 * floor.ln();
+        let distance = |(state, seen): (DVectorView<'_, f64>, DVectorView<'_, f64>)| match few {
+            true => (state.norm_squared() - weight * seen.norm_squared()) / floor,
+            false => seen.norm_squared(),
+        };
+        let distances = states.column_iter().zip(seen.column_iter()).map(distance);
+        distances.map(|distance| -0.5 * (distance + log_determinant)).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rand::RngExt;
+
     use super::*;
 
     const QUADRATIC: Quadratic = Quadratic { folds: 5, shrinkage: 0.1 };
@@ -86,5 +104,26 @@ mod tests {
         let labels: Vec<usize> = (0..40).map(|i| i / 20).collect();
         let states = DMatrix::from_fn(40, 1, |i, _| [1.0, 10.0][labels[i]] * if i % 2 == 0 { 1.0 } else { -1.0 });
         assert_eq!(QUADRATIC.guess(&States::new(states), &[&labels])[0], labels);
+    }
+    /// Fewer members than features, as many, and more: the same formula, once written out with an inverse.
+    #[test]
+    fn log_densities_are_those_of_the_shrunken_covariance() {
+        let mut rng = data::Stream::new(0, data::Purpose::Probe).rng(0);
+        let mut random = |n| DMatrix::from_fn(n, 5, |_, _| rng.random::<f64>() - 0.5);
+        let guessed = random(4);
+        for n in [1, 3, 5, 9] {
+            let members = random(n);
+            let mean = members.row_mean();
+            let centred = DMatrix::from_fn(n, 5, |i, j| members[(i, j)] - mean[j]);
+            let covariance = centred.transpose() * centred * (0.9 / n as f64) + DMatrix::identity(5, 5) * 0.1;
+            let inverse = covariance.clone().try_inverse().unwrap();
+            let found = QUADRATIC.log_densities(&members, &guessed);
+            for (state, found) in guessed.row_iter().zip(found) {
+                let apart = state - &mean;
+                let distance = (&apart * &inverse * apart.transpose())[0];
+                let expected = -0.5 * (distance + covariance.determinant().ln());
+                assert!((found - expected).abs() < 1e-12, "{n} members: {found}, not {expected}");
+            }
+        }
     }
 }

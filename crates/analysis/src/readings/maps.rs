@@ -9,9 +9,19 @@ use super::{MILESTONES, milestones};
 use crate::stages::{OnModel, best_layer, spread, with_model};
 use crate::{MapMethod, resample_states};
 
-/// Writes the map of the hidden states at the first probed token, for a few checkpoints from first to last: at `layers`,
-/// by default a few from the embedding to the layer that is best at the end of training. Maps by other methods stay in
-/// the table. `progress` is told each step before it is mapped.
+/// What is mapped, and how.
+#[derive(Clone, Debug, Default)]
+pub struct MapPlan {
+    /// How states are brought into a plane.
+    pub method: MapMethod,
+    /// Which of the experiment's probed tokens has the states, by its place among them.
+    pub token: usize,
+    /// Layers, none for a few from the embedding to the layer that is best at the end of training.
+    pub layers: Vec<usize>,
+}
+
+/// Writes the map of the hidden states for a few checkpoints from first to last. It takes the place of an earlier one by
+/// the same method; maps by others stay in the table. `progress` is told each step before it is mapped.
 ///
 /// # Errors
 /// When a checkpoint cannot be read or the table not be written.
@@ -21,21 +31,21 @@ use crate::{MapMethod, resample_states};
 pub fn write_map(
     run: &RunDir,
     experiment: &Experiment,
-    method: MapMethod,
-    layers: &[usize],
+    plan: &MapPlan,
     device: Device,
     progress: impl Fn(usize),
 ) -> Result<(), RunError> {
-    let layers = match layers {
-        [] => spread(&(0..=best_layer(run, experiment, experiment.tokens[0])?).collect::<Vec<_>>(), MILESTONES),
-        asked => asked.to_vec(),
-    };
+    let mut plan = plan.clone();
+    if plan.layers.is_empty() {
+        let best = best_layer(run, experiment, experiment.tokens[plan.token])?;
+        plan.layers = spread(&(0..=best).collect::<Vec<_>>(), MILESTONES);
+    }
     let table = run.table::<MapRow>();
     let mut rows = table.read()?;
-    rows.retain(|row| row.method != method.name());
+    rows.retain(|row| row.method != plan.method.name());
     for step in milestones(run, experiment, &[])? {
         progress(step);
-        rows.extend(with_model(run, step, device, Map { experiment, method, step, layers: &layers })?);
+        rows.extend(with_model(run, step, device, Map { experiment, step, plan: &plan })?);
     }
     rows.sort_by(|a, b| a.method.cmp(&b.method));
     table.replace(&rows)
@@ -43,25 +53,25 @@ pub fn write_map(
 
 struct Map<'a> {
     experiment: &'a Experiment,
-    method: MapMethod,
     step: usize,
-    layers: &'a [usize],
+    plan: &'a MapPlan,
 }
 
 impl OnModel for Map<'_> {
     type Output = Vec<MapRow>;
     fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Vec<MapRow> {
+        let MapPlan { method, token, ref layers } = *self.plan;
         let states = resample_states(model, self.experiment, 0, device);
         let concepts = self.experiment.task.concepts();
         // The same draws at every step and layer, so that panels differ by their states alone.
         let stream = Stream::new(self.experiment.config.seed, Purpose::Map);
         let of_layer = |&layer: &usize| {
-            let plane = self.method.plane(&states.states(layer, 0), stream);
+            let plane = method.plane(&states.states(layer, token), stream);
             let row = |(&[x, y], &label): (&[f64; 2], &usize)| MapRow {
-                method: self.method.name().to_owned(),
+                method: method.name().to_owned(),
                 step: self.step,
                 layer,
-                token: states.tokens[0].to_string(),
+                token: states.tokens[token].to_string(),
                 concept: concepts[label].name.clone(),
                 x,
                 y,
@@ -70,6 +80,6 @@ impl OnModel for Map<'_> {
             };
             plane.points.iter().zip(&states.labels).map(row).collect::<Vec<_>>()
         };
-        self.layers.par_iter().flat_map_iter(of_layer).collect()
+        layers.par_iter().flat_map_iter(of_layer).collect()
     }
 }

@@ -10,7 +10,7 @@ use run::{Experiment, RunDir, RunError};
 
 use crate::stages::spread;
 
-pub use maps::write_map;
+pub use maps::{MapPlan, write_map};
 pub use positions::write_positions;
 pub use sensitivity::write_sensitivity;
 pub use separation::{Separation, measure_separation, write_separation};

@@ -110,7 +110,7 @@ impl<B: AutodiffBackend<InnerBackend: FusedBackend> + FusedBackend> TrainingBack
 
 impl FusedBackend for NdArray {}
 
-#[cfg(feature = "cuda")]
+#[cfg(feature = "cuda-plain")]
 impl FusedBackend for burn::backend::Cuda {}
 
 impl FusedBackend for Flex {

@@ -42,6 +42,7 @@ impl Finetune {
         config.finetune = Some(FinetuneConfig { run: from.name(), step, weights: start.digest(), free: self.free });
         let experiment = config.build(registry)?;
         experiment.check_start(&start.architecture)?;
-        self.job.run(&RunDir::create_from(&self.out, &experiment, &start)?, &experiment)
+        let device = self.job.machine.prepare()?;
+        self.job.run(&RunDir::create_from(&self.out, &experiment, &start)?, &experiment, device)
     }
 }

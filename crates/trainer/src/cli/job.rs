@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use analysis::{Failure, Machine, MapMethod, Summary, note, program_name, say_summary};
+use analysis::{Failure, Machine, MapPlan, Summary, note, program_name, say_summary};
 use burn::backend::Autodiff;
 use clap::Args;
 use indicatif::FormattedDuration;
@@ -29,14 +29,13 @@ pub struct Job {
 }
 
 impl Job {
-    /// Completes the run and says what it found.
-    pub(super) fn run(&self, run: &RunDir, experiment: &Experiment) -> Result<(), Failure> {
-        self.machine.prepare()?;
+    /// Completes the run on `device` and says what it found.
+    pub(super) fn run(&self, run: &RunDir, experiment: &Experiment, device: Device) -> Result<(), Failure> {
         if !self.quiet {
             note(&format!("run: {}", run.path().display()));
         }
         let (stop, started) = (stop_signal()?, Instant::now());
-        let outcome = complete(run, experiment, self.machine.device, self.quiet, &stop)?;
+        let outcome = complete(run, experiment, device, self.quiet, &stop)?;
         if !self.quiet {
             note(&format!("took {}", FormattedDuration(started.elapsed())));
         }
@@ -69,7 +68,7 @@ pub(super) fn complete(
     let outcome = device.run(TrainHere { run, experiment, device, quiet, stop })?;
     if outcome == Outcome::Finished {
         if started != Some(experiment.config.train.steps) || run.table::<MapRow>().read()?.is_empty() {
-            analysis::write_map(run, experiment, MapMethod::Pca, &[], device, |_| ())?;
+            analysis::write_map(run, experiment, &MapPlan::default(), device, |_| ())?;
         }
         analysis::write_report(run, experiment)?;
     }

@@ -10,7 +10,7 @@ use data::TaskRegistry;
 use model::{Device, FusedBackend, OnBackend};
 use run::{Config, Experiment, PRESETS, RunDir, Source};
 
-use crate::{BenchResult, bench};
+use crate::{BenchPlan, BenchResult, bench};
 
 mod finetune;
 mod job;
@@ -119,11 +119,13 @@ impl Command {
         match self {
             Self::Train { config, change, job, out } => {
                 let experiment = change.resolve(&Source::named(&config))?.build(registry)?;
-                job.run(&RunDir::create(&out, &experiment)?, &experiment)
+                let device = job.machine.prepare()?;
+                job.run(&RunDir::create(&out, &experiment)?, &experiment, device)
             }
             Self::Resume { run, job } => {
                 let run = RunDir::open(&run)?;
-                job.run(&run, &run.experiment(registry)?)
+                let experiment = run.experiment(registry)?;
+                job.run(&run, &experiment, job.machine.prepare()?)
             }
             Self::Sweep(sweep) => sweep.run(registry),
             Self::Finetune(finetune) => finetune.run(registry),
@@ -139,9 +141,11 @@ impl Command {
             }
             Self::Bench { config, change, machine, steps, warm_up, json } => {
                 let experiment = change.resolve(&Source::named(&config))?.build(registry)?;
-                machine.prepare()?;
-                let steps = [warm_up, steps].map(|steps| steps as usize);
-                let result = machine.device.run(BenchHere { experiment: &experiment, device: machine.device, steps });
+                let device = machine.prepare()?;
+                // Waiting for a GPU after every step would leave it idle while the next one is prepared.
+                let at_a_time = if device.is_cpu() { 1 } else { 10 };
+                let plan = BenchPlan { warm_up: warm_up as usize, counted: steps as usize, at_a_time };
+                let result = device.run(BenchHere { experiment: &experiment, device, plan });
                 say_bench(&result, json)
             }
         }
@@ -164,14 +168,14 @@ fn shards(experiment: &Experiment, device: Device) -> usize {
 struct BenchHere<'a> {
     experiment: &'a Experiment,
     device: Device,
-    steps: [usize; 2],
+    plan: BenchPlan,
 }
 
 impl OnBackend for BenchHere<'_> {
     type Output = BenchResult;
 
     fn on<B: FusedBackend>(self, device: B::Device) -> BenchResult {
-        bench::<Autodiff<B>>(self.experiment, shards(self.experiment, self.device), &device, self.steps)
+        bench::<Autodiff<B>>(self.experiment, shards(self.experiment, self.device), &device, self.plan)
     }
 }
 

@@ -16,6 +16,7 @@ use std::time::Instant;
 use analysis::{Failure, note, say_sweep, write_comparison};
 use clap::Args;
 use data::TaskRegistry;
+use model::Device;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use run::{ComparisonDir, Experiment, ProbeKind, RunDir, Source};
 
@@ -54,11 +55,12 @@ impl Sweep {
         let sweep = run::Sweep::resolve(&Source::named(&self.file), &self.sets)?;
         let experiments = sweep.configs.into_iter().map(|config| config.build(registry));
         let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
+        let device = self.job.machine.device()?;
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs").join(&sweep.name));
         let create = |experiment| Ok((RunDir::create(&out, &experiment)?, experiment));
         let runs = experiments.into_iter().map(create).collect::<Result<Vec<_>, Failure>>()?;
         let stop = stop_signal()?;
-        let ends = self.complete_all(&runs, &stop)?;
+        let ends = self.complete_all(&runs, device, &stop)?;
         let done = ends.iter().filter(|end| matches!(end, End::Done)).count();
         if ends.iter().any(|end| matches!(end, End::Stopped)) {
             return Err(Failure::Interrupted(format!(
@@ -81,7 +83,12 @@ impl Sweep {
     }
 
     /// Completes every run, a few at a time, each on its share of the threads; in the order of `runs`.
-    fn complete_all(&self, runs: &[(RunDir, Experiment)], stop: &AtomicBool) -> Result<Vec<End>, Failure> {
+    fn complete_all(
+        &self,
+        runs: &[(RunDir, Experiment)],
+        device: Device,
+        stop: &AtomicBool,
+    ) -> Result<Vec<End>, Failure> {
         let jobs = usize::from(self.jobs).min(runs.len());
         let cores = || thread::available_parallelism().map_or(1, usize::from);
         let threads = self.job.machine.threads.map_or_else(cores, usize::from).div_ceil(jobs);
@@ -92,7 +99,7 @@ impl Sweep {
         let work = |pool: &ThreadPool| {
             while let Some(i) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|i| *i < runs.len()) {
                 let started = Instant::now();
-                let end = pool.install(|| self.complete_one(&runs[i], stop));
+                let end = pool.install(|| self.complete_one(&runs[i], device, stop));
                 if !self.job.quiet {
                     let (path, seconds) = (runs[i].0.path().display(), started.elapsed().as_secs());
                     note(&format!("{path}: {end}, run {} of {}, {seconds} s", i + 1, runs.len()));
@@ -104,14 +111,14 @@ impl Sweep {
         Ok(ends.into_iter().map(|end| end.into_inner().expect("nothing panics while it has the lock")).collect())
     }
 
-    fn complete_one(&self, (run, experiment): &(RunDir, Experiment), stop: &AtomicBool) -> End {
+    fn complete_one(&self, (run, experiment): &(RunDir, Experiment), device: Device, stop: &AtomicBool) -> End {
         if stop.load(Ordering::Relaxed) {
             return End::Stopped;
         }
         let complete = || match is_complete(run, experiment)? {
             true => Ok(Outcome::Finished),
             // The progress of several runs at a time would be a muddle.
-            false => complete(run, experiment, self.job.machine.device, self.job.quiet || self.jobs > 1, stop),
+            false => complete(run, experiment, device, self.job.quiet || self.jobs > 1, stop),
         };
         // A panic is a bug, but of this run; the others have a right to their time.
         match catch_unwind(AssertUnwindSafe(complete)) {

@@ -1,0 +1,145 @@
+//! The ends of runs against what differs between them.
+
+use run::{ProbeKind, SweepRow};
+
+use super::PlotError;
+use super::panel::{Axis, Curve, Panel};
+use super::positions::log_axis;
+use super::style::{GREY, UNITS, WIDTH, accuracy_of, canvas, concept_color, extent, labelled, number, shorten, ticks};
+
+const HEIGHT: u32 = 830 * UNITS;
+const UPPER: u32 = 400 * UNITS;
+/// Longer settings would run into each other under the axis.
+const LONGEST_SETTING: usize = 18;
+
+/// Draws the last error (above) and the last accuracy of `probe` (below) of every run as a dot, over its group, with a line
+/// through the means of the groups. Groups that differ in one number are in its order.
+///
+/// # Units
+/// Error is over the Bayes mixture's if every run has that, and else over the mean of y².
+///
+/// # Errors
+/// [`PlotError::Empty`] if there are fewer than two groups.
+pub fn ends(rows: &[SweepRow], probe: ProbeKind) -> Result<String, PlotError> {
+    let rows: Vec<&SweepRow> = rows.iter().filter(|row| row.concept.is_none()).collect();
+    let groups = groups(&rows);
+    let bayes = rows.iter().all(|row| row.over_bayes.is_some());
+    let error = |row: &SweepRow| row.over_bayes.filter(|_| bayes).unwrap_or(row.error);
+    let heights = extent(rows.iter().map(|row| error(row)));
+    let Some(heights) = heights.filter(|_| groups.len() > 1) else {
+        return Err(PlotError::Empty { figure: "ends", table: "sweep.csv (of two groups)" });
+    };
+    let (title, settings) = settings(&groups);
+    let marks = settings.into_iter().enumerate().map(|(place, setting)| (place as f64, setting)).collect();
+    let x = Axis::new(title, -0.4..groups.len() as f64 - 0.6, marks);
+    let place = |row: &SweepRow| groups.iter().position(|group| *group == row.group).unwrap_or(0) as f64;
+    let dots = |of: &dyn Fn(&SweepRow) -> f64| rows.iter().map(|row| (place(row), of(row))).collect::<Vec<_>>();
+    let (y, scale) = log_axis(if bayes { "error / Bayes mixture's" } else { "squared error / E[y²]" }, &heights);
+    let upper = Panel {
+        title: "Error at the end, a dot a run".to_owned(),
+        x: x.bare(),
+        y,
+        curves: with_means("mean", concept_color(1), dots(&|row| scale(error(row)))),
+    };
+    let whole = 0.0..1.0;
+    let y = Axis::new(accuracy_of(probe), whole.clone(), labelled(ticks(&whole, 5), number));
+    let mut curves = with_means("mean", concept_color(0), dots(&|row| row.cd));
+    curves.push(Curve::new("chance", GREY, means(&dots(&|row| row.chance))).dashed((4, 10)));
+    let lower = Panel { title: format!("{} at the end", accuracy_of(probe)), x, y, curves };
+    canvas((WIDTH, HEIGHT), |area| {
+        let margins = upper.margins()?.max(lower.margins()?);
+        let (above, below) = area.split_vertically(UPPER);
+        upper.draw(&above, margins)?;
+        lower.draw(&below, margins)
+    })
+}
+
+/// The groups, by the number they end with, then by name.
+fn groups<'a>(rows: &[&'a SweepRow]) -> Vec<&'a str> {
+    let mut groups: Vec<&str> = rows.iter().map(|row| row.group.as_str()).collect();
+    let number = |group: &str| group.rsplit(' ').next().and_then(|last| last.parse().ok()).unwrap_or(f64::INFINITY);
+    groups.sort_by(|a, b| number(a).total_cmp(&number(b)).then(a.cmp(b)));
+    groups.dedup();
+    groups
+}
+
+/// What all groups set, if it is one field, and what each sets it to.
+fn settings(groups: &[&str]) -> (String, Vec<String>) {
+    let pairs: Option<Vec<(&str, &str)>> = groups.iter().map(|group| group.split_once(" = ")).collect();
+    let one = pairs.filter(|pairs| pairs.iter().all(|pair| pair.0 == pairs[0].0 && !pair.1.contains(" = ")));
+    let (title, settings) = match one {
+        Some(pairs) => (pairs[0].0.to_owned(), pairs.into_iter().map(|pair| pair.1).collect()),
+        None => ("group".to_owned(), groups.to_vec()),
+    };
+    (title, settings.into_iter().map(|setting| shorten(setting, LONGEST_SETTING)).collect())
+}
+
+/// The points, and the line through the mean at each place.
+fn with_means(label: &str, color: plotters::style::RGBColor, points: Vec<(f64, f64)>) -> Vec<Curve> {
+    vec![Curve::new(label, color, means(&points)), Curve::new("", color, points).dots()]
+}
+
+fn means(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut places: Vec<f64> = points.iter().map(|point| point.0).collect();
+    places.sort_by(f64::total_cmp);
+    places.dedup();
+    let mean = |place: f64| {
+        let here: Vec<f64> = points.iter().filter(|point| point.0 == place).map(|point| point.1).collect();
+        (place, here.iter().sum::<f64>() / here.len() as f64)
+    };
+    places.into_iter().map(mean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, noise};
+    use super::*;
+
+    fn rows(groups: &[&str]) -> Vec<SweepRow> {
+        let row = |(place, seed): (usize, usize)| SweepRow {
+            run: format!("{place}-{seed}"),
+            group: groups[place].to_owned(),
+            seed: seed as u64,
+            step: 8000,
+            concept: None,
+            error: 0.2,
+            over_bayes: Some(1.2 + 0.3 * place as f64 + 0.1 * noise(3 * place + seed)),
+            layer: 5,
+            cd: 0.9 - 0.1 * place as f64 + 0.05 * noise(7 * place + seed),
+            cd_lo: 0.8,
+            cd_hi: 0.95,
+            chance: 0.5,
+            cd_onset: None,
+            cd_half: None,
+            error_half: None,
+        };
+        (0..groups.len()).flat_map(|place| (0..3).map(move |seed| (place, seed))).map(row).collect()
+    }
+
+    #[test]
+    fn groups_stand_in_the_order_of_their_numbers() {
+        let found = rows(&["n_points = 8", "n_points = 24", "n_points = 12"]);
+        assert_eq!(groups(&found.iter().collect::<Vec<_>>()), ["n_points = 8", "n_points = 12", "n_points = 24"]);
+        let svg = ends(&found, ProbeKind::CD).unwrap();
+        check("ends", &svg);
+        for label in ["n_points", "Bayes mixture", "Concept Decodability", "chance"] {
+            assert!(svg.contains(label), "{label} is missing");
+        }
+        // Nine dots in either panel.
+        assert_eq!(svg.matches("<circle").count(), 2 * 9);
+    }
+
+    #[test]
+    fn groups_without_a_number_keep_their_names_and_one_group_is_no_figure() {
+        let svg = ends(&rows(&["d_model = 32, n_layers = 6", "short", "a rather long name of a group"]), ProbeKind::CD);
+        let svg = svg.unwrap();
+        check("ends-names", &svg);
+        assert!(svg.contains("short") && svg.contains("d_model = 32, n_l…"));
+        let mut odd = rows(&["a", "b"]);
+        odd[0].over_bayes = None;
+        odd[1].cd = f64::NAN;
+        assert!(ends(&odd, ProbeKind::CD).unwrap().contains("E[y²]"));
+        assert!(matches!(ends(&rows(&["only"]), ProbeKind::CD), Err(PlotError::Empty { figure: "ends", .. })));
+        assert!(matches!(ends(&[], ProbeKind::CD), Err(PlotError::Empty { .. })));
+    }
+}

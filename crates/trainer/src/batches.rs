@@ -1,0 +1,44 @@
+//! The prompts of every step.
+
+use std::ops::Range;
+use std::sync::mpsc::{self, Receiver};
+use std::thread::Scope;
+
+use data::{Prompt, Purpose, Sampler, Stream};
+use run::Experiment;
+
+/// Batches drawn ahead of their use.
+const AHEAD: usize = 2;
+
+/// Draws the batch of any step, whichever were drawn before.
+#[derive(Debug)]
+pub(crate) struct Batches {
+    sampler: Sampler,
+    batch_size: u64,
+}
+
+impl Batches {
+    pub(crate) fn new(experiment: &Experiment) -> Self {
+        let stream = Stream::new(experiment.config.seed, Purpose::Train);
+        let batch_size = experiment.config.train.batch_size as u64;
+        Self { sampler: Sampler::new(experiment.task.clone(), stream), batch_size }
+    }
+
+    pub(crate) fn draw(&self, step: usize) -> Vec<Prompt> {
+        let first = step as u64 * self.batch_size;
+        (first..first + self.batch_size).map(|index| self.sampler.prompt(index)).collect()
+    }
+
+    /// Draws the batches of `steps` on a thread of its own, in order, a few ahead.
+    pub(crate) fn ahead<'scope>(self, scope: &'scope Scope<'scope, '_>, steps: Range<usize>) -> Receiver<Vec<Prompt>> {
+        let (sender, receiver) = mpsc::sync_channel(AHEAD);
+        scope.spawn(move || {
+            for step in steps {
+                if sender.send(self.draw(step)).is_err() {
+                    return;
+                }
+            }
+        });
+        receiver
+    }
+}

@@ -1,0 +1,195 @@
+//! Another backend gives the numbers of flex, which are PyTorch's (`golden`): states, gradients, fifty steps of training,
+//! and the tables of every command.
+//!
+//! `cargo test` compares ndarray at a small size. `just test-cuda` compares a GPU at all sizes of `benches/sizes`, with
+//! and without fusion and autotune, and fails where there is none.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::backend::Autodiff;
+use burn::module::AutodiffModule;
+use data::{Batch, Prompt, Purpose, Sampler, Stream};
+use model::{Device, FusedBackend, HostTensor, OnBackend, Transformer, Weights, gradients_to_weights};
+use run::{Config, Experiment, Source};
+use trainer::{Adam, gradients};
+
+use crate::numbers::{assert_close, host};
+use crate::program::{only_run, succeed};
+
+/// How far apart two backends may be.
+struct Bounds {
+    /// Of states, predictions and the loss, relative to the largest value of each tensor.
+    forward: f64,
+    /// Of every gradient, in the same way.
+    gradient: f64,
+    /// Of every loss in fifty steps, relative to itself.
+    training: f64,
+    /// Of every number in a table, absolute up to 1 and relative above. One guess of another concept moves the accuracy
+    /// on a resample by 0.005, and that of one concept by 0.01.
+    table: f64,
+}
+
+/// f32, whose precision is 6e-8, with sums in another order; measured on ndarray: up to 3.5e-7, 1.8e-6, 2.4e-7 and 9.7e-7.
+const SINGLE: Bounds = Bounds { forward: 1e-6, gradient: 5e-6, training: 1e-6, table: 3e-6 };
+
+/// Products of TF32, whose factors have 11 bits: each is off by up to 5e-4 of itself. Errors of that size add up at random
+/// over the sums of a model of twelve layers.
+#[cfg(feature = "cuda-plain")]
+const TENSOR_CORES: Bounds = Bounds { forward: 5e-3, gradient: 2e-2, training: 2e-2, table: 3e-2 };
+
+/// Makes tests of the checks, each on one device.
+macro_rules! on {
+    ($module:ident, $device:expr, $bounds:expr, $sizes:expr) => {
+        mod $module {
+            use super::*;
+
+            #[test]
+            fn states_loss_and_gradients_are_flexs() {
+                $sizes.iter().for_each(|size| check_gradients($device, &$bounds, size));
+            }
+
+            #[test]
+            fn fifty_steps_are_flexs_and_repeat() {
+                $sizes.iter().for_each(|size| check_training($device, &$bounds, size));
+            }
+
+            #[test]
+            fn the_tables_of_every_command_are_flexs() {
+                check_tables($device, &$bounds);
+            }
+        }
+    };
+}
+
+on!(ndarray, Device::NdArray, SINGLE, ["small"]);
+#[cfg(feature = "cuda-plain")]
+on!(cuda, Device::Cuda(0).check().unwrap(), TENSOR_CORES, ["small", "medium", "paper"]);
+
+/// A size of the benchmarks, with the model that training starts from.
+fn start(size: &str) -> (Experiment, Weights) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("benches/sizes/{size}.toml"));
+    let config = Config::resolve(&Source::File(path), &[]).unwrap();
+    let experiment = config.build(&data::TaskRegistry::builtin()).unwrap();
+    let mut rng = Stream::new(experiment.config.seed, Purpose::Init).rng(0);
+    let weights = experiment.config.model.init(&experiment.architecture, &mut rng);
+    (experiment, weights)
+}
+
+fn prompts(experiment: &Experiment, step: usize) -> Vec<Prompt> {
+    let sampler = Sampler::new(experiment.task.clone(), Stream::new(experiment.config.seed, Purpose::Train));
+    let batch = experiment.config.train.batch_size as u64;
+    (0..batch).map(|i| sampler.prompt(step as u64 * batch + i)).collect()
+}
+
+/// Everything that one step computes, by name.
+struct OneStep<'a>(&'a Experiment, &'a Weights);
+
+impl OnBackend for OneStep<'_> {
+    type Output = [BTreeMap<String, HostTensor>; 2];
+
+    fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output {
+        let Self(experiment, weights) = self;
+        let model = Transformer::<Autodiff<B>>::new(&experiment.architecture, weights, &device).unwrap();
+        let prompts = prompts(experiment, 0);
+        let batch = Batch::<B>::new(&prompts, &device);
+        let stream = model.valid().residual_stream(batch.xs, batch.ys);
+        let mut forward: BTreeMap<_, _> =
+            stream.layers.into_iter().enumerate().map(|(layer, h)| (format!("layer {layer}"), host(h))).collect();
+        forward.insert("predictions".to_owned(), host(stream.predictions));
+        let found = gradients(&model, &prompts, 1, &device);
+        forward.insert("loss".to_owned(), host(found.loss));
+        let mut backward = gradients_to_weights(&model.valid(), &found.parameters);
+        backward.insert("norm".to_owned(), host(found.norm));
+        [forward, backward]
+    }
+}
+
+fn check_gradients(device: Device, bounds: &Bounds, size: &str) {
+    let (experiment, weights) = start(size);
+    let [expected, found] = [Device::Flex, device].map(|device| device.run(OneStep(&experiment, &weights)));
+    for ((found, expected), bound) in found.iter().zip(&expected).zip([bounds.forward, bounds.gradient]) {
+        assert!(found.keys().eq(expected.keys()));
+        for (name, found) in found {
+            assert_close(&format!("{size}, {name}"), found, &expected[name], bound);
+        }
+    }
+}
+
+/// Fifty steps from the same start: the loss of every one, and the weights at the end.
+struct Training<'a>(&'a Experiment, &'a Weights);
+
+impl OnBackend for Training<'_> {
+    type Output = (Vec<f32>, Weights);
+
+    fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output {
+        let Self(experiment, weights) = self;
+        let config = &experiment.config.train;
+        let mut model = Transformer::<Autodiff<B>>::new(&experiment.architecture, weights, &device).unwrap();
+        let mut adam = Adam::new(config);
+        let mut losses = Vec::new();
+        for step in 0..50 {
+            let found = gradients(&model, &prompts(experiment, step), 1, &device);
+            let factor = Some(found.clip_factor(1.0));
+            losses.push(found.loss);
+            model = adam.step(model, found.parameters, factor, 1e-3, step);
+        }
+        (losses.into_iter().flat_map(|loss| host(loss).values).collect(), model.weights())
+    }
+}
+
+fn check_training(device: Device, bounds: &Bounds, size: &str) {
+    let (experiment, weights) = start(size);
+    let train = |device: Device| device.run(Training(&experiment, &weights));
+    let (expected, _) = train(Device::Flex);
+    let (found, trained) = train(device);
+    for (step, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        let error = (found / expected - 1.0).abs();
+        assert!(f64::from(error) <= bounds.training, "{size}, step {step}: {found}, not {expected}");
+    }
+    let again = train(device);
+    assert!((found, trained) == again, "{size}: the same training gave other bits");
+}
+
+/// Training and every command on the device, beside the same on flex.
+fn check_tables(device: Device, bounds: &Bounds) {
+    let devices = [Device::Flex, device].map(|device| device.to_string());
+    let roots = devices.each_ref().map(|_| tempfile::tempdir().unwrap());
+    let runs = [0, 1].map(|i| {
+        let out = roots[i].path().to_str().unwrap();
+        let more = ["--set", "probe.prompts_per_concept=100", "--quiet", "--out", out];
+        succeed(&[&["train", "smoke", "--device", &devices[i]], more.as_slice()].concat());
+        only_run(roots[i].path())
+    });
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+    for table in ["training.csv", "metrics.csv", "cd.csv", "cd_best.csv"] {
+        let [expected, found] = runs.each_ref().map(|run| read(&run.join(table)));
+        assert_tables_close(table, &found, &expected, bounds.table);
+    }
+    // From here on both devices work on the model that flex trained.
+    let run = runs[0].to_str().unwrap();
+    for command in ["cd", "algorithms", "patch", "prune", "transplant", "positions", "separation", "sites"] {
+        let [expected, found] = devices.each_ref().map(|device| {
+            let paths = succeed(&[command, run, "--device", device]);
+            paths.lines().map(|path| read(Path::new(path))).collect::<Vec<_>>()
+        });
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_tables_close(command, found, expected, bounds.table);
+        }
+    }
+}
+
+fn assert_tables_close(name: &str, found: &str, expected: &str, tolerance: f64) {
+    assert!(expected.lines().count() > 1, "{name} is empty");
+    assert_eq!(found.lines().count(), expected.lines().count(), "{name}");
+    for (found, expected) in found.lines().zip(expected.lines()) {
+        for (ours, theirs) in found.split(',').zip(expected.split(',')) {
+            let close = match (ours.parse::<f64>(), theirs.parse::<f64>()) {
+                (Ok(ours), Ok(theirs)) => (ours - theirs).abs() <= tolerance * theirs.abs().max(1.0),
+                _ => ours == theirs,
+            };
+            assert!(close, "{name}: {ours} is not {theirs}:\n{found}\n{expected}");
+        }
+    }
+}
