@@ -48,8 +48,8 @@ pub use figures::write_report;
 pub use interval::{Bootstrap, Estimate};
 pub use maps::{MapMethod, Plane, principal_components, tsne, umap};
 pub use plots::{
-    PlotError, algorithms, cd_against_error, comparison, emergence, ends, heatmap, lags, maps, pairs, patching,
-    patching_sweep, png, positions, pruning, reading, replacement, separation, sites, steering, transplant,
+    PlotError, algorithms, cd_against_error, comparison, emergence, ends, heatmap, lags, maps, mean_pairs, pairs,
+    patching, patching_sweep, png, positions, pruning, reading, replacement, separation, sites, steering, transplant,
 };
 pub use probes::{Centroid, Distance, Knn, Linear, Probe, Quadratic, States, probes};
 pub use readings::{

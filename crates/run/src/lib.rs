@@ -33,9 +33,9 @@ pub use run_dir::{Environment, RunDir, RunLock};
 pub use schedule::Schedule;
 pub use sweep::Sweep;
 pub use tables::{
-    AlgorithmRow, BaselineRow, BestLayerRow, CorrelationRow, CurveRow, DecodabilityRow, LagRow, MapRow, MetricRow,
-    PairRow, PatchRow, PointRow, PositionRow, PruningRow, ReplacementRow, Row, SensitivityRow, SeparationRow, Site,
-    SiteRow, SweepRow, Table, TrainingRow, TransplantRow,
+    AlgorithmRow, BaselineRow, BestLayerRow, CorrelationRow, CurveRow, DecodabilityRow, LagRow, MapRow, MeanPairRow,
+    MetricRow, PairRow, PatchRow, PointRow, PositionRow, PruningRow, ReplacementRow, Row, SensitivityRow,
+    SeparationRow, Site, SiteRow, SweepRow, Table, TrainingRow, TransplantRow,
 };
 
 pub(crate) use error::io_error;

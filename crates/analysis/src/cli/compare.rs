@@ -76,12 +76,14 @@ pub fn write_comparison(
     out.table().replace(&found.lags)?;
     out.table().replace(&found.correlations)?;
     out.table().replace(&found.replacements)?;
+    out.table().replace(&found.pairs)?;
     let figures = [
         ("comparison", plots::comparison(&found.curves, probe)),
         ("cd_against_error", plots::cd_against_error(&found.points, &found.correlations, probe)),
         ("ends", plots::ends(&found.runs, probe)),
         ("lags", plots::lags(&found.lags, probe)),
         ("replacement", plots::replacement(&found.replacements)),
+        ("pairs", plots::mean_pairs(&found.pairs)),
     ];
     for (name, svg) in figures {
         match svg {

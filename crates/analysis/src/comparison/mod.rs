@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use run::{
-    CorrelationRow, CurveRow, Experiment, LagRow, PatchRow, PointRow, ProbeKind, ReplacementRow, RunDir, RunError,
-    SweepRow,
+    CorrelationRow, CurveRow, Experiment, LagRow, MeanPairRow, PairRow, PatchRow, PointRow, ProbeKind, ReplacementRow,
+    RunDir, RunError, SweepRow,
 };
 
 mod groups;
 mod lag;
+mod pairs;
 mod replacement;
 mod statistics;
 mod trajectory;
@@ -34,6 +35,8 @@ pub struct Comparison {
     pub correlations: Vec<CorrelationRow>,
     /// What replacing states does, of the runs that were patched.
     pub replacements: Vec<ReplacementRow>,
+    /// How well each two concepts are told apart, of the runs whose `separation` was measured.
+    pub pairs: Vec<MeanPairRow>,
 }
 
 impl Comparison {
@@ -45,8 +48,10 @@ impl Comparison {
             runs.iter().zip(labels).map(|((run, experiment), group)| (run, experiment, group)).collect();
         runs.sort_by_key(|(_, experiment, group)| (group.clone(), experiment.config.seed));
         let mut patched: BTreeMap<String, Vec<Vec<PatchRow>>> = BTreeMap::new();
+        let mut paired: BTreeMap<String, Vec<Vec<PairRow>>> = BTreeMap::new();
         for (run, experiment, group) in runs {
             patched.entry(group.clone()).or_default().push(run.table().read()?);
+            paired.entry(group.clone()).or_default().push(run.table().read()?);
             for trajectory in trajectories(run, experiment, &group, probe)? {
                 found.runs.extend(trajectory.end());
                 found.lags.extend(trajectory.lags());
@@ -57,6 +62,7 @@ impl Comparison {
         found.lags.extend(mean_lags(&found.lags));
         found.correlations = correlations(&found.points);
         found.replacements = patched.iter().flat_map(|(group, runs)| replacement::replacements(group, runs)).collect();
+        found.pairs = paired.iter().flat_map(|(group, runs)| pairs::mean_pairs(group, runs)).collect();
         Ok(found)
     }
 }

@@ -39,7 +39,7 @@ pub use ends::ends;
 pub use heatmap::heatmap;
 pub use lags::lags;
 pub use maps::maps;
-pub use pairs::pairs;
+pub use pairs::{mean_pairs, pairs};
 pub use patching::{patching, patching_sweep, steering};
 pub use positions::positions;
 pub use pruning::pruning;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use plotters::element::Rectangle;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, FontTransform, WHITE};
-use run::PairRow;
+use run::{MeanPairRow, PairRow};
 
 use super::PlotError;
 use super::emergence::x_token;
@@ -29,31 +29,51 @@ const MOST_CONCEPTS: usize = 12;
 pub fn pairs(rows: &[PairRow]) -> Result<String, PlotError> {
     let last = rows.iter().map(|row| (row.step, x_token(&row.token))).max();
     let rows: Vec<&PairRow> = rows.iter().filter(|row| Some((row.step, x_token(&row.token))) == last).collect();
-    let Some(first) = rows.first() else {
+    let Some(PairRow { step, layer, token, .. }) = rows.first() else {
         return Err(PlotError::Empty { figure: "pairs", table: "cd_pairs.csv" });
     };
+    let title = format!("kNN on two concepts at a time: step {}, layer {layer}, token {token}", step_in_text(*step));
+    let cells: Vec<Cell<'_>> = rows.iter().map(|row| (row.concept.as_str(), row.other.as_str(), row.score)).collect();
+    matrix(&title, &cells)
+}
+
+/// The same as means over the runs of the only group.
+///
+/// # Errors
+/// [`PlotError::Empty`] if there is no row, or more than one group.
+pub fn mean_pairs(rows: &[MeanPairRow]) -> Result<String, PlotError> {
+    let last = rows.iter().map(|row| x_token(&row.token)).max();
+    let first = rows.iter().find(|row| Some(x_token(&row.token)) == last);
+    let Some(MeanPairRow { group, token, n, .. }) =
+        first.filter(|first| rows.iter().all(|row| row.group == first.group))
+    else {
+        return Err(PlotError::Empty { figure: "pairs", table: "pairs.csv (of one group)" });
+    };
+    let rows = rows.iter().filter(|row| row.token == *token);
+    let cells: Vec<Cell<'_>> = rows.map(|row| (row.concept.as_str(), row.other.as_str(), row.score)).collect();
+    matrix(&format!("kNN on two concepts at a time, at the end: {group}, token {token}, mean of {n} runs"), &cells)
+}
+
+/// Two concepts, and how often they are told apart.
+type Cell<'a> = (&'a str, &'a str, f64);
+
+fn matrix(title: &str, cells: &[Cell<'_>]) -> Result<String, PlotError> {
     let mut names: Vec<&str> = Vec::new();
-    for name in rows.iter().flat_map(|row| [row.concept.as_str(), row.other.as_str()]) {
+    for name in cells.iter().flat_map(|(concept, other, _)| [*concept, *other]) {
         if !names.contains(&name) && names.len() < MOST_CONCEPTS {
             names.push(name);
         }
     }
     let scores: BTreeMap<(&str, &str), f64> =
-        rows.iter().map(|row| ((row.concept.as_str(), row.other.as_str()), row.score)).collect();
-    let title = format!(
-        "kNN on two concepts at a time: step {}, layer {}, token {}",
-        step_in_text(first.step),
-        first.layer,
-        first.token
-    );
+        cells.iter().map(|(concept, other, score)| ((*concept, *other), *score)).collect();
     let labels: Vec<String> = names.iter().map(|name| shorten(name, LONGEST_NAME)).collect();
     let widest =
         labels.iter().map(|label| width(label)).try_fold(0, |most, width| Ok::<_, PlotError>(most.max(width?)))?;
     let (left, side) = (widest as i32 + 3 * EDGE, CELL * names.len() as i32);
     let size =
-        ((left + side + EDGE).max(width(&title)? as i32 * 6 / 5 + 2 * EDGE), ABOVE + side + widest as i32 + 3 * EDGE);
+        ((left + side + EDGE).max(width(title)? as i32 * 6 / 5 + 2 * EDGE), ABOVE + side + widest as i32 + 3 * EDGE);
     canvas((size.0 as u32, size.1 as u32), |area| {
-        area.draw_text(&title, &font(TYPE, INK, FontStyle::Bold), (EDGE, EDGE))?;
+        area.draw_text(title, &font(TYPE, INK, FontStyle::Bold), (EDGE, EDGE))?;
         for (row, a) in names.iter().enumerate() {
             for (column, b) in names.iter().enumerate() {
                 let score = scores.get(&(*a, *b)).or_else(|| scores.get(&(*b, *a))).copied();
@@ -104,6 +124,28 @@ mod tests {
         check("pairs", &svg);
         assert_eq!(svg.matches("0.62").count(), 6, "three neighbours, on both sides of the diagonal");
         assert!(svg.contains("step 12,000"));
+    }
+
+    #[test]
+    fn means_over_runs_are_of_one_group() {
+        let of = |group: &str| {
+            let mean = |row: PairRow| MeanPairRow {
+                group: group.to_owned(),
+                token: row.token,
+                concept: row.concept,
+                other: row.other,
+                score: row.score,
+                lo: None,
+                hi: None,
+                n: 4,
+            };
+            rows(4).into_iter().take(6).map(mean).collect::<Vec<_>>()
+        };
+        let svg = mean_pairs(&of("overlap")).unwrap();
+        check("pairs-mean", &svg);
+        assert!(svg.contains("overlap, token x10, mean of 4 runs") && svg.matches("0.62").count() == 6);
+        let two = [of("overlap"), of("none")].concat();
+        assert!(matches!(mean_pairs(&two), Err(PlotError::Empty { .. })));
     }
 
     #[test]

@@ -168,9 +168,31 @@ pub struct ReplacementRow {
     pub raised: usize,
 }
 
+/// How well kNN tells two concepts apart at the end of training, over the runs of a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MeanPairRow {
+    /// As in [`SweepRow::group`].
+    pub group: String,
+    /// The token whose states are read, each run's at the layer that is best there.
+    pub token: String,
+    /// One concept.
+    pub concept: String,
+    /// The other one.
+    pub other: String,
+    /// Mean over runs of [`PairRow::score`](crate::PairRow::score); chance is ½.
+    pub score: f64,
+    /// Lower end of the 95% interval over runs (Student's t); from two runs on.
+    pub lo: Option<f64>,
+    /// Upper end of that interval.
+    pub hi: Option<f64>,
+    /// Runs.
+    pub n: usize,
+}
+
 row!(SweepRow, "sweep.csv", |row| Some(row.step));
 row!(PointRow, "points.csv", |row| Some(row.step));
 row!(CurveRow, "curves.csv", |row| Some(row.step));
 row!(LagRow, "lag.csv", |_row| None);
 row!(ReplacementRow, "replacement.csv", |_row| None);
 row!(CorrelationRow, "correlation.csv", |_row| None);
+row!(MeanPairRow, "pairs.csv", |_row| None);

@@ -21,7 +21,7 @@ mod states;
 
 pub use algorithms::AlgorithmRow;
 pub use causes::{PatchRow, PruningRow, TransplantRow};
-pub use comparison::{CorrelationRow, CurveRow, LagRow, PointRow, ReplacementRow, SweepRow};
+pub use comparison::{CorrelationRow, CurveRow, LagRow, MeanPairRow, PointRow, ReplacementRow, SweepRow};
 pub use errors::{BaselineRow, MetricRow, TrainingRow};
 pub use readings::{PairRow, PositionRow, SensitivityRow, SeparationRow, Site, SiteRow};
 pub use states::{BestLayerRow, DecodabilityRow, MapRow};

@@ -1,0 +1,48 @@
+//! How well each two concepts are told apart, over several runs.
+
+use run::{MeanPairRow, PairRow};
+
+use super::{OverRuns, collect_by};
+
+/// Means over the runs of a group, from each run's rows at its last checkpoint, in the order of the task's concepts.
+pub(super) fn mean_pairs(group: &str, runs: &[Vec<PairRow>]) -> Vec<MeanPairRow> {
+    let last = |rows: &[PairRow]| rows.iter().map(|row| row.step).max();
+    let at_end = runs.iter().flat_map(|rows| rows.iter().filter(move |row| Some(row.step) == last(rows)));
+    let places = collect_by(at_end, |row| (row.token.clone(), row.concept.clone(), row.other.clone()));
+    let mean = |((token, concept, other), rows): (_, Vec<&PairRow>)| {
+        let OverRuns { value: score, interval } =
+            OverRuns::mean(&rows.iter().map(|row| row.score).collect::<Vec<_>>())?;
+        let (lo, hi) = (interval.map(|[lo, _]| lo), interval.map(|[_, hi]| hi));
+        Some(MeanPairRow { group: group.to_owned(), token, concept, other, score, lo, hi, n: rows.len() })
+    };
+    places.into_iter().filter_map(mean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_is_averaged_over_the_ends_of_runs() {
+        let row = |step, other: &str, score| PairRow {
+            step,
+            layer: 5,
+            token: "x6".to_owned(),
+            concept: "A".to_owned(),
+            other: other.to_owned(),
+            score,
+            lo: score,
+            hi: score,
+            n: 10,
+        };
+        let runs = [
+            vec![row(0, "B", 0.5), row(40, "B", 0.75), row(40, "C", 1.0)],
+            vec![row(20, "B", 0.25), row(20, "C", 1.0)],
+            Vec::new(),
+        ];
+        let found = mean_pairs("main", &runs);
+        let told: Vec<_> = found.iter().map(|row| (row.other.as_str(), row.score, row.n)).collect();
+        assert_eq!(told, [("B", 0.5, 2), ("C", 1.0, 2)]);
+        assert!(found[0].lo.unwrap() < 0.5 && found[1].lo == Some(1.0));
+    }
+}
