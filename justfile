@@ -35,12 +35,13 @@ compare:
 compare-cuda:
     python benches/pytorch/compare.py --device cuda
 
-# Hold a GPU to the CPU: with a cold and a warm cache of autotune, with and without fusion and autotune
+# Hold a GPU to the CPU: with fusion, without it, and with autotune, whose cache is cold at first and then warm
 test-cuda:
-    rm -rf target/autotune
-    cargo test --features cuda cuda
     cargo test --features cuda cuda
     cargo test --features cuda-plain cuda
+    rm -rf target/autotune
+    cargo test --features cuda-autotune cuda
+    cargo test --features cuda-autotune cuda
 
 # The documentation of the crates, warnings as errors
 doc:

@@ -2,7 +2,7 @@
 //! and the tables of every command.
 //!
 //! `cargo test` compares ndarray at a small size. `just test-cuda` compares a GPU at all sizes of `benches/sizes`, with
-//! and without fusion and autotune, and fails where there is none.
+//! and without fusion and autotune, and fails where there is no GPU.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ use run::{Config, Experiment, Source};
 use trainer::{Adam, gradients};
 
 use crate::numbers::{assert_close, host};
-use crate::program::{only_run, succeed};
+use crate::program::{emergence, only_run, stderr, succeed};
 
 /// How far apart two backends may be.
 struct Bounds {
@@ -65,6 +65,23 @@ macro_rules! on {
 on!(ndarray, Device::NdArray, SINGLE, ["small"]);
 #[cfg(feature = "cuda-plain")]
 on!(cuda, Device::Cuda(0).check().unwrap(), TENSOR_CORES, ["small", "medium", "paper"]);
+
+#[test]
+fn auto_says_what_it_picks() {
+    let output = emergence(&["bench", "smoke", "--steps", "1", "--device", "auto"]).output().unwrap();
+    assert!(output.status.success() && stderr(&output).contains(&format!("device: {}\n", Device::auto())));
+}
+
+#[cfg(feature = "cuda-plain")]
+#[test]
+fn cuda_that_is_not_there_is_named_and_leaves_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().to_str().unwrap();
+    let output = emergence(&["train", "smoke", "--device", "cuda:99", "--out", out]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("device cuda:99 does not answer: "), "{}", stderr(&output));
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+}
 
 /// A size of the benchmarks, with the model that training starts from.
 fn start(size: &str) -> (Experiment, Weights) {

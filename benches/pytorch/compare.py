@@ -202,6 +202,7 @@ parser.add_argument("--worker", help=argparse.SUPPRESS)
 arguments = parser.parse_args()
 PROGRAM = arguments.program or Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/trainer"
 if arguments.worker:
-    print(json.dumps(torch_steps(arguments.worker, arguments.sizes, arguments.threads, arguments.seconds, arguments.device)))
+    how = [arguments.threads, arguments.seconds, arguments.device]
+    print(json.dumps(torch_steps(arguments.worker, arguments.sizes, *how)))
 else:
     main()

@@ -183,9 +183,12 @@ impl<B: FusedBackend> Transformer<B> {
     /// # Shapes
     /// `[batch, n_points, d_model]` to `[batch, n_points]`
     fn read_out_at_x(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {
-        let [batch, n_points, _] = h.dims();
+        let [batch, n_points, d_model] = h.dims();
         if !B::FUSED {
-            return self.read_out.forward(self.final_norm.forward(h)).reshape([batch, n_points]);
+            // No product of a matrix and a column, which burn 0.21 may get wrong on a GPU (tracel-ai/burn issue 5122).
+            let weight = self.read_out.weight.val().reshape([1, 1, d_model]);
+            let bias = self.read_out.bias.as_ref().expect("the read-out has a bias").val().unsqueeze();
+            return (self.final_norm.forward(h) * weight).sum_dim(2).reshape([batch, n_points]) + bias;
         }
         let [gamma, beta] = parameters::of_norm(&self.final_norm);
         let [weight, bias] = parameters::of_linear(&self.read_out);
@@ -194,12 +197,13 @@ impl<B: FusedBackend> Transformer<B> {
 
     /// Predictions of every y from the pairs before it.
     ///
-    /// What cannot reach them is left out: the last y token, and the last block's output at y tokens.
+    /// What cannot reach them is left out: the last block's output at y tokens, and on the CPU the last y token; the
+    /// kernels of a GPU are better off with an even number of tokens.
     ///
     /// # Shapes
     /// `[batch, n_points, d_x]` and `[batch, n_points]` to `[batch, n_points]`
     pub fn forward(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 2> {
-        let tokens = 2 * ys.dims()[1] - 1;
+        let tokens = 2 * ys.dims()[1] - usize::from(B::FUSED);
         let embedded = self.embed_first(tokens, xs, ys);
         let before_last = (1..self.blocks.len()).map(Layer);
         let h = before_last.fold(embedded.clone(), |h, layer| self.block(layer, &embedded, h));

@@ -141,20 +141,19 @@ impl Config {
         toml::to_string_pretty(self).expect("a checked configuration is TOML")
     }
 
-    /// Every field with its value as TOML, by its path; a field of a section is one entry, as in a preset.
+    /// Every value as TOML, by its path through the tables.
     pub fn fields(&self) -> BTreeMap<String, String> {
-        let table = Table::try_from(self).expect("a checked configuration is TOML");
-        let mut fields = BTreeMap::new();
-        for (name, value) in table {
-            match value {
-                Value::Table(section) => {
-                    fields.extend(
-                        section.into_iter().map(|(field, value)| (format!("{name}.{field}"), value.to_string())),
-                    );
+        fn collect(table: Table, path: &str, fields: &mut BTreeMap<String, String>) {
+            for (name, value) in table {
+                let path = if path.is_empty() { name } else { format!("{path}.{name}") };
+                match value {
+                    Value::Table(inner) => collect(inner, &path, fields),
+                    value => drop(fields.insert(path, value.to_string())),
                 }
-                value => drop(fields.insert(name, value.to_string())),
             }
         }
+        let mut fields = BTreeMap::new();
+        collect(Table::try_from(self).expect("a checked configuration is TOML"), "", &mut fields);
         fields
     }
 

@@ -56,6 +56,8 @@ mod tests {
     fn groups_are_called_by_what_differs() {
         let found = labels(&[&["task.n_points=4"], &["task.n_points=6"], &["task.n_points=6", "seed=2"]]);
         assert_eq!(found, ["n_points = 4", "n_points = 6", "n_points = 6"]);
+        let found = labels(&[&[], &["task.bases.blocks.shared=1"]]);
+        assert_eq!(found, ["no shared", "shared = 1"]);
         let found = labels(&[&["model.init=gpt2"], &["task.weights=[1.0, 2.0]"]]);
         assert_eq!(found, ["init = gpt2, no weights", "init = fan_in, weights = [1.0, 2.0]"]);
     }

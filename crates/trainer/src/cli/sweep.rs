@@ -3,7 +3,8 @@
 //! Runs that go on at the same time are threads of this process, not processes of their own. One flag then stops all of
 //! them, whoever sent the signal and however often; nothing goes on by itself when this process is killed; and a program
 //! with tasks of its own needs no way to start itself again. Rayon's global pool would be shared by all, so each job has
-//! a pool of its own. A run's memory is given back when it ends.
+//! a pool of its own. On a GPU every thread has its own stream, so runs of small models fill it together. A run's memory is
+//! given back when it ends.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
