@@ -141,14 +141,31 @@ impl SparseRegression {
     ///
     /// # Source
     /// Ours; in some of the paper's runs one basis separates before the others.
-    fn merged_but(&self, k: usize, others: &[usize]) -> Mixture {
-        let union: BTreeSet<usize> = others.iter().flat_map(|&j| self.bases[j].coordinates()).copied().collect();
-        let weight = self.concepts[k].weight;
-        Mixture {
-            name: format!("merged_but_B{}", k + 1),
-            priors: vec![self.priors().swap_remove(k), self.lump(others, union.into_iter().collect())],
-            weights: vec![weight, 1.0 - weight],
+    fn merged_but(&self, k: usize, others: Vec<usize>) -> Mixture {
+        self.merged(format!("merged_but_B{}", k + 1), &[vec![k], others])
+    }
+
+    /// The mixture of `groups` of bases, each lumped together on the union of its coordinates.
+    fn merged(&self, name: String, groups: &[Vec<usize>]) -> Mixture {
+        let lump = |members: &Vec<usize>| {
+            let union: BTreeSet<usize> = members.iter().flat_map(|&k| self.bases[k].coordinates()).copied().collect();
+            self.lump(members, union.into_iter().collect())
+        };
+        let weight = |members: &Vec<usize>| members.iter().map(|&k| self.concepts[k].weight).sum();
+        Mixture { name, priors: groups.iter().map(lump).collect(), weights: groups.iter().map(weight).collect() }
+    }
+
+    /// Bases that share coordinates, directly or through others, in groups.
+    fn overlapping(&self, bases: &[usize]) -> Vec<Vec<usize>> {
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for &k in bases {
+            let touches =
+                |j: &usize| self.bases[*j].coordinates().iter().any(|i| self.bases[k].coordinates().contains(i));
+            let (joined, apart): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| group.iter().any(touches));
+            groups = apart;
+            groups.push(joined.into_iter().flatten().chain([k]).collect());
         }
+        groups
     }
 }
 
@@ -195,8 +212,13 @@ impl Task for SparseRegression {
         if possible.len() > 2 {
             for &k in &possible {
                 let others: Vec<usize> = possible.iter().copied().filter(|&j| j != k).collect();
-                algorithms.push(Box::new(self.merged_but(k, &others)));
+                algorithms.push(Box::new(self.merged_but(k, others)));
             }
+        }
+        // What tells groups of overlapping bases apart and not the bases inside.
+        let groups = self.overlapping(&possible);
+        if groups.len() > 1 && groups.len() < possible.len() {
+            algorithms.push(Box::new(self.merged("merged_groups".to_owned(), &groups)));
         }
         algorithms
     }
@@ -291,6 +313,25 @@ mod tests {
             let task = SparseRegressionConfig { bases, weights, ..SparseRegressionConfig::paper() }.build().unwrap();
             let names: Vec<_> = task.algorithms().iter().map(|p| p.name().to_owned()).collect();
             assert_eq!(names, ["least_squares", "lasso"]);
+        }
+    }
+
+    #[test]
+    fn overlapping_bases_form_groups_and_telling_them_apart_is_halfway_to_optimal() {
+        let build = |lists: &[&[usize]]| {
+            let bases = Bases::Coordinates(lists.iter().map(|list| list.to_vec()).collect());
+            Arc::new(SparseRegressionConfig { bases, d_x: 8, ..SparseRegressionConfig::paper() }.build().unwrap())
+        };
+        let task = build(&[&[0, 1], &[4, 5], &[1, 2], &[5, 6], &[2, 3], &[6, 7]]);
+        assert_eq!(task.overlapping(&[0, 1, 2, 3, 4, 5]), [[0, 2, 4], [1, 3, 5]]);
+        // The last one joins what was apart before.
+        assert_eq!(build(&[&[0, 1], &[3], &[2], &[1, 2]]).overlapping(&[0, 1, 2, 3]), [vec![1], vec![0, 2, 3]]);
+        let all: Vec<_> = task.predictors().into_iter().chain(task.algorithms()).collect();
+        let found = errors(&task, &all, 300);
+        assert!(found["bayes"] < found["merged_groups"] && found["merged_groups"] < found["ridge"], "{found:?}");
+        // Disjoint bases, or all in one group, have nothing between ridge and Bayes.
+        for lists in [&[&[0, 1][..], &[2, 3]][..], &[&[0, 1], &[1, 2], &[2, 0]]] {
+            assert!(build(lists).algorithms().iter().all(|p| p.name() != "merged_groups"));
         }
     }
 

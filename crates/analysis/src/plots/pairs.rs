@@ -44,14 +44,13 @@ pub fn pairs(rows: &[PairRow]) -> Result<String, PlotError> {
 pub fn mean_pairs(rows: &[MeanPairRow]) -> Result<String, PlotError> {
     let last = rows.iter().map(|row| x_token(&row.token)).max();
     let first = rows.iter().find(|row| Some(x_token(&row.token)) == last);
-    let Some(MeanPairRow { group, token, n, .. }) =
-        first.filter(|first| rows.iter().all(|row| row.group == first.group))
+    let Some(MeanPairRow { token, n, .. }) = first.filter(|first| rows.iter().all(|row| row.group == first.group))
     else {
         return Err(PlotError::Empty { figure: "pairs", table: "pairs.csv (of one group)" });
     };
     let rows = rows.iter().filter(|row| row.token == *token);
     let cells: Vec<Cell<'_>> = rows.map(|row| (row.concept.as_str(), row.other.as_str(), row.score)).collect();
-    matrix(&format!("kNN on two concepts at a time, at the end: {group}, token {token}, mean of {n} runs"), &cells)
+    matrix(&format!("kNN on two concepts at a time: {n} runs, token {token}"), &cells)
 }
 
 /// Two concepts, and how often they are told apart.
@@ -143,7 +142,7 @@ mod tests {
         };
         let svg = mean_pairs(&of("overlap")).unwrap();
         check("pairs-mean", &svg);
-        assert!(svg.contains("overlap, token x10, mean of 4 runs") && svg.matches("0.62").count() == 6);
+        assert!(svg.contains("4 runs, token x10") && svg.matches("0.62").count() == 6);
         let two = [of("overlap"), of("none")].concat();
         assert!(matches!(mean_pairs(&two), Err(PlotError::Empty { .. })));
     }

@@ -124,6 +124,7 @@ pub(super) fn predictor_style(name: &str, index: usize) -> PredictorStyle {
         "ridge" => ("ridge (no concept inferred)", RGBColor(90, 90, 90), (14, 10)),
         "bayes" => ("Bayes mixture (optimal)", RGBColor(0, 0, 0), (22, 10)),
         "oracle" => ("oracle", RGBColor(110, 110, 110), (6, 6)),
+        "merged_groups" => ("groups known, bases lumped", GREY, UNKNOWN[index % UNKNOWN.len()]),
         other => (other, GREY, UNKNOWN[index % UNKNOWN.len()]),
     };
     let label = match label.strip_prefix("merged_but_") {
