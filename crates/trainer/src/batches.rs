@@ -24,6 +24,7 @@ impl Batches {
         Self { sampler: Sampler::new(experiment.task.clone(), stream), batch_size }
     }
 
+    /// On this thread alone: the others are at work on the batch before.
     pub(crate) fn draw(&self, step: usize) -> Vec<Prompt> {
         let first = step as u64 * self.batch_size;
         (first..first + self.batch_size).map(|index| self.sampler.prompt(index)).collect()

@@ -1,5 +1,6 @@
 //! The ends of runs against what differs between them.
 
+use plotters::style::RGBColor;
 use run::{ProbeKind, SweepRow};
 
 use super::PlotError;
@@ -39,11 +40,11 @@ pub fn ends(rows: &[SweepRow], probe: ProbeKind) -> Result<String, PlotError> {
         title: "Error at the end, a dot a run".to_owned(),
         x: x.bare(),
         y,
-        curves: with_means("mean", concept_color(1), dots(&|row| scale(error(row)))),
+        curves: with_means(concept_color(1), &dots(&|row| error(row)), scale),
     };
     let whole = 0.0..1.0;
     let y = Axis::new(accuracy_of(probe), whole.clone(), labelled(ticks(&whole, 5), number));
-    let mut curves = with_means("mean", concept_color(0), dots(&|row| row.cd));
+    let mut curves = with_means(concept_color(0), &dots(&|row| row.cd), |cd| cd);
     curves.push(Curve::new("chance", GREY, means(&dots(&|row| row.chance))).dashed((4, 10)));
     let lower = Panel { title: format!("{} at the end", accuracy_of(probe)), x, y, curves };
     canvas((WIDTH, HEIGHT), |area| {
@@ -74,9 +75,10 @@ fn settings(groups: &[&str]) -> (String, Vec<String>) {
     (title, settings.into_iter().map(|setting| shorten(setting, LONGEST_SETTING)).collect())
 }
 
-/// The points, and the line through the mean at each place.
-fn with_means(label: &str, color: plotters::style::RGBColor, points: Vec<(f64, f64)>) -> Vec<Curve> {
-    vec![Curve::new(label, color, means(&points)), Curve::new("", color, points).dots()]
+/// The points, and the line through the mean at each place, all where `scale` puts them.
+fn with_means(color: RGBColor, points: &[(f64, f64)], scale: fn(f64) -> f64) -> Vec<Curve> {
+    let scaled = |points: &[(f64, f64)]| points.iter().map(|&(place, value)| (place, scale(value))).collect::<Vec<_>>();
+    vec![Curve::new("mean", color, scaled(&means(points))), Curve::new("", color, scaled(points)).dots()]
 }
 
 fn means(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
@@ -127,6 +129,14 @@ mod tests {
         }
         // Nine dots in either panel.
         assert_eq!(svg.matches("<circle").count(), 2 * 9);
+    }
+
+    #[test]
+    fn a_mean_is_of_the_errors_and_not_of_their_logarithms() {
+        assert_eq!(means(&[(1.0, 4.0), (0.0, 1.0), (0.0, 3.0)]), [(0.0, 2.0), (1.0, 4.0)]);
+        let points = |curve: &Curve| curve.heights().collect::<Vec<_>>();
+        let [mean, dots] = with_means(GREY, &[(0.0, 1.0), (0.0, 100.0)], f64::log10).try_into().unwrap();
+        assert_eq!((points(&mean), points(&dots)), (vec![50.5_f64.log10()], vec![0.0, 2.0]));
     }
 
     #[test]

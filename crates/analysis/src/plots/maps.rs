@@ -34,8 +34,8 @@ const LONGEST_NAME: usize = 28;
 /// Concepts in alphabetical order, with their colours.
 type Colors<'a> = BTreeMap<&'a str, RGBColor>;
 
-/// Draws one panel of points for every step and layer, up to four of each, with the CD of the same
-/// states from `cd` where it is there: a map shows more or less than CD measures.
+/// Draws one panel of points for every step and layer, up to four of each, with the CD of the same states from
+/// `cd` where it is there: a map shows more or less than CD measures.
 ///
 /// Every panel has a scale of its own, the same in both directions, so that distances within a panel can be compared.
 ///
