@@ -38,6 +38,7 @@ compare-cuda:
 # Hold a GPU to the CPU: with fusion, without it, and with autotune, whose cache is cold at first and then warm
 test-cuda:
     cargo test --features cuda cuda
+    cargo test --features cuda-f64 cuda
     cargo test --features cuda-plain cuda
     rm -rf target/autotune
     cargo test --features cuda-autotune cuda

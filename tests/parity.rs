@@ -38,6 +38,10 @@ const SINGLE: Bounds = Bounds { forward: 1e-6, gradient: 5e-6, training: 1e-6, t
 #[cfg(feature = "cuda-plain")]
 const TENSOR_CORES: Bounds = Bounds { forward: 5e-3, gradient: 2e-2, training: 2e-2, table: 3e-2 };
 
+/// What the products of this build allow.
+#[cfg(feature = "cuda-plain")]
+const GPU: Bounds = if cfg!(feature = "cuda-f64") { SINGLE } else { TENSOR_CORES };
+
 /// Makes tests of the checks, each on one device.
 macro_rules! on {
     ($module:ident, $device:expr, $bounds:expr, $sizes:expr) => {
@@ -64,7 +68,7 @@ macro_rules! on {
 
 on!(ndarray, Device::NdArray, SINGLE, ["small"]);
 #[cfg(feature = "cuda-plain")]
-on!(cuda, Device::Cuda(0).check().unwrap(), TENSOR_CORES, ["small", "medium", "paper"]);
+on!(cuda, Device::Cuda(0).check().unwrap(), GPU, ["small", "medium", "paper"]);
 
 #[test]
 fn auto_says_what_it_picks() {

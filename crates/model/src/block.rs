@@ -4,6 +4,7 @@ use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Bool, Slice, Tensor, activation, backend::Backend};
 
 use crate::fused::{Geometry, operate};
+use crate::wide::{linear, product};
 use crate::{Architecture, FusedBackend, parameters};
 
 /// GPT-2's layer-norm constant.
@@ -95,7 +96,7 @@ impl<B: FusedBackend> Block<B> {
     fn attention(&self, h: Tensor<B, 3>) -> Tensor<B, 3> {
         let [batch, tokens, d_model] = h.dims();
         let d_head = d_model / self.n_heads;
-        let qkv = self.query_key_value.forward(self.attention_norm.forward(h));
+        let qkv = linear(&self.query_key_value, self.attention_norm.forward(h));
         // [batch, tokens, 3 d_model] -> [batch, n_heads, tokens, d_head]
         let heads = |part: usize| {
             qkv.clone()
@@ -103,16 +104,16 @@ impl<B: FusedBackend> Block<B> {
                 .reshape([batch, tokens, self.n_heads, d_head])
                 .swap_dims(1, 2)
         };
-        let scores = (heads(0) / (d_head as f64).sqrt()).matmul(heads(1).swap_dims(2, 3));
+        let scores = product(heads(0) / (d_head as f64).sqrt(), heads(1).swap_dims(2, 3));
         let future = Tensor::<B, 2, Bool>::tril_mask([tokens, tokens], 0, &scores.device());
         let scores = scores.mask_fill(future.unsqueeze::<4>(), f32::NEG_INFINITY);
-        let mixed = activation::softmax(scores, 3).matmul(heads(2));
-        self.attention_out.forward(mixed.swap_dims(1, 2).reshape([batch, tokens, d_model]))
+        let mixed = product(activation::softmax(scores, 3), heads(2));
+        linear(&self.attention_out, mixed.swap_dims(1, 2).reshape([batch, tokens, d_model]))
     }
 
     fn feed_forward(&self, h: Tensor<B, 3>) -> Tensor<B, 3> {
         let normed = self.feed_forward_norm.forward(h);
-        self.feed_forward_out.forward(gelu_tanh(self.feed_forward_in.forward(normed)))
+        linear(&self.feed_forward_out, gelu_tanh(linear(&self.feed_forward_in, normed)))
     }
 }
 

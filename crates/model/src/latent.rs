@@ -4,6 +4,7 @@ use burn::tensor::{Slice, Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
 use crate::block::NORM_EPSILON;
+use crate::wide::linear;
 use crate::{Architecture, FusedBackend};
 
 /// The `[model]` field `latent`: the explicit variant, whose decoder sees the query and an inferred vector, no pairs.
@@ -62,11 +63,11 @@ impl<B: FusedBackend> Bottleneck<B> {
         }
         let xs = embedded.slice_dim(1, Slice::new(0, None, 2));
         let n_points = xs.dims()[1];
-        let latent = self.infer.forward(self.norm.forward(h.slice_dim(1, Slice::new(1, None, 2))));
-        let gain = self.gain.forward(latent.clone().narrow(1, 0, n_points - 1)) + 1.0;
+        let latent = linear(&self.infer, self.norm.forward(h.slice_dim(1, Slice::new(1, None, 2))));
+        let gain = linear(&self.gain, latent.clone().narrow(1, 0, n_points - 1)) + 1.0;
         let [first, behind] = [xs.clone().narrow(1, 0, 1), xs.narrow(1, 1, n_points - 1) * gain];
         let queries = Tensor::cat(vec![first, behind], 1);
-        let mut told = self.tell.forward(latent);
+        let mut told = linear(&self.tell, latent);
         if told.dims()[1] < n_points {
             // A last x without its y is filled up, so that tokens come in pairs, and cut off again.
             told = Tensor::cat(vec![told, queries.clone().narrow(1, n_points - 1, 1)], 1);

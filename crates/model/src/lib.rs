@@ -32,6 +32,7 @@ mod latent;
 mod parameters;
 mod transformer;
 mod weights;
+mod wide;
 
 pub use block::{Block, Writes};
 pub use config::{Architecture, Init, ModelConfig};

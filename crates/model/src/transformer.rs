@@ -5,6 +5,7 @@ use burn::tensor::{Slice, Tensor, backend::Backend};
 use crate::block::{Block, NORM_EPSILON, Writes};
 use crate::fused::{Embed, ReadOut, operate};
 use crate::latent::{Bottleneck, from_pairs, to_pairs};
+use crate::wide::linear;
 use crate::{Architecture, Free, FusedBackend, ModelError, Weights, parameters};
 
 /// A place in the residual stream: 0 is the embedding, l is after block l.
@@ -123,7 +124,7 @@ impl<B: FusedBackend> Transformer<B> {
         let zeros = Tensor::zeros([batch, n_points, d_x - 1], &xs.device());
         let ys = Tensor::cat(vec![ys.unsqueeze_dim(2), zeros], 2);
         let tokens = Tensor::stack::<4>(vec![xs, ys], 2).reshape([batch, 2 * n_points, d_x]).narrow(1, 0, n);
-        self.read_in.forward(tokens) + self.positions.val().narrow(0, 0, n).unsqueeze()
+        linear(&self.read_in, tokens) + self.positions.val().narrow(0, 0, n).unsqueeze()
     }
 
     /// Residual stream at `layer`, from `h`, the one at the layer before. The decoder of a model with a latent reads its

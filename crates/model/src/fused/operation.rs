@@ -40,6 +40,8 @@ pub trait FusedBackend: Backend {
     const FUSED: bool = false;
     /// Whether what autodiff needs of it exists.
     const FUSED_GRADIENT: bool = false;
+    /// Whether products of the ordinary operations are taken in f64.
+    const WIDE_PRODUCTS: bool = false;
 
     /// The result of an operation.
     #[doc(hidden)]
@@ -111,7 +113,9 @@ impl<B: AutodiffBackend<InnerBackend: FusedBackend> + FusedBackend> TrainingBack
 impl FusedBackend for NdArray {}
 
 #[cfg(feature = "cuda-plain")]
-impl FusedBackend for burn::backend::Cuda {}
+impl FusedBackend for burn::backend::Cuda {
+    const WIDE_PRODUCTS: bool = cfg!(feature = "cuda-f64");
+}
 
 impl FusedBackend for Flex {
     const FUSED: bool = true;
@@ -196,6 +200,7 @@ fn tensor(values: Vec<f32>, shape: Vec<usize>) -> FlexTensor {
 
 impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
     const FUSED: bool = B::FUSED_GRADIENT;
+    const WIDE_PRODUCTS: bool = B::WIDE_PRODUCTS;
 
     fn operate<const N: usize>(operation: impl Operation<N>, inputs: [FloatTensor<Self>; N]) -> FloatTensor<Self> {
         let parents = inputs.each_ref().map(|parent| parent.node.clone());
