@@ -158,9 +158,14 @@ fn algorithms_caption(rows: &[AlgorithmRow]) -> String {
     let (first, last) = (nearest.first(), nearest.last());
     first.zip(last).map_or(String::new(), |(first, last)| {
         let since = nearest.iter().rev().take_while(|row| row.predictor == last.predictor).last().unwrap_or(last);
+        let course = if since.step == first.step {
+            format!("{} at every checkpoint", last.predictor)
+        } else {
+            format!("{} at first and to {} from step {} on", first.predictor, last.predictor, since.step)
+        };
         format!(
-            "Of the closed-form predictors the model is nearest to {} at first and to {} from step {} on, at the end at a squared distance of {:.4} of E[y²].",
-            first.predictor, last.predictor, since.step, last.distance
+            "Of the closed-form predictors the model is nearest to {course}, at the end at a squared distance of {:.4} of E[y²].",
+            last.distance
         )
     })
 }
