@@ -35,7 +35,7 @@ compare:
 compare-cuda:
     python benches/pytorch/compare.py --device cuda
 
-# Hold a GPU to the CPU: with fusion, without it, and with autotune, whose cache is cold at first and then warm
+# Hold a GPU to the CPU: with fusion, with products in f64, without fusion, and with autotune, its cache cold and then warm
 test-cuda:
     cargo test --features cuda cuda
     cargo test --features cuda-f64 cuda
