@@ -35,14 +35,10 @@ compare:
 compare-cuda:
     python benches/pytorch/compare.py --device cuda
 
-# Hold a GPU to the CPU: with fusion, with products in f64, without fusion, and with autotune, its cache cold and then warm
+# Hold a GPU to the CPU, with products in TF32 and in f64
 test-cuda:
-    cargo test --features cuda cuda
-    cargo test --features cuda-f64 cuda
-    cargo test --features cuda-plain cuda
-    rm -rf target/autotune
-    cargo test --features cuda-autotune cuda
-    cargo test --features cuda-autotune cuda
+    cargo test --features cuda -- cuda
+    cargo test --features cuda-f64 -- cuda gpu
 
 # The documentation of the crates, warnings as errors
 doc:

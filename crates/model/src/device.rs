@@ -5,7 +5,7 @@ use burn::backend::NdArray;
 use burn::backend::ndarray::NdArrayDevice;
 use burn_flex::{Flex, FlexDevice};
 
-#[cfg(feature = "cuda-plain")]
+#[cfg(feature = "cuda")]
 use crate::cuda;
 use crate::{FusedBackend, ModelError};
 
@@ -18,7 +18,7 @@ pub enum Device {
     /// The CPU, by burn's ndarray backend: a second opinion.
     NdArray,
     /// An NVIDIA GPU, by its number.
-    #[cfg(feature = "cuda-plain")]
+    #[cfg(feature = "cuda")]
     Cuda(usize),
 }
 
@@ -36,7 +36,7 @@ impl Device {
         match self {
             Self::Flex => work.on::<Flex>(FlexDevice),
             Self::NdArray => work.on::<NdArray>(NdArrayDevice::Cpu),
-            #[cfg(feature = "cuda-plain")]
+            #[cfg(feature = "cuda")]
             Self::Cuda(index) => work.on::<burn::backend::Cuda>(burn::backend::cuda::CudaDevice::new(index)),
         }
     }
@@ -53,7 +53,7 @@ impl Device {
     pub fn check(self) -> Result<Self, ModelError> {
         match self {
             Self::Flex | Self::NdArray => Ok(self),
-            #[cfg(feature = "cuda-plain")]
+            #[cfg(feature = "cuda")]
             Self::Cuda(index) => match cuda::check(index) {
                 Ok(()) => Ok(self),
                 Err(reason) => Err(ModelError::NoAnswer { device: self.to_string(), reason }),
@@ -63,7 +63,7 @@ impl Device {
 
     /// The first GPU if this program is built for GPUs and one answers, else flex.
     pub fn auto() -> Self {
-        #[cfg(feature = "cuda-plain")]
+        #[cfg(feature = "cuda")]
         if let Ok(gpu) = Self::Cuda(0).check() {
             return gpu;
         }
@@ -83,7 +83,7 @@ pub enum DeviceChoice {
 impl DeviceChoice {
     /// The accepted names.
     pub const NAMES: &str =
-        if cfg!(feature = "cuda-plain") { "auto, flex, ndarray, cuda, cuda:N" } else { "auto, flex, ndarray" };
+        if cfg!(feature = "cuda") { "auto, flex, ndarray, cuda, cuda:N" } else { "auto, flex, ndarray" };
 }
 
 impl FromStr for DeviceChoice {
@@ -94,11 +94,11 @@ impl FromStr for DeviceChoice {
             "auto" => return Ok(Self::Auto),
             "flex" => Some(Device::Flex),
             "ndarray" => Some(Device::NdArray),
-            #[cfg(feature = "cuda-plain")]
+            #[cfg(feature = "cuda")]
             "cuda" => Some(Device::Cuda(0)),
-            #[cfg(feature = "cuda-plain")]
+            #[cfg(feature = "cuda")]
             _ => name.strip_prefix("cuda:").and_then(|index| index.parse().ok()).map(Device::Cuda),
-            #[cfg(not(feature = "cuda-plain"))]
+            #[cfg(not(feature = "cuda"))]
             _ => None,
         };
         found.map(Self::Named).ok_or_else(|| ModelError::OutOfRange {
@@ -114,7 +114,7 @@ impl fmt::Display for Device {
         match self {
             Self::Flex => f.write_str("flex"),
             Self::NdArray => f.write_str("ndarray"),
-            #[cfg(feature = "cuda-plain")]
+            #[cfg(feature = "cuda")]
             Self::Cuda(index) => write!(f, "cuda:{index}"),
         }
     }

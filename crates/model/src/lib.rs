@@ -21,13 +21,15 @@
 
 mod block;
 mod config;
-#[cfg(feature = "cuda-plain")]
+#[cfg(feature = "cuda")]
 mod cuda;
 mod device;
 mod error;
 mod format;
 mod free;
 mod fused;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod latent;
 mod parameters;
 mod transformer;

@@ -105,7 +105,7 @@ impl<B: FusedBackend> Transformer<B> {
 
     /// The first `n` tokens of [`embed`](Self::embed): one operation where the backend has it.
     fn embed_first(&self, n: usize, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 3> {
-        if !B::FUSED {
+        if !B::FUSED_ENDS {
             return self.embed_reference(n, xs, ys);
         }
         let embed = Embed {
@@ -185,7 +185,7 @@ impl<B: FusedBackend> Transformer<B> {
     /// `[batch, n_points, d_model]` to `[batch, n_points]`
     fn read_out_at_x(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {
         let [batch, n_points, d_model] = h.dims();
-        if !B::FUSED {
+        if !B::FUSED_ENDS {
             // No product of a matrix and a column, which burn 0.21 may get wrong on a GPU (tracel-ai/burn issue 5122).
             let weight = self.read_out.weight.val().reshape([1, 1, d_model]);
             let bias = self.read_out.bias.as_ref().expect("the read-out has a bias").val().unsqueeze();

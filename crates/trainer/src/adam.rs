@@ -1,4 +1,4 @@
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Int, Tensor};
@@ -68,30 +68,50 @@ impl Adam {
         let t = (step + 1) as f64;
         let (rate, root) = (learning_rate / (1.0 - beta_1.powf(t)), (1.0 - beta_2.powf(t)).sqrt().recip());
         let step = AdamStep { beta_1, beta_2, epsilon, rate, root };
-        model.map(&mut Update::<B::InnerBackend> { adam: self, gradients, factor, step })
+        let mut gathered = Gather { adam: self, from: gradients, states: Vec::new(), gradients: Vec::new() };
+        model.visit(&mut gathered);
+        let states = B::InnerBackend::adam(step, factor, gathered.states, &gathered.gradients);
+        model.map(&mut Spread::<B::InnerBackend> { adam: self, states: states.into_iter() })
     }
 }
 
-struct Update<'a, B: Backend> {
+/// Collects what is to be updated, in the order of the model's parameters.
+struct Gather<'a, B: Backend> {
     adam: &'a mut Adam,
-    gradients: GradientsParams,
-    factor: Option<Tensor<B, 1>>,
-    step: AdamStep,
+    from: GradientsParams,
+    states: Vec<[Tensor<B, 1>; 3]>,
+    gradients: Vec<Tensor<B, 1>>,
 }
 
-impl<B: TrainingBackend> ModuleMapper<B> for Update<'_, B::InnerBackend> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(param.id) else {
-            return param;
+impl<B: TrainingBackend> ModuleVisitor<B> for Gather<'_, B::InnerBackend> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let Some(gradient) = self.from.remove::<B::InnerBackend, D>(param.id) else {
+            return;
         };
-        let (id, value, mapper) = param.consume();
         let Adam { first, second, .. } = &mut *self.adam;
-        let [mean, square] = [&mut *first, &mut *second]
-            .map(|moment| moment.remove::<B::InnerBackend, D>(id).unwrap_or_else(|| gradient.zeros_like()));
-        let state = [value.inner(), mean, square];
-        let [value, mean, square] = B::InnerBackend::adam(self.step, self.factor.clone(), state, gradient);
-        first.register(id, mean);
-        second.register(id, square);
+        let [mean, square] = [first, second]
+            .map(|moment| moment.remove::<B::InnerBackend, D>(param.id).unwrap_or_else(|| gradient.zeros_like()));
+        self.states.push([param.val().inner(), mean, square].map(|tensor| tensor.flatten(0, D - 1)));
+        self.gradients.push(gradient.flatten(0, D - 1));
+    }
+}
+
+/// Puts the updated ones in their places.
+struct Spread<'a, B: Backend> {
+    adam: &'a mut Adam,
+    states: std::vec::IntoIter<[Tensor<B, 1>; 3]>,
+}
+
+impl<B: TrainingBackend> ModuleMapper<B> for Spread<'_, B::InnerBackend> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        if !param.is_require_grad() {
+            return param;
+        }
+        let (id, value, mapper) = param.consume();
+        let updated = self.states.next().expect("every free parameter has a gradient");
+        let [value, mean, square] = updated.map(|tensor| tensor.reshape(value.shape()));
+        self.adam.first.register(id, mean);
+        self.adam.second.register(id, square);
         Param::from_mapped_value(id, Tensor::from_inner(value).require_grad(), mapper)
     }
 

@@ -66,7 +66,7 @@ pub fn bench<B: TrainingBackend>(
 ) -> BenchResult {
     let config = &experiment.config;
     let weights = config.model.init(&experiment.architecture, &mut Stream::new(config.seed, Purpose::Init).rng(0));
-    let fused = <B::InnerBackend as FusedBackend>::FUSED;
+    let on_host = <B::InnerBackend as FusedBackend>::FUSED_ENDS;
     let mut model = Transformer::<B>::new(&experiment.architecture, &weights, device)
         .expect("freshly drawn weights have the architecture's shapes");
     let mut adam = Adam::new(&config.train);
@@ -93,7 +93,7 @@ pub fn bench<B: TrainingBackend>(
                 let drawing = Instant::now();
                 let _ = again.draw(step);
                 sampling.push(drawing.elapsed().as_secs_f64());
-                products.extend(fused.then(|| products_per_second(config.model.d_model)));
+                products.extend(on_host.then(|| products_per_second(config.model.d_model)));
             }
             (started, unread) = (Instant::now(), 0);
         }

@@ -35,14 +35,15 @@ pub fn gradients<B: TrainingBackend>(
         let model = model.clone().fork(device);
         let batch = Batch::<B>::new(&prompts[bounds(shard)..bounds(shard + 1)], device);
         let residuals = model.forward(batch.xs, batch.ys.clone()) - batch.ys;
-        let loss = (residuals.clone() * residuals).sum() / total;
+        // Not `sum()`, whose order is not fixed on a GPU.
+        let loss = (residuals.clone() * residuals).flatten::<1>(0, 1).sum_dim(0) / total;
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         (loss.inner(), gradients)
     };
     let (losses, parts): (Vec<_>, Vec<_>) = (0..shards).into_par_iter().map(part).unzip();
-    let mut sum = Sum { parts, parameters: GradientsParams::new(), squares: Vec::new() };
+    let mut sum = Sum { parts, parameters: GradientsParams::new(), sums: Vec::new() };
     model.visit(&mut sum);
-    let norm = Tensor::cat(sum.squares, 0).sum().sqrt();
+    let norm = B::InnerBackend::squares(sum.sums).sqrt();
     Gradients { parameters: sum.parameters, loss: Tensor::cat(losses, 0).sum(), norm }
 }
 
@@ -60,7 +61,7 @@ impl<B: Backend> Gradients<B> {
 struct Sum<B: Backend> {
     parts: Vec<GradientsParams>,
     parameters: GradientsParams,
-    squares: Vec<Tensor<B, 1>>,
+    sums: Vec<Tensor<B, 1>>,
 }
 
 impl<B: TrainingBackend> ModuleVisitor<B> for Sum<B::InnerBackend> {
@@ -70,8 +71,8 @@ impl<B: TrainingBackend> ModuleVisitor<B> for Sum<B::InnerBackend> {
         if parts.is_empty() {
             return;
         }
-        let (sum, squares) = B::InnerBackend::add_parts(parts);
+        let sum = B::InnerBackend::add_parts(parts);
+        self.sums.push(sum.clone().flatten(0, D - 1));
         self.parameters.register(param.id, sum);
-        self.squares.push(squares);
     }
 }

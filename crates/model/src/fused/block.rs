@@ -5,7 +5,11 @@
 //! them; [`Folded`] maps make scale and shift of the norms free.
 
 use std::ops::Range;
+#[cfg(feature = "gpu")]
+use std::sync::Arc;
 
+#[cfg(feature = "gpu")]
+use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::attention::{Attention, LANES};
@@ -13,7 +17,9 @@ use super::buffer::Buffer;
 use super::chunk::Chunk;
 use super::fold::{Folded, Parameters, unfold};
 use super::kernels::copy;
-use super::operation::Operation;
+use super::operation::{self, Operation};
+#[cfg(feature = "gpu")]
+use crate::gpu;
 
 /// Tokens of a chunk: few enough to stay in a core's own cache, enough for products at their full rate.
 const CHUNK: usize = 512;
@@ -48,7 +54,7 @@ pub(super) struct Pass<'a, S> {
 
 impl Geometry {
     /// Tokens of a sequence that come out.
-    pub(super) fn outputs(&self) -> usize {
+    pub(crate) fn outputs(&self) -> usize {
         self.tokens.div_ceil(self.every)
     }
 
@@ -109,6 +115,22 @@ impl Operation<13> for Geometry {
         let (of_h, of_parameters) =
             arch.dispatch(Backward { geometry: *self, parameters: &parameters, kept, gradient });
         of_parameters.join(of_h)
+    }
+
+    #[cfg(feature = "gpu")]
+    fn forward_on_gpu<R: CubeRuntime>(&self, inputs: [CubeTensor<R>; 13]) -> (CubeTensor<R>, operation::Kept) {
+        let (out, kept) = gpu::forward(self, inputs);
+        (out, Arc::new(kept))
+    }
+
+    #[cfg(feature = "gpu")]
+    fn backward_on_gpu<R: CubeRuntime>(
+        &self,
+        inputs: [CubeTensor<R>; 13],
+        kept: &operation::Kept,
+        gradient: CubeTensor<R>,
+    ) -> [CubeTensor<R>; 13] {
+        gpu::backward(self, inputs, kept.downcast_ref().expect("kept by the forward pass"), gradient)
     }
 }
 

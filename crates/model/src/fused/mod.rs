@@ -22,7 +22,7 @@ pub use product::products_per_second;
 pub use update::AdamStep;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use burn::backend::Autodiff;
     use burn::module::{AutodiffModule, Module};
     use burn::tensor::{Tensor, TensorData};
@@ -33,7 +33,7 @@ mod tests {
     use super::block::Geometry;
     use super::operation::Operation;
     use crate::parameters::Load;
-    use crate::{Architecture, Block, Init, ModelConfig, Weights, Writes};
+    use crate::{Architecture, Block, FusedBackend, Init, ModelConfig, Weights, Writes};
 
     type Training = Autodiff<Flex>;
 
@@ -41,7 +41,7 @@ mod tests {
     const TOLERANCE: f32 = 5e-6;
 
     /// Sequences, tokens, width, heads, and every how many tokens the output is wanted.
-    const SHAPES: &[[usize; 5]] = &[
+    pub(crate) const SHAPES: &[[usize; 5]] = &[
         [1, 1, 5, 1, 1],
         [1, 2, 16, 1, 2],
         [3, 1, 20, 4, 1],
@@ -66,7 +66,7 @@ mod tests {
         found
     }
 
-    fn random(len: usize, rng: &mut impl rand::Rng) -> Vec<f32> {
+    pub(crate) fn random(len: usize, rng: &mut impl rand::Rng) -> Vec<f32> {
         (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
     }
 
@@ -82,7 +82,7 @@ mod tests {
         tensor.into_data().to_vec().expect("the tensors are f32")
     }
 
-    fn assert_close(found: &[f32], expected: &[f32], what: &str) {
+    pub(crate) fn assert_close(found: &[f32], expected: &[f32], what: &str) {
         assert_eq!(found.len(), expected.len(), "{what}");
         let scale = expected.iter().fold(1e-3f32, |most, x| most.max(x.abs()));
         for (i, (a, b)) in found.iter().zip(expected).enumerate() {
@@ -91,7 +91,11 @@ mod tests {
     }
 
     /// A block with random parameters everywhere, biases, scales and shifts included.
-    fn random_block([_, _, d_model, n_heads, _]: [usize; 5], rng: &mut impl rand::Rng) -> Block<Training> {
+    pub(crate) fn random_block<B: FusedBackend>(
+        [_, _, d_model, n_heads, _]: [usize; 5],
+        rng: &mut impl rand::Rng,
+        device: &B::Device,
+    ) -> Block<B> {
         let architecture = Architecture { d_x: 1, n_points: 1, d_model, n_layers: 1, n_heads, latent: None };
         let config = ModelConfig {
             d_model,
@@ -108,8 +112,8 @@ mod tests {
             tensor.values.iter_mut().for_each(|value| *value += rng.random_range(-spread..spread));
             weights.insert(name.trim_start_matches("blocks.0.").to_owned(), tensor);
         }
-        let mut load = Load { weights: &weights, device: &FlexDevice, path: Vec::new() };
-        Block::empty(&architecture, &FlexDevice).map(&mut load)
+        let mut load = Load { weights: &weights, device, path: Vec::new() };
+        Block::empty(&architecture, device).map(&mut load)
     }
 
     #[test]
@@ -117,7 +121,7 @@ mod tests {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
         for shape @ [sequences, tokens, d_model, n_heads, every] in SHAPES.iter().copied() {
             let geometry = Geometry { sequences, tokens, d_model, n_heads, every };
-            let block = random_block(shape, &mut rng);
+            let block = random_block::<Training>(shape, &mut rng, &FlexDevice);
             let h = random(sequences * tokens * d_model, &mut rng);
             let toward = random(sequences * geometry.outputs() * d_model, &mut rng);
 
@@ -147,7 +151,7 @@ mod tests {
     fn what_the_parts_write_adds_up_to_the_block() {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
         for shape @ [sequences, tokens, d_model, ..] in SHAPES.iter().copied() {
-            let block = random_block(shape, &mut rng).valid();
+            let block = random_block::<Training>(shape, &mut rng, &FlexDevice).valid();
             let values = random(sequences * tokens * d_model, &mut rng);
             let h = tensor(&values, [sequences, tokens, d_model]).inner();
             let Writes { attention, feed_forward } = block.writes(h.clone());

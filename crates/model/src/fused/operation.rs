@@ -1,5 +1,6 @@
 //! Fused operations in burn: for flex, and with their gradients for autodiff on top of it.
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -8,19 +9,23 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, NdArray};
-use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::backend::{AutodiffBackend, Backend, DeviceOps};
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Tensor, TensorData, TensorMetadata, TensorPrimitive};
+#[cfg(feature = "gpu")]
+use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime, cubecl::server::ComputeServer, tensor::CubeTensor};
 use burn_flex::{Flex, FlexTensor};
 use pulp::Arch;
 
 use super::update::{self, AdamStep};
+#[cfg(feature = "gpu")]
+use crate::gpu;
 
 /// Something that a CPU does in one piece, on slices: a function of N tensors, with its gradient written by hand.
 #[doc(hidden)]
 pub trait Operation<const N: usize>: Clone + Debug + Send + Sync + 'static {
     /// What the gradient needs of the forward pass.
-    type Kept: Debug + Send + Sync;
+    type Kept: Debug + Send + Sync + 'static;
 
     /// Shape of the result.
     fn shape(&self) -> Vec<usize>;
@@ -30,14 +35,32 @@ pub trait Operation<const N: usize>: Clone + Debug + Send + Sync + 'static {
 
     /// The gradient of every input from that of the result.
     fn backward(&self, arch: Arch, inputs: [&[f32]; N], kept: &Self::Kept, gradient: &[f32]) -> [Vec<f32>; N];
+
+    /// The result on a GPU, and what the gradient needs.
+    #[cfg(feature = "gpu")]
+    fn forward_on_gpu<R: CubeRuntime>(&self, _: [CubeTensor<R>; N]) -> (CubeTensor<R>, Kept) {
+        unreachable!("asked only of blocks")
+    }
+
+    /// The gradient of every input on a GPU.
+    #[cfg(feature = "gpu")]
+    fn backward_on_gpu<R: CubeRuntime>(&self, _: [CubeTensor<R>; N], _: &Kept, _: CubeTensor<R>) -> [CubeTensor<R>; N] {
+        unreachable!("asked only of blocks")
+    }
 }
+
+/// What the gradient of an operation needs, of whichever operation and backend.
+#[doc(hidden)]
+pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
 
 /// A backend that may do whole parts of the model as one operation.
 ///
 /// Implement it for a backend of your own with an empty body: the model is then made of ordinary tensor operations.
 pub trait FusedBackend: Backend {
-    /// Whether [`operate`](Self::operate) exists.
+    /// Whether [`operate`](Self::operate) exists for blocks.
     const FUSED: bool = false;
+    /// Whether it exists for what is before and behind the blocks as well, which it finds in the host's memory.
+    const FUSED_ENDS: bool = false;
     /// Whether what autodiff needs of it exists.
     const FUSED_GRADIENT: bool = false;
     /// Whether products of the ordinary operations are taken in f64.
@@ -51,10 +74,7 @@ pub trait FusedBackend: Backend {
 
     /// [`operate`](Self::operate), and what its gradient needs.
     #[doc(hidden)]
-    fn operate_kept<const N: usize, O: Operation<N>>(
-        _: &O,
-        _: &[FloatTensor<Self>; N],
-    ) -> (FloatTensor<Self>, O::Kept) {
+    fn operate_kept<const N: usize, O: Operation<N>>(_: &O, _: &[FloatTensor<Self>; N]) -> (FloatTensor<Self>, Kept) {
         unreachable!("asked only where FUSED_GRADIENT is set")
     }
 
@@ -63,37 +83,44 @@ pub trait FusedBackend: Backend {
     fn gradient<const N: usize, O: Operation<N>>(
         _: &O,
         _: &[FloatTensor<Self>; N],
-        _: &O::Kept,
+        _: &Kept,
         _: FloatTensor<Self>,
     ) -> [FloatTensor<Self>; N] {
         unreachable!("asked only where FUSED_GRADIENT is set")
     }
 
-    /// The sum of gradients of the same parameter, in their order, and the sum of its squares, `[1]`.
-    fn add_parts<const D: usize>(parts: Vec<Tensor<Self, D>>) -> (Tensor<Self, D>, Tensor<Self, 1>) {
-        let sum = parts.into_iter().reduce(|sum, part| sum + part).expect("a batch has at least one part");
-        (sum.clone(), (sum.clone() * sum).sum())
+    /// The sum of gradients of the same parameter, in their order.
+    fn add_parts<const D: usize>(parts: Vec<Tensor<Self, D>>) -> Tensor<Self, D> {
+        parts.into_iter().reduce(|sum, part| sum + part).expect("a batch has at least one part")
     }
 
-    /// One step of Adam on a parameter and its two moments, with the gradient multiplied by `factor`, `[1]`.
+    /// The sum of the squares of all elements, `[1]`.
+    fn squares(tensors: Vec<Tensor<Self, 1>>) -> Tensor<Self, 1> {
+        Tensor::cat(tensors.into_iter().map(|tensor| (tensor.clone() * tensor).sum()).collect(), 0).sum()
+    }
+
+    /// One step of Adam on parameters and their two moments, with every gradient multiplied by `factor`, `[1]`.
     ///
     /// # Source
     /// Kingma and Ba (2015), arXiv 1412.6980; the order of operations is PyTorch's.
-    fn adam<const D: usize>(
+    fn adam(
         step: AdamStep,
         factor: Option<Tensor<Self, 1>>,
-        [value, first, second]: [Tensor<Self, D>; 3],
-        gradient: Tensor<Self, D>,
-    ) -> [Tensor<Self, D>; 3] {
+        states: Vec<[Tensor<Self, 1>; 3]>,
+        gradients: &[Tensor<Self, 1>],
+    ) -> Vec<[Tensor<Self, 1>; 3]> {
         let AdamStep { beta_1, beta_2, epsilon, rate, root } = step;
-        let gradient = match factor {
-            Some(factor) => gradient * factor.reshape([1; D]),
-            None => gradient,
+        let update = |([value, first, second], gradient): ([Tensor<Self, 1>; 3], &Tensor<Self, 1>)| {
+            let gradient = match &factor {
+                Some(factor) => gradient.clone() * factor.clone(),
+                None => gradient.clone(),
+            };
+            let first = first * beta_1 + gradient.clone() * (1.0 - beta_1);
+            let second = second * beta_2 + gradient.clone() * gradient * (1.0 - beta_2);
+            let value = value - first.clone() * rate / (second.clone().sqrt() * root + epsilon);
+            [value, first, second]
         };
-        let first = first * beta_1 + gradient.clone() * (1.0 - beta_1);
-        let second = second * beta_2 + gradient.clone() * gradient * (1.0 - beta_2);
-        let value = value - first.clone() * rate / (second.clone().sqrt() * root + epsilon);
-        [value, first, second]
+        states.into_iter().zip(gradients).map(update).collect()
     }
 }
 
@@ -112,55 +139,112 @@ impl<B: AutodiffBackend<InnerBackend: FusedBackend> + FusedBackend> TrainingBack
 
 impl FusedBackend for NdArray {}
 
-#[cfg(feature = "cuda-plain")]
-impl FusedBackend for burn::backend::Cuda {
-    const WIDE_PRODUCTS: bool = cfg!(feature = "cuda-f64");
-}
-
 impl FusedBackend for Flex {
     const FUSED: bool = true;
+    const FUSED_ENDS: bool = true;
     const FUSED_GRADIENT: bool = true;
 
     fn operate<const N: usize>(operation: impl Operation<N>, inputs: [FlexTensor; N]) -> FlexTensor {
         on_slices(&operation, &inputs, false).0
     }
 
-    fn operate_kept<const N: usize, O: Operation<N>>(operation: &O, inputs: &[FlexTensor; N]) -> (FlexTensor, O::Kept) {
-        on_slices(operation, inputs, true)
+    fn operate_kept<const N: usize, O: Operation<N>>(operation: &O, inputs: &[FlexTensor; N]) -> (FlexTensor, Kept) {
+        let (out, kept) = on_slices(operation, inputs, true);
+        (out, Arc::new(kept))
     }
 
     fn gradient<const N: usize, O: Operation<N>>(
         operation: &O,
         inputs: &[FlexTensor; N],
-        kept: &O::Kept,
+        kept: &Kept,
         gradient: FlexTensor,
     ) -> [FlexTensor; N] {
+        let kept = kept.downcast_ref().expect("kept by the same operation");
         let (contiguous, gradient) = (inputs.each_ref().map(FlexTensor::to_contiguous), gradient.to_contiguous());
         let found = operation.backward(Arch::new(), contiguous.each_ref().map(values), kept, values(&gradient));
         let mut shapes = inputs.iter().map(|input| input.shape().to_vec());
         found.map(|values| tensor(values, shapes.next().expect("there are as many gradients as inputs")))
     }
 
-    fn add_parts<const D: usize>(parts: Vec<Tensor<Self, D>>) -> (Tensor<Self, D>, Tensor<Self, 1>) {
+    fn add_parts<const D: usize>(parts: Vec<Tensor<Self, D>>) -> Tensor<Self, D> {
         let mut parts = parts.into_iter().map(|part| primitive(part).to_contiguous());
         let mut sum = parts.next().expect("a batch has at least one part");
         let parts: Vec<_> = parts.collect();
-        let squares =
-            update::add_parts(Arch::new(), values_mut(&mut sum), &parts.iter().map(values).collect::<Vec<_>>());
-        (from_primitive(sum), from_primitive(tensor(vec![squares], vec![1])))
+        update::add_parts(Arch::new(), values_mut(&mut sum), &parts.iter().map(values).collect::<Vec<_>>());
+        from_primitive(sum)
     }
 
-    fn adam<const D: usize>(
+    fn squares(tensors: Vec<Tensor<Self, 1>>) -> Tensor<Self, 1> {
+        let squares = |part: Tensor<Self, 1>| update::squares(Arch::new(), values(&primitive(part).to_contiguous()));
+        let squares: Vec<f32> = tensors.into_iter().map(squares).collect();
+        let len = squares.len();
+        from_primitive::<1>(tensor(squares, vec![len])).sum()
+    }
+
+    fn adam(
         step: AdamStep,
         factor: Option<Tensor<Self, 1>>,
-        state: [Tensor<Self, D>; 3],
-        gradient: Tensor<Self, D>,
-    ) -> [Tensor<Self, D>; 3] {
+        states: Vec<[Tensor<Self, 1>; 3]>,
+        gradients: &[Tensor<Self, 1>],
+    ) -> Vec<[Tensor<Self, 1>; 3]> {
         let factor = factor.map_or(1.0, |factor| values(&primitive(factor))[0]);
-        let [mut value, mut first, mut second] = state.map(|tensor| primitive(tensor).to_contiguous());
-        let state = [&mut value, &mut first, &mut second].map(values_mut);
-        update::adam(Arch::new(), step, factor, state, values(&primitive(gradient).to_contiguous()));
-        [value, first, second].map(from_primitive)
+        let update = |(state, gradient): ([Tensor<Self, 1>; 3], &Tensor<Self, 1>)| {
+            let [mut value, mut first, mut second] = state.map(|tensor| primitive(tensor).to_contiguous());
+            let state = [&mut value, &mut first, &mut second].map(values_mut);
+            update::adam(Arch::new(), step, factor, state, values(&primitive(gradient.clone()).to_contiguous()));
+            [value, first, second].map(from_primitive)
+        };
+        states.into_iter().zip(gradients).map(update).collect()
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl<R, BT> FusedBackend for CubeBackend<R, f32, i32, BT>
+where
+    R: CubeRuntime<Device: DeviceOps, Server: ComputeServer>,
+    BT: BoolElement,
+{
+    const FUSED: bool = true;
+    const FUSED_GRADIENT: bool = true;
+    const WIDE_PRODUCTS: bool = cfg!(feature = "cuda-f64");
+
+    fn operate<const N: usize>(operation: impl Operation<N>, inputs: [CubeTensor<R>; N]) -> CubeTensor<R> {
+        operation.forward_on_gpu(inputs).0
+    }
+
+    fn operate_kept<const N: usize, O: Operation<N>>(
+        operation: &O,
+        inputs: &[CubeTensor<R>; N],
+    ) -> (CubeTensor<R>, Kept) {
+        operation.forward_on_gpu(inputs.clone())
+    }
+
+    fn gradient<const N: usize, O: Operation<N>>(
+        operation: &O,
+        inputs: &[CubeTensor<R>; N],
+        kept: &Kept,
+        gradient: CubeTensor<R>,
+    ) -> [CubeTensor<R>; N] {
+        operation.backward_on_gpu(inputs.clone(), kept, gradient)
+    }
+
+    fn squares(tensors: Vec<Tensor<Self, 1>>) -> Tensor<Self, 1> {
+        let tensors = tensors.into_iter().map(|tensor| tensor.into_primitive().tensor()).collect();
+        Tensor::<Self, 1>::from_primitive(TensorPrimitive::Float(gpu::squares(tensors))).sum_dim(0)
+    }
+
+    fn adam(
+        step: AdamStep,
+        factor: Option<Tensor<Self, 1>>,
+        states: Vec<[Tensor<Self, 1>; 3]>,
+        gradients: &[Tensor<Self, 1>],
+    ) -> Vec<[Tensor<Self, 1>; 3]> {
+        let cubes = |tensor: Tensor<Self, 1>| tensor.into_primitive().tensor();
+        let states = states.into_iter().map(|state| state.map(cubes)).collect();
+        let gradients = gradients.iter().cloned().map(cubes).collect();
+        let updated = gpu::adam(step, factor.map(cubes), states, gradients);
+        let tensor = |cubes| Tensor::from_primitive(TensorPrimitive::Float(cubes));
+        updated.into_iter().map(|state| state.map(tensor)).collect()
     }
 }
 
@@ -200,6 +284,7 @@ fn tensor(values: Vec<f32>, shape: Vec<usize>) -> FlexTensor {
 
 impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
     const FUSED: bool = B::FUSED_GRADIENT;
+    const FUSED_ENDS: bool = B::FUSED_GRADIENT && B::FUSED_ENDS;
     const WIDE_PRODUCTS: bool = B::WIDE_PRODUCTS;
 
     fn operate<const N: usize>(operation: impl Operation<N>, inputs: [FloatTensor<Self>; N]) -> FloatTensor<Self> {
@@ -209,7 +294,7 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
             OpsKind::UnTracked(prepared) => prepared.finish(B::operate(operation, inputs)),
             OpsKind::Tracked(prepared) => {
                 let (out, kept) = B::operate_kept(&operation, &inputs);
-                prepared.finish((inputs, Arc::new(kept)), out)
+                prepared.finish((inputs, kept), out)
             }
         }
     }
@@ -220,7 +305,7 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
 struct Gradient<O>(O);
 
 impl<B: FusedBackend, O: Operation<N>, const N: usize> Backward<B, N> for Gradient<O> {
-    type State = ([FloatTensor<B>; N], Arc<O::Kept>);
+    type State = ([FloatTensor<B>; N], Kept);
 
     fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let (inputs, kept) = ops.state;

@@ -23,14 +23,14 @@ pub struct AdamStep {
     pub root: f64,
 }
 
-/// to += Σ parts; returns the sum of the squares of the result.
-pub(super) fn add_parts(arch: Arch, to: &mut [f32], parts: &[&[f32]]) -> f32 {
+/// to += Σ parts
+pub(super) fn add_parts(arch: Arch, to: &mut [f32], parts: &[&[f32]]) {
     struct Add<'a>(&'a mut [f32], &'a [&'a [f32]], usize);
     impl WithSimd for Add<'_> {
-        type Output = f32;
+        type Output = ();
 
         #[inline(always)]
-        fn with_simd<S: Simd>(self, simd: S) -> f32 {
+        fn with_simd<S: Simd>(self, simd: S) {
             let Self(to, parts, first) = self;
             for part in parts {
                 let part = &part[first..][..to.len()];
@@ -42,20 +42,35 @@ pub(super) fn add_parts(arch: Arch, to: &mut [f32], parts: &[&[f32]]) -> f32 {
                     |to, [part]| simd.add_f32s(to, part),
                 );
             }
-            sum(
-                simd,
-                [to],
-                #[inline(always)]
-                |sum, [x]| simd.mul_add_e_f32s(x, x, sum),
-            )
         }
     }
     // Waking another thread costs more than a small tensor.
     if to.len() <= PIECE {
         return arch.dispatch(Add(to, parts, 0));
     }
-    let piece = |(i, to)| arch.dispatch(Add(to, parts, i * PIECE));
-    let squares: Vec<f32> = to.par_chunks_mut(PIECE).enumerate().map(piece).collect();
+    to.par_chunks_mut(PIECE).enumerate().for_each(|(i, to)| arch.dispatch(Add(to, parts, i * PIECE)));
+}
+
+/// The sum of the squares of `values`.
+pub(super) fn squares(arch: Arch, values: &[f32]) -> f32 {
+    struct Squares<'a>(&'a [f32]);
+    impl WithSimd for Squares<'_> {
+        type Output = f32;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> f32 {
+            sum(
+                simd,
+                [self.0],
+                #[inline(always)]
+                |sum, [x]| simd.mul_add_e_f32s(x, x, sum),
+            )
+        }
+    }
+    if values.len() <= PIECE {
+        return arch.dispatch(Squares(values));
+    }
+    let squares: Vec<f32> = values.par_chunks(PIECE).map(|piece| arch.dispatch(Squares(piece))).collect();
     squares.iter().sum()
 }
 
@@ -148,10 +163,11 @@ mod tests {
     fn sums_of_gradients_equal_the_reference() {
         for len in LENGTHS {
             let parts = [random(len, 0), random(len, 1), random(len, 2)];
-            let (sum, squares) = Flex::add_parts(parts.iter().map(|part| on(part)).collect());
-            let (expected, expected_squares) = NdArray::<f32>::add_parts(parts.iter().map(|part| on(part)).collect());
-            assert_close(&host(sum), &host(expected));
-            let (squares, exact) = (f64::from(host(squares)[0]), f64::from(host(expected_squares)[0]));
+            let sum = Flex::add_parts(parts.iter().map(|part| on(part)).collect());
+            let expected = NdArray::<f32>::add_parts(parts.iter().map(|part| on(part)).collect());
+            assert_close(&host(sum.clone()), &host(expected.clone()));
+            let squares = f64::from(host(Flex::squares(vec![sum.clone(), sum]))[0]);
+            let exact = f64::from(host(NdArray::squares(vec![expected.clone(), expected]))[0]);
             assert!((squares / exact - 1.0).abs() < 1e-5, "{squares} against {exact}");
         }
     }
@@ -163,7 +179,9 @@ mod tests {
             let state = [random(len, 3), random(len, 4), random(len, 5)];
             let tensors = [0, 1, 2].map(|i| on::<B>(&state[i]));
             let factor = clip.then(|| on(&[0.25]));
-            let found = B::adam(step, factor, tensors.clone(), on(&random(len, 6))).map(host);
+            let [found] = <[_; 1]>::try_from(B::adam(step, factor, vec![tensors.clone()], &[on(&random(len, 6))]))
+                .expect("one for one");
+            let found = found.map(host);
             assert_eq!(tensors.map(host), state);
             found
         }

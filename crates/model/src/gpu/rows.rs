@@ -1,0 +1,257 @@
+//! Kernels on matrices of tokens, `[rows, width]`: a row a plane where a row is summed, an element a unit elsewhere.
+
+use cubecl::prelude::*;
+
+use crate::block::NORM_EPSILON;
+
+/// Which rows of the input an output has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Rows {
+    /// Elements of a row.
+    pub(super) width: usize,
+    /// Rows of a sequence of the input.
+    pub(super) tokens: usize,
+    /// Rows from one that is taken to the next; the first is one.
+    pub(super) every: usize,
+}
+
+impl Rows {
+    /// Rows of a sequence of the output.
+    pub(super) fn taken(&self) -> usize {
+        self.tokens.div_ceil(self.every)
+    }
+}
+
+/// The row of the input that becomes `row` of the output.
+#[cube]
+fn source(row: usize, #[comptime] rows: Rows) -> usize {
+    let taken = comptime!(rows.taken());
+    (row / taken) * rows.tokens + (row % taken) * rows.every
+}
+
+/// The mean and 1/σ of a row, known to every unit of its plane.
+#[cube]
+fn moments(values: &Array<f32>, first: usize, #[comptime] width: usize) -> (f32, f32) {
+    let count = comptime!(width as f32);
+    let mut sum = 0.0f32;
+    let mut column = UNIT_POS_X as usize;
+    while column < width {
+        sum += values[first + column];
+        column += CUBE_DIM_X as usize;
+    }
+    let mean = plane_sum(sum) / count;
+    let mut squares = 0.0f32;
+    let mut column = UNIT_POS_X as usize;
+    while column < width {
+        let off = values[first + column] - mean;
+        squares += off * off;
+        column += CUBE_DIM_X as usize;
+    }
+    (mean, f32::inverse_sqrt(plane_sum(squares) / count + comptime!(NORM_EPSILON as f32)))
+}
+
+/// Layer norm. Keeps the mean and 1/σ of every row.
+///
+/// # Source
+/// Ba, Kiros and Hinton (2016), arXiv 1607.06450.
+#[cube(launch)]
+pub(super) fn layer_norm(
+    h: &Array<f32>,
+    gamma: &Array<f32>,
+    beta: &Array<f32>,
+    normed: &mut Array<f32>,
+    statistics: &mut Array<f32>,
+    #[comptime] width: usize,
+) {
+    let row = CUBE_POS * CUBE_DIM_Y as usize + UNIT_POS_Y as usize;
+    if row * width < h.len() {
+        let (mean, inverse) = moments(h, row * width, width);
+        let mut column = UNIT_POS_X as usize;
+        while column < width {
+            let at = row * width + column;
+            normed[at] = (h[at] - mean) * inverse * gamma[column] + beta[column];
+            column += CUBE_DIM_X as usize;
+        }
+        if UNIT_POS_X == 0 {
+            statistics[2 * row] = mean;
+            statistics[2 * row + 1] = inverse;
+        }
+    }
+}
+
+/// h + write + bias at the rows that are taken, and its [`layer_norm`].
+#[cube(launch)]
+pub(super) fn add_layer_norm(
+    h: &Array<f32>,
+    write: &Array<f32>,
+    bias: &Array<f32>,
+    gamma: &Array<f32>,
+    beta: &Array<f32>,
+    sum: &mut Array<f32>,
+    normed: &mut Array<f32>,
+    statistics: &mut Array<f32>,
+    #[comptime] rows: Rows,
+) {
+    let width = comptime!(rows.width);
+    let row = CUBE_POS * CUBE_DIM_Y as usize + UNIT_POS_Y as usize;
+    if row * width < write.len() {
+        let (to, from) = (row * width, source(row, rows) * width);
+        let mut column = UNIT_POS_X as usize;
+        while column < width {
+            sum[to + column] = h[from + column] + write[to + column] + bias[column];
+            column += CUBE_DIM_X as usize;
+        }
+        let (mean, inverse) = moments(sum, to, width);
+        let mut column = UNIT_POS_X as usize;
+        while column < width {
+            normed[to + column] = (sum[to + column] - mean) * inverse * gamma[column] + beta[column];
+            column += CUBE_DIM_X as usize;
+        }
+        if UNIT_POS_X == 0 {
+            statistics[2 * row] = mean;
+            statistics[2 * row + 1] = inverse;
+        }
+    }
+}
+
+/// The gradient of a layer norm's input from that of its output, plus the gradient that the taken rows have already.
+#[cube(launch)]
+pub(super) fn layer_norm_gradient(
+    h: &Array<f32>,
+    statistics: &Array<f32>,
+    gamma: &Array<f32>,
+    gradient: &Array<f32>,
+    taken_gradient: &Array<f32>,
+    h_gradient: &mut Array<f32>,
+    #[comptime] rows: Rows,
+) {
+    let (width, taken, count) = comptime!((rows.width, rows.taken(), rows.width as f32));
+    let row = CUBE_POS * CUBE_DIM_Y as usize + UNIT_POS_Y as usize;
+    if row * width < h.len() {
+        let at = row * width;
+        let (mean, inverse) = (statistics[2 * row], statistics[2 * row + 1]);
+        let mut sum = 0.0f32;
+        let mut weighed = 0.0f32;
+        let mut column = UNIT_POS_X as usize;
+        while column < width {
+            let slope = gradient[at + column] * gamma[column];
+            sum += slope;
+            weighed += slope * (h[at + column] - mean) * inverse;
+            column += CUBE_DIM_X as usize;
+        }
+        let (sum, weighed) = (plane_sum(sum) / count, plane_sum(weighed) / count);
+        let token = row % rows.tokens;
+        let has = token % rows.every == 0;
+        let from = ((row / rows.tokens) * taken + token / rows.every) * width;
+        let mut column = UNIT_POS_X as usize;
+        while column < width {
+            let standard = (h[at + column] - mean) * inverse;
+            let mut found = (gradient[at + column] * gamma[column] - sum - standard * weighed) * inverse;
+            if has {
+                found += taken_gradient[from + column];
+            }
+            h_gradient[at + column] = found;
+            column += CUBE_DIM_X as usize;
+        }
+    }
+}
+
+/// values += bias, in every row.
+#[cube(launch)]
+pub(super) fn add_bias(values: &mut Array<f32>, bias: &Array<f32>, #[comptime] width: usize) {
+    if ABSOLUTE_POS < values.len() {
+        values[ABSOLUTE_POS] += bias[ABSOLUTE_POS % width];
+    }
+}
+
+/// h + write + bias, in every row.
+#[cube(launch)]
+pub(super) fn add_write(
+    h: &Array<f32>,
+    write: &Array<f32>,
+    bias: &Array<f32>,
+    sum: &mut Array<f32>,
+    #[comptime] width: usize,
+) {
+    if ABSOLUTE_POS < sum.len() {
+        sum[ABSOLUTE_POS] = h[ABSOLUTE_POS] + write[ABSOLUTE_POS] + bias[ABSOLUTE_POS % width];
+    }
+}
+
+/// σ(2√(2/π)(x + 0.044715x³)), by which x is multiplied in its GELU, and the derivative of what it is applied to.
+#[cube]
+fn gate(x: f32) -> (f32, f32) {
+    let scale = comptime!((8.0f64 / std::f64::consts::PI).sqrt());
+    let (linear, cubic) = comptime!((scale as f32, (scale * 0.044715) as f32));
+    let gate = 1.0f32 / (1.0f32 + (-x * (linear + cubic * x * x)).exp());
+    (gate, linear + 3.0f32 * cubic * x * x)
+}
+
+/// GELU of values + bias, in its tanh form.
+///
+/// # Source
+/// Hendrycks and Gimpel (2016), arXiv 1606.08415.
+#[cube(launch)]
+pub(super) fn bias_gelu(values: &Array<f32>, bias: &Array<f32>, active: &mut Array<f32>, #[comptime] width: usize) {
+    if ABSOLUTE_POS < values.len() {
+        let x = values[ABSOLUTE_POS] + bias[ABSOLUTE_POS % width];
+        let (gate, _) = gate(x);
+        active[ABSOLUTE_POS] = x * gate;
+    }
+}
+
+/// The gradient of values + bias from that of their GELU.
+#[cube(launch)]
+pub(super) fn bias_gelu_gradient(
+    values: &Array<f32>,
+    bias: &Array<f32>,
+    gradient: &mut Array<f32>,
+    #[comptime] width: usize,
+) {
+    if ABSOLUTE_POS < values.len() {
+        let x = values[ABSOLUTE_POS] + bias[ABSOLUTE_POS % width];
+        let (gate, slope) = gate(x);
+        gradient[ABSOLUTE_POS] *= gate + x * gate * (1.0f32 - gate) * slope;
+    }
+}
+
+/// The sums of `at_a_time` rows, in their order, for every column; the last may be of fewer.
+///
+/// # Shapes
+/// `[rows, width]` to `[rows / at_a_time rounded up, width]`
+#[cube(launch)]
+pub(super) fn column_sums(values: &Array<f32>, sums: &mut Array<f32>, at_a_time: u32, #[comptime] width: usize) {
+    let column = ABSOLUTE_POS_X as usize;
+    if column < width {
+        let first = CUBE_POS_Y as usize * at_a_time as usize;
+        let end = clamp_max(first + at_a_time as usize, values.len() / width);
+        let mut sum = 0.0f32;
+        for row in first..end {
+            sum += values[row * width + column];
+        }
+        sums[CUBE_POS_Y as usize * width + column] = sum;
+    }
+}
+
+/// [`column_sums`] of gradient · standardised h, which is the gradient of a norm's scale.
+#[cube(launch)]
+pub(super) fn scale_sums(
+    h: &Array<f32>,
+    statistics: &Array<f32>,
+    gradient: &Array<f32>,
+    sums: &mut Array<f32>,
+    at_a_time: u32,
+    #[comptime] width: usize,
+) {
+    let column = ABSOLUTE_POS_X as usize;
+    if column < width {
+        let first = CUBE_POS_Y as usize * at_a_time as usize;
+        let end = clamp_max(first + at_a_time as usize, h.len() / width);
+        let mut sum = 0.0f32;
+        for row in first..end {
+            let at = row * width + column;
+            sum += gradient[at] * (h[at] - statistics[2 * row]) * statistics[2 * row + 1];
+        }
+        sums[CUBE_POS_Y as usize * width + column] = sum;
+    }
+}
