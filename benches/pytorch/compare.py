@@ -27,7 +27,7 @@ OPPONENTS = {
     "cpu": ["eager", "compiled", "huggingface"],
     "cuda": [
         f"{variant} {products}"
-        for variant in ["eager", "compiled", "graphs", "huggingface"]
+        for variant in ["eager", "compiled", "graphs"]
         for products in ["f32", "tf32"]
     ],
 }
