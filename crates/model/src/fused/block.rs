@@ -17,7 +17,9 @@ use super::buffer::Buffer;
 use super::chunk::Chunk;
 use super::fold::{Folded, Parameters, unfold};
 use super::kernels::copy;
-use super::operation::{self, Operation};
+#[cfg(feature = "gpu")]
+use super::operation::AnyKept;
+use super::operation::Operation;
 #[cfg(feature = "gpu")]
 use crate::gpu;
 
@@ -118,7 +120,7 @@ impl Operation<13> for Geometry {
     }
 
     #[cfg(feature = "gpu")]
-    fn forward_on_gpu<R: CubeRuntime>(&self, inputs: [CubeTensor<R>; 13]) -> (CubeTensor<R>, operation::Kept) {
+    fn forward_on_gpu<R: CubeRuntime>(&self, inputs: [CubeTensor<R>; 13]) -> (CubeTensor<R>, AnyKept) {
         let (out, kept) = gpu::forward(self, inputs);
         (out, Arc::new(kept))
     }
@@ -127,7 +129,7 @@ impl Operation<13> for Geometry {
     fn backward_on_gpu<R: CubeRuntime>(
         &self,
         inputs: [CubeTensor<R>; 13],
-        kept: &operation::Kept,
+        kept: &AnyKept,
         gradient: CubeTensor<R>,
     ) -> [CubeTensor<R>; 13] {
         gpu::backward(self, inputs, kept.downcast_ref().expect("kept by the forward pass"), gradient)

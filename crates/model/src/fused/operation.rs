@@ -9,7 +9,9 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, NdArray};
-use burn::tensor::backend::{AutodiffBackend, Backend, DeviceOps};
+#[cfg(feature = "gpu")]
+use burn::tensor::backend::DeviceOps;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Tensor, TensorData, TensorMetadata, TensorPrimitive};
 #[cfg(feature = "gpu")]
@@ -38,20 +40,24 @@ pub trait Operation<const N: usize>: Clone + Debug + Send + Sync + 'static {
 
     /// The result on a GPU, and what the gradient needs.
     #[cfg(feature = "gpu")]
-    fn forward_on_gpu<R: CubeRuntime>(&self, _: [CubeTensor<R>; N]) -> (CubeTensor<R>, Kept) {
+    fn forward_on_gpu<R: CubeRuntime>(&self, _: [CubeTensor<R>; N]) -> (CubeTensor<R>, AnyKept) {
         unreachable!("asked only of blocks")
     }
 
     /// The gradient of every input on a GPU.
     #[cfg(feature = "gpu")]
-    fn backward_on_gpu<R: CubeRuntime>(&self, _: [CubeTensor<R>; N], _: &Kept, _: CubeTensor<R>) -> [CubeTensor<R>; N] {
+    fn backward_on_gpu<R: CubeRuntime>(
+        &self,
+        _: [CubeTensor<R>; N],
+        _: &AnyKept,
+        _: CubeTensor<R>,
+    ) -> [CubeTensor<R>; N] {
         unreachable!("asked only of blocks")
     }
 }
 
 /// What the gradient of an operation needs, of whichever operation and backend.
-#[doc(hidden)]
-pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
+pub(crate) type AnyKept = Arc<dyn Any + Send + Sync>;
 
 /// A backend that may do whole parts of the model as one operation.
 ///
@@ -74,7 +80,10 @@ pub trait FusedBackend: Backend {
 
     /// [`operate`](Self::operate), and what its gradient needs.
     #[doc(hidden)]
-    fn operate_kept<const N: usize, O: Operation<N>>(_: &O, _: &[FloatTensor<Self>; N]) -> (FloatTensor<Self>, Kept) {
+    fn operate_kept<const N: usize, O: Operation<N>>(
+        _: &O,
+        _: &[FloatTensor<Self>; N],
+    ) -> (FloatTensor<Self>, AnyKept) {
         unreachable!("asked only where FUSED_GRADIENT is set")
     }
 
@@ -83,7 +92,7 @@ pub trait FusedBackend: Backend {
     fn gradient<const N: usize, O: Operation<N>>(
         _: &O,
         _: &[FloatTensor<Self>; N],
-        _: &Kept,
+        _: &AnyKept,
         _: FloatTensor<Self>,
     ) -> [FloatTensor<Self>; N] {
         unreachable!("asked only where FUSED_GRADIENT is set")
@@ -148,7 +157,7 @@ impl FusedBackend for Flex {
         on_slices(&operation, &inputs, false).0
     }
 
-    fn operate_kept<const N: usize, O: Operation<N>>(operation: &O, inputs: &[FlexTensor; N]) -> (FlexTensor, Kept) {
+    fn operate_kept<const N: usize, O: Operation<N>>(operation: &O, inputs: &[FlexTensor; N]) -> (FlexTensor, AnyKept) {
         let (out, kept) = on_slices(operation, inputs, true);
         (out, Arc::new(kept))
     }
@@ -156,7 +165,7 @@ impl FusedBackend for Flex {
     fn gradient<const N: usize, O: Operation<N>>(
         operation: &O,
         inputs: &[FlexTensor; N],
-        kept: &Kept,
+        kept: &AnyKept,
         gradient: FlexTensor,
     ) -> [FlexTensor; N] {
         let kept = kept.downcast_ref().expect("kept by the same operation");
@@ -215,14 +224,14 @@ where
     fn operate_kept<const N: usize, O: Operation<N>>(
         operation: &O,
         inputs: &[CubeTensor<R>; N],
-    ) -> (CubeTensor<R>, Kept) {
+    ) -> (CubeTensor<R>, AnyKept) {
         operation.forward_on_gpu(inputs.clone())
     }
 
     fn gradient<const N: usize, O: Operation<N>>(
         operation: &O,
         inputs: &[CubeTensor<R>; N],
-        kept: &Kept,
+        kept: &AnyKept,
         gradient: CubeTensor<R>,
     ) -> [CubeTensor<R>; N] {
         operation.backward_on_gpu(inputs.clone(), kept, gradient)
@@ -305,7 +314,7 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
 struct Gradient<O>(O);
 
 impl<B: FusedBackend, O: Operation<N>, const N: usize> Backward<B, N> for Gradient<O> {
-    type State = ([FloatTensor<B>; N], Kept);
+    type State = ([FloatTensor<B>; N], AnyKept);
 
     fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let (inputs, kept) = ops.state;

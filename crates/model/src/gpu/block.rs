@@ -155,8 +155,7 @@ pub(crate) fn backward<R: CubeRuntime>(
     let of_out = [over_rows(&kept.mixed, &gradient), column_sums(&gradient)];
     let qkv = empty(&h, &[all, 3 * d]);
     let (count, dim) = geometry.cubes();
-    let inputs = [&kept.qkv, &kept.mixed, &kept.log_sums, &mixed, &qkv].map(arg);
-    let [a, b, c, e, f] = inputs;
+    let [inputs, outputs, log_sums] = [&kept.qkv, &kept.mixed, &kept.log_sums].map(arg);
     #[expect(unsafe_code, reason = "no bounds are checked; the kernel stays within its shapes")]
     unsafe {
         attention_gradient::launch_unchecked(
@@ -164,11 +163,11 @@ pub(crate) fn backward<R: CubeRuntime>(
             count,
             dim,
             geometry.heads().vector(),
-            a,
-            b,
-            c,
-            e,
-            f,
+            inputs,
+            outputs,
+            log_sums,
+            arg(&mixed),
+            arg(&qkv),
             geometry.heads(),
         );
     }
@@ -178,13 +177,9 @@ pub(crate) fn backward<R: CubeRuntime>(
     let statistics = &kept.attention_normed.statistics;
     let (gradient, of_norm_1) = norm_gradient(&h, statistics, &gamma_1, &normed, &gradient, rows);
 
-    let [a, b] = of_norm_1;
-    let [c, e] = of_qkv;
-    let [f, g] = of_out;
-    let [i, j] = of_norm_2;
-    let [k, l] = of_in;
-    let [m, n] = of_down;
-    [a, b, c, e, f, g, i, j, k, l, m, n, shaped(gradient, &[geometry.sequences, geometry.tokens, d])]
+    let of_parameters = [of_norm_1, of_qkv, of_out, of_norm_2, of_in, of_down].into_iter().flatten();
+    let mut found = of_parameters.chain([shaped(gradient, &[geometry.sequences, geometry.tokens, d])]);
+    std::array::from_fn(|_| found.next().expect("there are as many gradients as inputs"))
 }
 
 /// The gradients of a norm's input, with what the taken rows have already, and of its scale and shift.
@@ -198,9 +193,9 @@ fn norm_gradient<R: CubeRuntime>(
 ) -> (CubeTensor<R>, [CubeTensor<R>; 2]) {
     let found = empty(h, &[h.meta.shape()[0], rows.width]);
     let (count, dim) = by_row(h);
-    let inputs = [h, statistics, gamma, gradient, taken, &found].map(arg);
-    let [a, b, c, d, e, f] = inputs;
-    rows::layer_norm_gradient::launch(&h.client, count, dim, a, b, c, d, e, f, rows);
+    let inputs = [h, statistics, gamma, gradient, taken].map(arg);
+    let [states, moments, scale, behind, beside] = inputs;
+    rows::layer_norm_gradient::launch(&h.client, count, dim, states, moments, scale, behind, beside, arg(&found), rows);
     let of_gamma = sum_columns(h, |client, count, dim, sums, at_a_time| {
         let [h, statistics, gradient] = [h, statistics, gradient].map(arg);
         rows::scale_sums::launch(client, count, dim, h, statistics, gradient, sums, at_a_time, rows.width);

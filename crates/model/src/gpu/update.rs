@@ -66,6 +66,7 @@ pub(crate) fn adam<R: CubeRuntime>(
     states: Vec<[CubeTensor<R>; 3]>,
     gradients: Vec<CubeTensor<R>>,
 ) -> Vec<[CubeTensor<R>; 3]> {
+    let gradients: Vec<_> = gradients.into_iter().map(into_contiguous).collect();
     let client = gradients[0].client.clone();
     let clips = factor.is_some();
     let factor = factor.unwrap_or_else(|| gradients[0].clone());
