@@ -1,4 +1,6 @@
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use std::iter::Peekable;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Int, Tensor};
@@ -68,10 +70,12 @@ impl Adam {
         let t = (step + 1) as f64;
         let (rate, root) = (learning_rate / (1.0 - beta_1.powf(t)), (1.0 - beta_2.powf(t)).sqrt().recip());
         let step = AdamStep { beta_1, beta_2, epsilon, rate, root };
-        let mut gathered = Gather { adam: self, from: gradients, states: Vec::new(), gradients: Vec::new() };
+        let mut gathered =
+            Gather { adam: self, from: gradients, ids: Vec::new(), states: Vec::new(), gradients: Vec::new() };
         model.visit(&mut gathered);
-        let states = B::InnerBackend::adam(step, factor, gathered.states, &gathered.gradients);
-        model.map(&mut Spread::<B::InnerBackend> { adam: self, states: states.into_iter() })
+        let Gather { ids, states, gradients, .. } = gathered;
+        let states = B::InnerBackend::adam(step, factor, states, &gradients);
+        model.map(&mut Spread { adam: self, updated: ids.into_iter().zip(states).peekable() })
     }
 }
 
@@ -79,6 +83,7 @@ impl Adam {
 struct Gather<'a, B: Backend> {
     adam: &'a mut Adam,
     from: GradientsParams,
+    ids: Vec<ParamId>,
     states: Vec<[Tensor<B, 1>; 3]>,
     gradients: Vec<Tensor<B, 1>>,
 }
@@ -91,24 +96,28 @@ impl<B: TrainingBackend> ModuleVisitor<B> for Gather<'_, B::InnerBackend> {
         let Adam { first, second, .. } = &mut *self.adam;
         let [mean, square] = [first, second]
             .map(|moment| moment.remove::<B::InnerBackend, D>(param.id).unwrap_or_else(|| gradient.zeros_like()));
+        self.ids.push(param.id);
         self.states.push([param.val().inner(), mean, square].map(|tensor| tensor.flatten(0, D - 1)));
         self.gradients.push(gradient.flatten(0, D - 1));
     }
 }
 
-/// Puts the updated ones in their places.
-struct Spread<'a, B: Backend> {
+/// Puts what was updated in its place.
+struct Spread<'a, I: Iterator> {
     adam: &'a mut Adam,
-    states: std::vec::IntoIter<[Tensor<B, 1>; 3]>,
+    updated: Peekable<I>,
 }
 
-impl<B: TrainingBackend> ModuleMapper<B> for Spread<'_, B::InnerBackend> {
+impl<B, I> ModuleMapper<B> for Spread<'_, I>
+where
+    B: TrainingBackend,
+    I: Iterator<Item = (ParamId, [Tensor<B::InnerBackend, 1>; 3])>,
+{
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        if !param.is_require_grad() {
+        let Some((_, updated)) = self.updated.next_if(|(id, _)| *id == param.id) else {
             return param;
-        }
+        };
         let (id, value, mapper) = param.consume();
-        let updated = self.states.next().expect("every free parameter has a gradient");
         let [value, mean, square] = updated.map(|tensor| tensor.reshape(value.shape()));
         self.adam.first.register(id, mean);
         self.adam.second.register(id, square);
