@@ -8,8 +8,8 @@ Every measurement is a process of its own; the rounds go through all programs in
 down slows all of them. Printed: the median over rounds of each program's median step, its ratio to ours, and its
 largest resident memory.
 
-On a GPU every opponent runs twice, with products in f32 and in TF32, and one more joins them: compiled, with CUDA
-graphs. Ten steps are queued, then waited for, and each counts as a tenth; for all programs, ours included.
+On a GPU every opponent runs twice, with products in f32 and in TF32, and Hugging Face's makes room for one more:
+compiled, with CUDA graphs. Ten steps are queued, then waited for, and each counts as a tenth; for all programs, ours included.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-//! What happens to every parameter after the backward pass, in one pass over memory.
+//! What happens to every parameter after the backward pass: the sum of its gradients, their norm, and Adam.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;

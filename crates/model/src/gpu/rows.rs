@@ -50,6 +50,30 @@ fn moments(values: &Array<f32>, first: usize, #[comptime] width: usize) -> (f32,
     (mean, f32::inverse_sqrt(plane_sum(squares) / count + comptime!(NORM_EPSILON as f32)))
 }
 
+/// The layer norm of a row, and its mean and 1/σ.
+#[cube]
+fn normalise(
+    values: &Array<f32>,
+    row: usize,
+    gamma: &Array<f32>,
+    beta: &Array<f32>,
+    normed: &mut Array<f32>,
+    statistics: &mut Array<f32>,
+    #[comptime] width: usize,
+) {
+    let (mean, inverse) = moments(values, row * width, width);
+    let mut column = UNIT_POS_X as usize;
+    while column < width {
+        let at = row * width + column;
+        normed[at] = (values[at] - mean) * inverse * gamma[column] + beta[column];
+        column += CUBE_DIM_X as usize;
+    }
+    if UNIT_POS_X == 0 {
+        statistics[2 * row] = mean;
+        statistics[2 * row + 1] = inverse;
+    }
+}
+
 /// Layer norm. Keeps the mean and 1/σ of every row.
 ///
 /// # Source
@@ -65,17 +89,7 @@ pub(super) fn layer_norm(
 ) {
     let row = CUBE_POS * CUBE_DIM_Y as usize + UNIT_POS_Y as usize;
     if row * width < h.len() {
-        let (mean, inverse) = moments(h, row * width, width);
-        let mut column = UNIT_POS_X as usize;
-        while column < width {
-            let at = row * width + column;
-            normed[at] = (h[at] - mean) * inverse * gamma[column] + beta[column];
-            column += CUBE_DIM_X as usize;
-        }
-        if UNIT_POS_X == 0 {
-            statistics[2 * row] = mean;
-            statistics[2 * row + 1] = inverse;
-        }
+        normalise(h, row, gamma, beta, normed, statistics, width);
     }
 }
 
@@ -101,16 +115,7 @@ pub(super) fn add_layer_norm(
             sum[to + column] = h[from + column] + write[to + column] + bias[column];
             column += CUBE_DIM_X as usize;
         }
-        let (mean, inverse) = moments(sum, to, width);
-        let mut column = UNIT_POS_X as usize;
-        while column < width {
-            normed[to + column] = (sum[to + column] - mean) * inverse * gamma[column] + beta[column];
-            column += CUBE_DIM_X as usize;
-        }
-        if UNIT_POS_X == 0 {
-            statistics[2 * row] = mean;
-            statistics[2 * row + 1] = inverse;
-        }
+        normalise(sum, row, gamma, beta, normed, statistics, width);
     }
 }
 
