@@ -105,18 +105,13 @@ impl<B: FusedBackend> Transformer<B> {
 
     /// The first `n` tokens of [`embed`](Self::embed): one operation where the backend has it.
     fn embed_first(&self, n: usize, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 3> {
-        if !B::FUSED_ENDS {
+        if !B::FUSED {
             return self.embed_reference(n, xs, ys);
         }
-        let embed = Embed {
-            prompts: ys.dims()[0],
-            tokens: n,
-            d_model: self.positions.dims()[1],
-            xs: parameters::to_host(xs).values,
-            ys: parameters::to_host(ys).values,
-        };
+        let embed = Embed { prompts: ys.dims()[0], tokens: n, d_model: self.positions.dims()[1] };
         let [weight, bias] = parameters::of_linear(&self.read_in);
-        operate(embed, [weight, bias, parameters::primitive(self.positions.val())])
+        let positions = parameters::primitive(self.positions.val());
+        operate(embed, [weight, bias, positions, parameters::primitive(xs), parameters::primitive(ys)])
     }
 
     fn embed_reference(&self, n: usize, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 3> {
@@ -185,7 +180,7 @@ impl<B: FusedBackend> Transformer<B> {
     /// `[batch, n_points, d_model]` to `[batch, n_points]`
     fn read_out_at_x(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {
         let [batch, n_points, d_model] = h.dims();
-        if !B::FUSED_ENDS {
+        if !B::FUSED {
             // No product of a matrix and a column, which burn 0.21 may get wrong on a GPU (tracel-ai/burn issue 5122).
             let weight = self.read_out.weight.val().reshape([1, 1, d_model]);
             let bias = self.read_out.bias.as_ref().expect("the read-out has a bias").val().unsqueeze();
@@ -198,13 +193,12 @@ impl<B: FusedBackend> Transformer<B> {
 
     /// Predictions of every y from the pairs before it.
     ///
-    /// What cannot reach them is left out: the last block's output at y tokens, and on the CPU the last y token; the
-    /// kernels of a GPU are better off with an even number of tokens.
+    /// What cannot reach them is left out: the last y token, and the last block's output at y tokens.
     ///
     /// # Shapes
     /// `[batch, n_points, d_x]` and `[batch, n_points]` to `[batch, n_points]`
     pub fn forward(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 2> {
-        let tokens = 2 * ys.dims()[1] - usize::from(B::FUSED);
+        let tokens = 2 * ys.dims()[1] - 1;
         let embedded = self.embed_first(tokens, xs, ys);
         let before_last = (1..self.blocks.len()).map(Layer);
         let h = before_last.fold(embedded.clone(), |h, layer| self.block(layer, &embedded, h));

@@ -66,7 +66,7 @@ pub fn bench<B: TrainingBackend>(
 ) -> BenchResult {
     let config = &experiment.config;
     let weights = config.model.init(&experiment.architecture, &mut Stream::new(config.seed, Purpose::Init).rng(0));
-    let on_host = <B::InnerBackend as FusedBackend>::FUSED_ENDS;
+    let on_host = <B::InnerBackend as FusedBackend>::HOST_PRODUCTS;
     let mut model = Transformer::<B>::new(&experiment.architecture, &weights, device)
         .expect("freshly drawn weights have the architecture's shapes");
     let mut adam = Adam::new(&config.train);

@@ -112,11 +112,11 @@ impl Operation<13> for Geometry {
         arch.dispatch(Forward { geometry: *self, parameters: &parameters, h, keep })
     }
 
-    fn backward(&self, arch: Arch, inputs: [&[f32]; 13], kept: &Kept, gradient: &[f32]) -> [Vec<f32>; 13] {
+    fn backward(&self, arch: Arch, inputs: [&[f32]; 13], kept: &Kept, gradient: &[f32]) -> [Option<Vec<f32>>; 13] {
         let (parameters, _) = Parameters::split(inputs);
         let (of_h, of_parameters) =
             arch.dispatch(Backward { geometry: *self, parameters: &parameters, kept, gradient });
-        of_parameters.join(of_h)
+        of_parameters.join(of_h).map(Some)
     }
 
     #[cfg(feature = "gpu")]
@@ -131,8 +131,8 @@ impl Operation<13> for Geometry {
         inputs: [CubeTensor<R>; 13],
         kept: &AnyKept,
         gradient: CubeTensor<R>,
-    ) -> [CubeTensor<R>; 13] {
-        gpu::backward(self, inputs, kept.downcast_ref().expect("kept by the forward pass"), gradient)
+    ) -> [Option<CubeTensor<R>>; 13] {
+        gpu::backward(self, inputs, kept.downcast_ref().expect("kept by the forward pass"), gradient).map(Some)
     }
 }
 

@@ -1,21 +1,26 @@
 //! The two ends of the model: from tokens to the residual stream, and from there to predictions.
 
+#[cfg(feature = "gpu")]
+use std::sync::Arc;
+
+#[cfg(feature = "gpu")]
+use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::buffer::Buffer;
 use super::kernels::{add, add_normalise_gradient, add_rows, add_scaled, dot, multiply, normalise};
+#[cfg(feature = "gpu")]
+use super::operation::AnyKept;
 use super::operation::Operation;
+#[cfg(feature = "gpu")]
+use crate::gpu;
 
-/// The read-in of the first tokens of some prompts, plus their positions. The prompts are constants: no gradient
-/// reaches them.
+/// The read-in of the first tokens of some prompts, plus their positions.
 ///
-/// Inputs: the read-in's weight `[d_x, d_model]` and bias `[d_model]`, and the positions `[seq_len, d_model]`.
-#[derive(Clone, Debug)]
+/// Inputs: the read-in's weight `[d_x, d_model]` and bias `[d_model]`, the positions `[seq_len, d_model]`, and the prompts'
+/// x `[prompts, n_points, d_x]` and y `[prompts, n_points]`, which are constants.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Embed {
-    /// `[prompts, n_points, d_x]`
-    pub(crate) xs: Vec<f32>,
-    /// `[prompts, n_points]`
-    pub(crate) ys: Vec<f32>,
     pub(crate) prompts: usize,
     /// Tokens of a prompt that are wanted.
     pub(crate) tokens: usize,
@@ -24,44 +29,64 @@ pub(crate) struct Embed {
 
 impl Embed {
     /// What the token at a row of the result reads in: the coordinates of x, or y alone.
-    fn read(&self, row: usize) -> &[f32] {
-        let (n_points, d_x) = (self.ys.len() / self.prompts, self.xs.len() / self.ys.len());
+    #[inline(always)]
+    fn read<'a>(&self, row: usize, xs: &'a [f32], ys: &'a [f32]) -> &'a [f32] {
+        let (n_points, d_x) = (ys.len() / self.prompts, xs.len() / ys.len());
         let (prompt, token) = (row / self.tokens, row % self.tokens);
         let pair = prompt * n_points + token / 2;
-        if token.is_multiple_of(2) { &self.xs[pair * d_x..][..d_x] } else { &self.ys[pair..=pair] }
+        if token.is_multiple_of(2) { &xs[pair * d_x..][..d_x] } else { &ys[pair..=pair] }
     }
 }
 
-impl Operation<3> for Embed {
+impl Operation<5> for Embed {
     type Kept = ();
 
     fn shape(&self) -> Vec<usize> {
         vec![self.prompts, self.tokens, self.d_model]
     }
 
-    fn forward(&self, arch: Arch, inputs: [&[f32]; 3], _: bool) -> (Vec<f32>, ()) {
-        (arch.dispatch(EmbedForward(self, inputs)), ())
+    fn forward(&self, arch: Arch, inputs: [&[f32]; 5], _: bool) -> (Vec<f32>, ()) {
+        (arch.dispatch(EmbedForward(*self, inputs)), ())
     }
 
-    fn backward(&self, arch: Arch, inputs: [&[f32]; 3], (): &(), gradient: &[f32]) -> [Vec<f32>; 3] {
-        arch.dispatch(EmbedBackward(self, inputs.map(<[f32]>::len), gradient))
+    fn backward(&self, arch: Arch, inputs: [&[f32]; 5], (): &(), gradient: &[f32]) -> [Option<Vec<f32>>; 5] {
+        let [weight, bias, positions] = arch.dispatch(EmbedBackward(*self, inputs, gradient)).map(Some);
+        [weight, bias, positions, None, None]
+    }
+
+    #[cfg(feature = "gpu")]
+    fn forward_on_gpu<R: CubeRuntime>(&self, inputs: [CubeTensor<R>; 5]) -> (CubeTensor<R>, AnyKept) {
+        let (out, read) = gpu::embed(self, inputs);
+        (out, Arc::new(read))
+    }
+
+    #[cfg(feature = "gpu")]
+    fn backward_on_gpu<R: CubeRuntime>(
+        &self,
+        inputs: [CubeTensor<R>; 5],
+        kept: &AnyKept,
+        gradient: CubeTensor<R>,
+    ) -> [Option<CubeTensor<R>>; 5] {
+        let read = kept.downcast_ref().expect("kept by the forward pass");
+        let [weight, bias, positions] = gpu::embed_gradient(self, inputs, read, gradient).map(Some);
+        [weight, bias, positions, None, None]
     }
 }
 
-struct EmbedForward<'a>(&'a Embed, [&'a [f32]; 3]);
+struct EmbedForward<'a>(Embed, [&'a [f32]; 5]);
 
 impl WithSimd for EmbedForward<'_> {
     type Output = Vec<f32>;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-        let Self(embed, [weight, bias, positions]) = self;
+        let Self(embed, [weight, bias, positions, xs, ys]) = self;
         let d = embed.d_model;
         let mut start = positions[..embed.tokens * d].to_vec();
         start.chunks_exact_mut(d).for_each(|row| add(simd, row, bias));
         let mut out = start.repeat(embed.prompts);
         for (i, row) in out.chunks_exact_mut(d).enumerate() {
-            for (value, weight) in embed.read(i).iter().zip(weight.chunks_exact(d)) {
+            for (value, weight) in embed.read(i, xs, ys).iter().zip(weight.chunks_exact(d)) {
                 add_scaled(simd, row, weight, *value);
             }
         }
@@ -69,21 +94,22 @@ impl WithSimd for EmbedForward<'_> {
     }
 }
 
-struct EmbedBackward<'a>(&'a Embed, [usize; 3], &'a [f32]);
+struct EmbedBackward<'a>(Embed, [&'a [f32]; 5], &'a [f32]);
 
 impl WithSimd for EmbedBackward<'_> {
     type Output = [Vec<f32>; 3];
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
-        let Self(embed, lengths, gradient) = self;
+        let Self(embed, [weight, bias, positions, xs, ys], gradient) = self;
         let d = embed.d_model;
-        let [mut of_weight, mut of_bias, mut of_positions] = lengths.map(|len| vec![0.0; len]);
+        let [mut of_weight, mut of_bias, mut of_positions] =
+            [weight, bias, positions].map(|input| vec![0.0; input.len()]);
         let wanted = &mut of_positions[..embed.tokens * d];
         gradient.chunks_exact(wanted.len()).for_each(|prompt| add(simd, wanted, prompt));
         add_rows(simd, &mut of_bias, wanted);
         for (i, gradient) in gradient.chunks_exact(d).enumerate() {
-            for (value, of_weight) in embed.read(i).iter().zip(of_weight.chunks_exact_mut(d)) {
+            for (value, of_weight) in embed.read(i, xs, ys).iter().zip(of_weight.chunks_exact_mut(d)) {
                 add_scaled(simd, of_weight, gradient, *value);
             }
         }
@@ -121,8 +147,24 @@ impl Operation<5> for ReadOut {
         arch.dispatch(ReadOutForward(inputs))
     }
 
-    fn backward(&self, arch: Arch, inputs: [&[f32]; 5], kept: &Normal, gradient: &[f32]) -> [Vec<f32>; 5] {
-        arch.dispatch(ReadOutBackward(inputs, kept, gradient))
+    fn backward(&self, arch: Arch, inputs: [&[f32]; 5], kept: &Normal, gradient: &[f32]) -> [Option<Vec<f32>>; 5] {
+        arch.dispatch(ReadOutBackward(inputs, kept, gradient)).map(Some)
+    }
+
+    #[cfg(feature = "gpu")]
+    fn forward_on_gpu<R: CubeRuntime>(&self, inputs: [CubeTensor<R>; 5]) -> (CubeTensor<R>, AnyKept) {
+        let (predictions, statistics) = gpu::read_out(self, inputs);
+        (predictions, Arc::new(statistics))
+    }
+
+    #[cfg(feature = "gpu")]
+    fn backward_on_gpu<R: CubeRuntime>(
+        &self,
+        inputs: [CubeTensor<R>; 5],
+        kept: &AnyKept,
+        gradient: CubeTensor<R>,
+    ) -> [Option<CubeTensor<R>>; 5] {
+        gpu::read_out_gradient(inputs, kept.downcast_ref().expect("kept by the forward pass"), gradient).map(Some)
     }
 }
 
@@ -240,8 +282,8 @@ mod tests {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
         for [prompts, n_points, d_x, d, tokens] in [[1, 1, 1, 1, 1], [3, 4, 2, 17, 7], [2, 3, 5, 32, 6]] {
             let (xs, ys) = (random(prompts * n_points * d_x, &mut rng), random(prompts * n_points, &mut rng));
-            let embed = Embed { xs: xs.clone(), ys: ys.clone(), prompts, tokens, d_model: d };
-            let inputs = [d_x * d, d, 2 * n_points * d].map(|len| random(len, &mut rng));
+            let embed = Embed { prompts, tokens, d_model: d };
+            let parameters = [d_x * d, d, 2 * n_points * d].map(|len| random(len, &mut rng));
             let toward = random(prompts * tokens * d, &mut rng);
             let plain = |[weight, bias, positions]: &[Vec<f64>; 3]| {
                 let mut out = Vec::new();
@@ -257,11 +299,15 @@ mod tests {
                 out
             };
             for arch in instruction_sets() {
-                let slices = inputs.each_ref().map(Vec::as_slice);
-                let exact = inputs.each_ref().map(|input| input.iter().map(|&value| f64::from(value)).collect());
-                assert_close(&embed.forward(arch, slices, true).0, &plain(&exact));
-                let found = embed.backward(arch, slices, &(), &toward);
-                assert_gradients(&found, &inputs, |inputs| weighted(&plain(inputs), &toward));
+                let [weight, bias, positions] = parameters.each_ref().map(Vec::as_slice);
+                let inputs = [weight, bias, positions, &xs, &ys];
+                let exact = parameters.each_ref().map(|input| input.iter().map(|&value| f64::from(value)).collect());
+                assert_close(&embed.forward(arch, inputs, true).0, &plain(&exact));
+                let [weight, bias, positions, None, None] = embed.backward(arch, inputs, &(), &toward) else {
+                    panic!("prompts are constants")
+                };
+                let found = [weight, bias, positions].map(|gradient| gradient.expect("of a parameter"));
+                assert_gradients(&found, &parameters, |inputs| weighted(&plain(inputs), &toward));
             }
         }
     }
@@ -287,6 +333,7 @@ mod tests {
                 let (found, kept) = ReadOut { shape: [1, rows] }.forward(arch, slices, true);
                 assert_close(&found, &plain(&exact));
                 let found = ReadOut { shape: [1, rows] }.backward(arch, slices, &kept, &toward);
+                let found = found.map(|gradient| gradient.expect("of every input"));
                 assert_gradients(&found, &inputs, |inputs| weighted(&plain(inputs), &toward));
             }
         }

@@ -23,7 +23,8 @@ use super::update::{self, AdamStep};
 #[cfg(feature = "gpu")]
 use crate::gpu;
 
-/// Something that a CPU does in one piece, on slices: a function of N tensors, with its gradient written by hand.
+/// Something that is done in one piece: a function of N tensors, with its gradient written by hand. On a CPU it works on
+/// slices.
 #[doc(hidden)]
 pub trait Operation<const N: usize>: Clone + Debug + Send + Sync + 'static {
     /// What the gradient needs of the forward pass.
@@ -35,25 +36,21 @@ pub trait Operation<const N: usize>: Clone + Debug + Send + Sync + 'static {
     /// The result; what the gradient needs is complete only if it is to be kept.
     fn forward(&self, arch: Arch, inputs: [&[f32]; N], keep: bool) -> (Vec<f32>, Self::Kept);
 
-    /// The gradient of every input from that of the result.
-    fn backward(&self, arch: Arch, inputs: [&[f32]; N], kept: &Self::Kept, gradient: &[f32]) -> [Vec<f32>; N];
+    /// The gradient of every input from that of the result; of an input that is always a constant, none.
+    fn backward(&self, arch: Arch, inputs: [&[f32]; N], kept: &Self::Kept, gradient: &[f32]) -> [Option<Vec<f32>>; N];
 
     /// The result on a GPU, and what the gradient needs.
     #[cfg(feature = "gpu")]
-    fn forward_on_gpu<R: CubeRuntime>(&self, _: [CubeTensor<R>; N]) -> (CubeTensor<R>, AnyKept) {
-        unreachable!("asked only of blocks")
-    }
+    fn forward_on_gpu<R: CubeRuntime>(&self, inputs: [CubeTensor<R>; N]) -> (CubeTensor<R>, AnyKept);
 
-    /// The gradient of every input on a GPU.
+    /// As [`backward`](Self::backward), on a GPU.
     #[cfg(feature = "gpu")]
     fn backward_on_gpu<R: CubeRuntime>(
         &self,
-        _: [CubeTensor<R>; N],
-        _: &AnyKept,
-        _: CubeTensor<R>,
-    ) -> [CubeTensor<R>; N] {
-        unreachable!("asked only of blocks")
-    }
+        inputs: [CubeTensor<R>; N],
+        kept: &AnyKept,
+        gradient: CubeTensor<R>,
+    ) -> [Option<CubeTensor<R>>; N];
 }
 
 /// What the gradient of an operation needs, of whichever operation and backend.
@@ -63,12 +60,12 @@ pub(crate) type AnyKept = Arc<dyn Any + Send + Sync>;
 ///
 /// Implement it for a backend of your own with an empty body: the model is then made of ordinary tensor operations.
 pub trait FusedBackend: Backend {
-    /// Whether [`operate`](Self::operate) exists for blocks.
+    /// Whether [`operate`](Self::operate) exists.
     const FUSED: bool = false;
-    /// Whether it exists for what is before and behind the blocks as well, which it finds in the host's memory.
-    const FUSED_ENDS: bool = false;
     /// Whether what autodiff needs of it exists.
     const FUSED_GRADIENT: bool = false;
+    /// Whether its products run at [`products_per_second`](crate::products_per_second).
+    const HOST_PRODUCTS: bool = false;
     /// Whether products of the ordinary operations are taken in f64.
     const WIDE_PRODUCTS: bool = false;
 
@@ -87,14 +84,14 @@ pub trait FusedBackend: Backend {
         unreachable!("asked only where FUSED_GRADIENT is set")
     }
 
-    /// The gradients of the inputs from that of the result.
+    /// The gradients of the inputs from that of the result, but for constants.
     #[doc(hidden)]
     fn gradient<const N: usize, O: Operation<N>>(
         _: &O,
         _: &[FloatTensor<Self>; N],
         _: &AnyKept,
         _: FloatTensor<Self>,
-    ) -> [FloatTensor<Self>; N] {
+    ) -> [Option<FloatTensor<Self>>; N] {
         unreachable!("asked only where FUSED_GRADIENT is set")
     }
 
@@ -150,8 +147,8 @@ impl FusedBackend for NdArray {}
 
 impl FusedBackend for Flex {
     const FUSED: bool = true;
-    const FUSED_ENDS: bool = true;
     const FUSED_GRADIENT: bool = true;
+    const HOST_PRODUCTS: bool = true;
 
     fn operate<const N: usize>(operation: impl Operation<N>, inputs: [FlexTensor; N]) -> FlexTensor {
         on_slices(&operation, &inputs, false).0
@@ -167,12 +164,15 @@ impl FusedBackend for Flex {
         inputs: &[FlexTensor; N],
         kept: &AnyKept,
         gradient: FlexTensor,
-    ) -> [FlexTensor; N] {
+    ) -> [Option<FlexTensor>; N] {
         let kept = kept.downcast_ref().expect("kept by the same operation");
         let (contiguous, gradient) = (inputs.each_ref().map(FlexTensor::to_contiguous), gradient.to_contiguous());
         let found = operation.backward(Arch::new(), contiguous.each_ref().map(values), kept, values(&gradient));
         let mut shapes = inputs.iter().map(|input| input.shape().to_vec());
-        found.map(|values| tensor(values, shapes.next().expect("there are as many gradients as inputs")))
+        found.map(|values| {
+            let shape = shapes.next().expect("there are as many gradients as inputs");
+            values.map(|values| tensor(values, shape))
+        })
     }
 
     fn add_parts<const D: usize>(parts: Vec<Tensor<Self, D>>) -> Tensor<Self, D> {
@@ -215,7 +215,7 @@ where
 {
     const FUSED: bool = true;
     const FUSED_GRADIENT: bool = true;
-    const WIDE_PRODUCTS: bool = cfg!(feature = "cuda-f64");
+    const WIDE_PRODUCTS: bool = gpu::WIDE_PRODUCTS;
 
     fn operate<const N: usize>(operation: impl Operation<N>, inputs: [CubeTensor<R>; N]) -> CubeTensor<R> {
         operation.forward_on_gpu(inputs).0
@@ -233,13 +233,13 @@ where
         inputs: &[CubeTensor<R>; N],
         kept: &AnyKept,
         gradient: CubeTensor<R>,
-    ) -> [CubeTensor<R>; N] {
+    ) -> [Option<CubeTensor<R>>; N] {
         operation.backward_on_gpu(inputs.clone(), kept, gradient)
     }
 
     fn squares(tensors: Vec<Tensor<Self, 1>>) -> Tensor<Self, 1> {
         let tensors = tensors.into_iter().map(|tensor| tensor.into_primitive().tensor()).collect();
-        Tensor::<Self, 1>::from_primitive(TensorPrimitive::Float(gpu::squares(tensors))).sum_dim(0)
+        Tensor::<Self, 1>::from_primitive(TensorPrimitive::Float(gpu::squares(tensors)))
     }
 
     fn adam(
@@ -293,7 +293,6 @@ fn tensor(values: Vec<f32>, shape: Vec<usize>) -> FlexTensor {
 
 impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
     const FUSED: bool = B::FUSED_GRADIENT;
-    const FUSED_ENDS: bool = B::FUSED_GRADIENT && B::FUSED_ENDS;
     const WIDE_PRODUCTS: bool = B::WIDE_PRODUCTS;
 
     fn operate<const N: usize>(operation: impl Operation<N>, inputs: [FloatTensor<Self>; N]) -> FloatTensor<Self> {
@@ -320,7 +319,7 @@ impl<B: FusedBackend, O: Operation<N>, const N: usize> Backward<B, N> for Gradie
         let (inputs, kept) = ops.state;
         let gradient = gradients.consume::<B>(&ops.node);
         for (parent, gradient) in ops.parents.into_iter().zip(B::gradient(&self.0, &inputs, &kept, gradient)) {
-            if let Some(parent) = parent {
+            if let (Some(parent), Some(gradient)) = (parent, gradient) {
                 gradients.register::<B>(parent.id, gradient);
             }
         }

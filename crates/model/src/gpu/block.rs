@@ -7,7 +7,8 @@ use cubecl::prelude::*;
 
 use super::attention::{Heads, attention, attention_gradient};
 use super::rows::{self, Rows};
-use super::{by_element, by_row, column_sums, empty, product, product_over_rows, shaped, sum_columns, transposed};
+use super::sums::column_sums;
+use super::{arg, by_element, by_row, empty, product, product_over_rows, shaped, transposed};
 use crate::fused::Geometry;
 
 /// What the backward pass needs of the forward pass, matrices of `[rows, width]`.
@@ -31,18 +32,18 @@ struct Normed<R: CubeRuntime> {
     statistics: CubeTensor<R>,
 }
 
-impl<R: CubeRuntime> Normed<R> {
-    fn empty(like: &CubeTensor<R>, rows: usize, width: usize) -> Self {
-        Self { values: empty(like, &[rows, width]), statistics: empty(like, &[rows, 2]) }
+impl<R: CubeRuntime> Kept<R> {
+    /// Room for it, as yet of no content.
+    fn empty(geometry: &Geometry, like: &CubeTensor<R>) -> Self {
+        let ([all, taken], d, n_heads) = (geometry.rows(), geometry.d_model, geometry.n_heads);
+        let of_attention = [[all, d], [all, 2], [all, 3 * d], [taken, d], [taken, n_heads]];
+        let of_feed_forward = [[taken, d], [taken, d], [taken, 2], [taken, 4 * d], [taken, 4 * d]];
+        let [values, statistics, qkv, mixed, log_sums] = empty(like, of_attention);
+        let attention_normed = Normed { values, statistics };
+        let [h, values, statistics, hidden, active] = empty(like, of_feed_forward);
+        let feed_forward_normed = Normed { values, statistics };
+        Self { attention_normed, qkv, mixed, log_sums, h, feed_forward_normed, hidden, active }
     }
-
-    fn args(&self) -> [ArrayArg<R>; 2] {
-        [&self.values, &self.statistics].map(arg)
-    }
-}
-
-fn arg<R: CubeRuntime>(tensor: &CubeTensor<R>) -> ArrayArg<R> {
-    tensor.clone().into_array_arg()
 }
 
 impl Geometry {
@@ -57,8 +58,14 @@ impl Geometry {
         (CubeCount::Static(self.sequences as u32, self.n_heads as u32, 1), CubeDim::new_1d(units as u32))
     }
 
+    /// Rows of the input, and of what attention writes to.
     fn rows(&self) -> [usize; 2] {
         [self.sequences * self.tokens, self.sequences * self.outputs()]
+    }
+
+    /// Which rows of the input attention writes to.
+    fn written(&self) -> Rows {
+        Rows { width: self.d_model, tokens: self.tokens, every: self.every }
     }
 }
 
@@ -66,64 +73,70 @@ impl Geometry {
 pub(crate) fn forward<R: CubeRuntime>(geometry: &Geometry, inputs: [CubeTensor<R>; 13]) -> (CubeTensor<R>, Kept<R>) {
     let [gamma_1, beta_1, w_qkv, b_qkv, w_out, b_out, gamma_2, beta_2, w_in, b_in, w_down, b_down, h] =
         inputs.map(into_contiguous);
-    let (d, client) = (geometry.d_model, h.client.clone());
-    let [all, taken] = geometry.rows();
-    let h = shaped(h, &[all, d]);
+    let h = shaped(h, &[geometry.rows()[0], geometry.d_model]);
+    let mut kept = Kept::empty(geometry, &h);
+    attend(geometry, [&gamma_1, &beta_1, &w_qkv, &b_qkv, &w_out], &h, &mut kept);
+    let out = feed_forward(geometry, [&b_out, &gamma_2, &beta_2, &w_in, &b_in, &w_down, &b_down], &h, &mut kept);
+    (shaped(out, &[geometry.sequences, geometry.outputs(), geometry.d_model]), kept)
+}
 
-    let attention_normed = Normed::empty(&h, all, d);
-    let (count, dim) = by_row(&h);
-    let [values, statistics] = attention_normed.args();
-    rows::layer_norm::launch(&client, count, dim, arg(&h), arg(&gamma_1), arg(&beta_1), values, statistics, d);
-    let qkv = product(&attention_normed.values, &w_qkv);
-    let (count, dim) = by_element(&qkv);
-    rows::add_bias::launch(&client, count, dim, arg(&qkv), arg(&b_qkv), 3 * d);
-    let (mixed, log_sums) = (empty(&h, &[taken, d]), empty(&h, &[taken, geometry.n_heads]));
+/// What attention writes, without the bias, to where the residual stream behind it will be.
+fn attend<R: CubeRuntime>(
+    geometry: &Geometry,
+    [gamma, beta, w_qkv, b_qkv, w_out]: [&CubeTensor<R>; 5],
+    h: &CubeTensor<R>,
+    kept: &mut Kept<R>,
+) {
+    let (client, d) = (&h.client, geometry.d_model);
+    let Normed { values: normed, statistics } = &kept.attention_normed;
+    let (count, dim) = by_row(h);
+    let [h, gamma, beta, values, moments] = [h, gamma, beta, normed, statistics].map(arg);
+    rows::layer_norm::launch(client, count, dim, h, gamma, beta, values, moments, d);
+    kept.qkv = product(normed, w_qkv, &kept.qkv);
+    let (count, dim) = by_element(&kept.qkv);
+    rows::add_bias::launch(client, count, dim, arg(&kept.qkv), arg(b_qkv), 3 * d);
     let (count, dim) = geometry.cubes();
+    let (heads, [qkv, mixed, log_sums]) = (geometry.heads(), [&kept.qkv, &kept.mixed, &kept.log_sums].map(arg));
     #[expect(unsafe_code, reason = "no bounds are checked; the kernel stays within its shapes")]
     unsafe {
-        attention::launch_unchecked(
-            &client,
-            count,
-            dim,
-            geometry.heads().vector(),
-            arg(&qkv),
-            arg(&mixed),
-            arg(&log_sums),
-            geometry.heads(),
-        );
+        attention::launch_unchecked(client, count, dim, heads.vector(), qkv, mixed, log_sums, heads);
     }
+    kept.h = product(&kept.mixed, w_out, &kept.h);
+}
 
-    let write = product(&mixed, &w_out);
-    let (seen, behind, feed_forward_normed) = (h, empty(&write, &[taken, d]), Normed::empty(&write, taken, d));
-    let (count, dim) = by_row(&behind);
-    let [values, statistics] = feed_forward_normed.args();
-    let [h, write, bias, gamma, beta] = [&seen, &write, &b_out, &gamma_2, &beta_2].map(arg);
-    let rows = Rows { width: d, tokens: geometry.tokens, every: geometry.every };
+/// The block's output.
+fn feed_forward<R: CubeRuntime>(
+    geometry: &Geometry,
+    [b_out, gamma, beta, w_in, b_in, w_down, b_down]: [&CubeTensor<R>; 7],
+    h: &CubeTensor<R>,
+    kept: &mut Kept<R>,
+) -> CubeTensor<R> {
+    let (client, d) = (&h.client, geometry.d_model);
+    let Normed { values: normed, statistics } = &kept.feed_forward_normed;
+    let (count, dim) = by_row(&kept.h);
+    let [sum, bias, gamma, beta, values, moments] = [&kept.h, b_out, gamma, beta, normed, statistics].map(arg);
     rows::add_layer_norm::launch(
-        &client,
+        client,
         count,
         dim,
-        h,
-        write,
+        arg(h),
         bias,
         gamma,
         beta,
-        arg(&behind),
+        sum,
         values,
-        statistics,
-        rows,
+        moments,
+        geometry.written(),
     );
-
-    let hidden = product(&feed_forward_normed.values, &w_in);
-    let active = empty(&hidden, &[taken, 4 * d]);
-    let (count, dim) = by_element(&hidden);
-    rows::bias_gelu::launch(&client, count, dim, arg(&hidden), arg(&b_in), arg(&active), 4 * d);
-    let write = product(&active, &w_down);
-    let out = empty(&write, &[geometry.sequences, geometry.outputs(), d]);
+    kept.hidden = product(normed, w_in, &kept.hidden);
+    let (count, dim) = by_element(&kept.hidden);
+    let [hidden, bias, active] = [&kept.hidden, b_in, &kept.active].map(arg);
+    rows::bias_gelu::launch(client, count, dim, hidden, bias, active, 4 * d);
+    let [out] = empty(h, [[geometry.rows()[1], d]]);
+    let out = product(&kept.active, w_down, &out);
     let (count, dim) = by_element(&out);
-    rows::add_write::launch(&client, count, dim, arg(&behind), arg(&write), arg(&b_down), arg(&out), d);
-    let kept = Kept { attention_normed, qkv, mixed, log_sums, h: behind, feed_forward_normed, hidden, active };
-    (out, kept)
+    rows::add_stream::launch(client, count, dim, arg(&kept.h), arg(b_down), arg(&out), d);
+    out
 }
 
 /// The gradients of the inputs from that of the output.
@@ -133,72 +146,105 @@ pub(crate) fn backward<R: CubeRuntime>(
     kept: &Kept<R>,
     gradient: CubeTensor<R>,
 ) -> [CubeTensor<R>; 13] {
+    let shapes = inputs.each_ref().map(|input| input.meta.shape().clone());
     let [gamma_1, _, w_qkv, _, w_out, _, gamma_2, _, w_in, b_in, w_down, _, h] = inputs.map(into_contiguous);
-    let (d, client) = (geometry.d_model, h.client.clone());
-    let [all, taken] = geometry.rows();
-    let h = shaped(h, &[all, d]);
-    let gradient = shaped(into_contiguous(gradient), &[taken, d]);
+    let ([all, taken], d) = (geometry.rows(), geometry.d_model);
+    let (h, gradient) = (shaped(h, &[all, d]), shaped(into_contiguous(gradient), &[taken, d]));
+    let (gradient, of_feed_forward) =
+        feed_forward_gradient(geometry, [&gamma_2, &w_in, &b_in, &w_down], kept, gradient);
+    let (gradient, of_attention) = attend_gradient(geometry, [&gamma_1, &w_qkv, &w_out], &h, kept, gradient);
+    let of_parameters = column_sums(of_attention.into_iter().chain(of_feed_forward).collect());
+    let mut found = of_parameters.into_iter().chain([gradient]);
+    shapes.map(|shape| shaped(found.next().expect("there are as many gradients as inputs"), shape.as_slice()))
+}
 
-    let over_rows = |a: &_, b: &_| product_over_rows(a, b, geometry.sequences);
-    let hidden_gradient = product(&gradient, &transposed(&w_down));
-    let (count, dim) = by_element(&hidden_gradient);
-    let [hidden, bias] = [&kept.hidden, &b_in].map(arg);
-    rows::bias_gelu_gradient::launch(&client, count, dim, hidden, bias, arg(&hidden_gradient), 4 * d);
-    let of_down = [over_rows(&kept.active, &gradient), column_sums(&gradient)];
-    let of_in = [over_rows(&kept.feed_forward_normed.values, &hidden_gradient), column_sums(&hidden_gradient)];
-    let normed = product(&hidden_gradient, &transposed(&w_in));
+/// The gradient of the residual stream behind attention from that of the block's output, and matrices whose column sums
+/// are the gradients of the parameters: scale, shift, first weight and bias, second weight and bias.
+fn feed_forward_gradient<R: CubeRuntime>(
+    geometry: &Geometry,
+    [gamma, w_in, b_in, w_down]: [&CubeTensor<R>; 4],
+    kept: &Kept<R>,
+    gradient: CubeTensor<R>,
+) -> (CubeTensor<R>, [CubeTensor<R>; 6]) {
+    let ([_, taken], d) = (geometry.rows(), geometry.d_model);
+    let [of_hidden, of_normed] = empty(&gradient, [[taken, 4 * d], [taken, d]]);
+    let of_hidden = product(&gradient, &transposed(w_down), &of_hidden);
+    let (count, dim) = by_element(&of_hidden);
+    let [hidden, bias] = [&kept.hidden, b_in].map(arg);
+    rows::bias_gelu_gradient::launch(&gradient.client, count, dim, hidden, bias, arg(&of_hidden), 4 * d);
+    let of_normed = product(&of_hidden, &transposed(w_in), &of_normed);
+    let Normed { values, statistics } = &kept.feed_forward_normed;
     let rows = Rows { width: d, tokens: 1, every: 1 };
-    let statistics = &kept.feed_forward_normed.statistics;
-    let (gradient, of_norm_2) = norm_gradient(&kept.h, statistics, &gamma_2, &normed, &gradient, rows);
+    let (of_h, of_gamma) = norm_gradient([&kept.h, statistics, gamma], &of_normed, Some(&gradient), rows);
+    let [of_in, of_down] = [(values, &of_hidden), (&kept.active, &gradient)]
+        .map(|(input, of_output)| product_over_rows(input, of_output, geometry.sequences));
+    (of_h, [of_gamma, of_normed, of_in, of_hidden, of_down, gradient])
+}
 
-    let mixed = product(&gradient, &transposed(&w_out));
-    let of_out = [over_rows(&kept.mixed, &gradient), column_sums(&gradient)];
-    let qkv = empty(&h, &[all, 3 * d]);
+/// The gradient of the block's input from that of the residual stream behind attention, and matrices as of
+/// [`feed_forward_gradient`].
+fn attend_gradient<R: CubeRuntime>(
+    geometry: &Geometry,
+    [gamma, w_qkv, w_out]: [&CubeTensor<R>; 3],
+    h: &CubeTensor<R>,
+    kept: &Kept<R>,
+    gradient: CubeTensor<R>,
+) -> (CubeTensor<R>, [CubeTensor<R>; 6]) {
+    let ([all, taken], d) = (geometry.rows(), geometry.d_model);
+    let [of_mixed, of_qkv, of_normed] = empty(h, [[taken, d], [all, 3 * d], [all, d]]);
+    let of_mixed = product(&gradient, &transposed(w_out), &of_mixed);
     let (count, dim) = geometry.cubes();
-    let [inputs, outputs, log_sums] = [&kept.qkv, &kept.mixed, &kept.log_sums].map(arg);
+    let (heads, [inputs, outputs, log_sums, of_outputs, of_inputs]) =
+        (geometry.heads(), [&kept.qkv, &kept.mixed, &kept.log_sums, &of_mixed, &of_qkv].map(arg));
     #[expect(unsafe_code, reason = "no bounds are checked; the kernel stays within its shapes")]
     unsafe {
         attention_gradient::launch_unchecked(
-            &client,
+            &h.client,
             count,
             dim,
-            geometry.heads().vector(),
+            heads.vector(),
             inputs,
             outputs,
             log_sums,
-            arg(&mixed),
-            arg(&qkv),
-            geometry.heads(),
+            of_outputs,
+            of_inputs,
+            heads,
         );
     }
-    let of_qkv = [over_rows(&kept.attention_normed.values, &qkv), column_sums(&qkv)];
-    let normed = product(&qkv, &transposed(&w_qkv));
-    let rows = Rows { width: d, tokens: geometry.tokens, every: geometry.every };
-    let statistics = &kept.attention_normed.statistics;
-    let (gradient, of_norm_1) = norm_gradient(&h, statistics, &gamma_1, &normed, &gradient, rows);
-
-    let of_parameters = [of_norm_1, of_qkv, of_out, of_norm_2, of_in, of_down].into_iter().flatten();
-    let mut found = of_parameters.chain([shaped(gradient, &[geometry.sequences, geometry.tokens, d])]);
-    std::array::from_fn(|_| found.next().expect("there are as many gradients as inputs"))
+    let of_normed = product(&of_qkv, &transposed(w_qkv), &of_normed);
+    let Normed { values, statistics } = &kept.attention_normed;
+    let (of_h, of_gamma) = norm_gradient([h, statistics, gamma], &of_normed, Some(&gradient), geometry.written());
+    let [of_w_qkv, of_w_out] = [(values, &of_qkv), (&kept.mixed, &gradient)]
+        .map(|(input, of_output)| product_over_rows(input, of_output, geometry.sequences));
+    (of_h, [of_gamma, of_normed, of_w_qkv, of_qkv, of_w_out, gradient])
 }
 
-/// The gradients of a norm's input, with what the taken rows have already, and of its scale and shift.
-fn norm_gradient<R: CubeRuntime>(
-    h: &CubeTensor<R>,
-    statistics: &CubeTensor<R>,
-    gamma: &CubeTensor<R>,
+/// The gradient of a norm's input from that of its output, plus what the rows that are written have already, and a
+/// matrix whose column sums are the gradient of its scale.
+pub(super) fn norm_gradient<R: CubeRuntime>(
+    [h, statistics, gamma]: [&CubeTensor<R>; 3],
     gradient: &CubeTensor<R>,
-    taken: &CubeTensor<R>,
+    written: Option<&CubeTensor<R>>,
     rows: Rows,
-) -> (CubeTensor<R>, [CubeTensor<R>; 2]) {
-    let found = empty(h, &[h.meta.shape()[0], rows.width]);
+) -> (CubeTensor<R>, CubeTensor<R>) {
+    let shape = [h.meta.shape()[0], rows.width];
+    let ([of_h], [of_gamma]) = (empty(h, [shape]), empty(h, [shape]));
     let (count, dim) = by_row(h);
-    let inputs = [h, statistics, gamma, gradient, taken].map(arg);
-    let [states, moments, scale, behind, beside] = inputs;
-    rows::layer_norm_gradient::launch(&h.client, count, dim, states, moments, scale, behind, beside, arg(&found), rows);
-    let of_gamma = sum_columns(h, |client, count, dim, sums, at_a_time| {
-        let [h, statistics, gradient] = [h, statistics, gradient].map(arg);
-        rows::scale_sums::launch(client, count, dim, h, statistics, gradient, sums, at_a_time, rows.width);
-    });
-    (found, [of_gamma, column_sums(gradient)])
+    let (adds, written) = (written.is_some(), written.unwrap_or(gradient));
+    let [states, statistics, gamma, gradient, written] = [h, statistics, gamma, gradient, written].map(arg);
+    rows::layer_norm_gradient::launch(
+        &h.client,
+        count,
+        dim,
+        states,
+        statistics,
+        gamma,
+        gradient,
+        written,
+        arg(&of_h),
+        arg(&of_gamma),
+        rows,
+        adds,
+    );
+    (of_h, of_gamma)
 }

@@ -1,4 +1,4 @@
-//! Blocks on a GPU: products by CubeCL's kernels, and everything between them by a few of our own.
+//! The model on a GPU: products by CubeCL's kernels, and everything between them by a few of our own.
 //!
 //! A step of a small model on a GPU waits for the host to launch kernels, so there are as few as can be. Generic over
 //! the runtime; nothing here knows CUDA.
@@ -7,20 +7,26 @@
 
 mod attention;
 mod block;
+mod ends;
 mod rows;
+mod sums;
 mod update;
 
 use burn::tensor::DType;
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
 use burn_cubecl::kernel::{cast, into_contiguous};
-use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
+use cubecl::server::MemoryLayoutDescriptor;
 
 pub(crate) use block::{backward, forward};
+pub(crate) use ends::{embed, embed_gradient, read_out, read_out_gradient};
 pub(crate) use update::{adam, squares};
+
+/// Whether products are taken in f64.
+pub(crate) const WIDE_PRODUCTS: bool = cfg!(feature = "cuda-f64");
 
 /// Units of a cube, where nothing else asks for another number.
 const UNITS: u32 = 256;
@@ -28,27 +34,36 @@ const UNITS: u32 = 256;
 /// Rows that a cube works on where a row is summed by a plane.
 const ROWS: u32 = 8;
 
-/// Rows that are summed by one kernel instead of two.
-const FEW: usize = 32;
-
 /// Rows and columns of the result that a cube of a product's kernel works on, about.
 const TILE: usize = 64;
 
 /// Tiles that keep a GPU busy.
 const TILES: usize = 256;
 
-/// A new tensor of f32, side by side in memory, on the device of another.
-fn empty<R: CubeRuntime>(like: &CubeTensor<R>, shape: &[usize]) -> CubeTensor<R> {
-    empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), shape.into(), DType::F32)
+/// New tensors of f32 on the device of another, side by side in one piece of its memory: every search for a piece costs
+/// the host time, and more the more there are.
+fn empty_all<R: CubeRuntime, const D: usize>(like: &CubeTensor<R>, shapes: &[[usize; D]]) -> Vec<CubeTensor<R>> {
+    let layout = |shape: &[usize; D]| MemoryLayoutDescriptor::contiguous((*shape).into(), size_of::<f32>());
+    let found = like.client.empty_tensors(shapes.iter().map(layout).collect());
+    let tensor = |handle, shape: &[usize; D]| {
+        CubeTensor::new_contiguous(like.client.clone(), like.device.clone(), (*shape).into(), handle, DType::F32)
+    };
+    found.into_iter().zip(shapes).map(|(layout, shape)| tensor(layout.memory, shape)).collect()
 }
 
-/// The product of two matrices, either of which may be a [`transposed`] one; in TF32 where tensor cores do it.
-fn product<R: CubeRuntime>(a: &CubeTensor<R>, b: &CubeTensor<R>) -> CubeTensor<R> {
-    if cfg!(feature = "cuda-f64") {
-        let [a, b] = [a, b].map(|factor| cast(factor.clone(), DType::F64));
-        return into_contiguous(cast(multiply(a, b, None), DType::F32));
+/// [`empty_all`], of some matrices.
+fn empty<R: CubeRuntime, const N: usize>(like: &CubeTensor<R>, shapes: [[usize; 2]; N]) -> [CubeTensor<R>; N] {
+    empty_all(like, &shapes).try_into().expect("as many tensors as shapes")
+}
+
+/// The product of two matrices, either of which may be a [`transposed`] one, in TF32 where tensor cores do it and then
+/// in `room`.
+fn product<R: CubeRuntime>(a: &CubeTensor<R>, b: &CubeTensor<R>, room: &CubeTensor<R>) -> CubeTensor<R> {
+    if !WIDE_PRODUCTS {
+        return multiply(a.clone(), b.clone(), Some(room.clone()));
     }
-    multiply(a.clone(), b.clone(), Some(empty(a, &[a.meta.shape()[0], b.meta.shape()[1]])))
+    let [a, b] = [a, b].map(|factor| cast(factor.clone(), DType::F64));
+    into_contiguous(cast(multiply(a, b, None), DType::F32))
 }
 
 /// The product of the last two dimensions, into `out` if there is one.
@@ -57,8 +72,9 @@ fn multiply<R: CubeRuntime>(a: CubeTensor<R>, b: CubeTensor<R>, out: Option<Cube
     matmul(a, b, out, MatmulStrategy::default(), dtype).expect("there is a kernel for every product of matrices")
 }
 
-/// aᵀ b of two matrices of many rows, which are cut into parts where the result alone would not keep a GPU busy;
-/// the products of the parts are added in their order. `sequences` is a number of equal parts that can be made.
+/// aᵀ b of two matrices of many rows, which are cut into parts where the result alone would not keep a GPU busy; what
+/// comes back has a row for every part, whose products are to be added up. `sequences` is a number of equal parts that
+/// can be made.
 fn product_over_rows<R: CubeRuntime>(a: &CubeTensor<R>, b: &CubeTensor<R>, sequences: usize) -> CubeTensor<R> {
     let [rows, n, m] = [a.meta.shape()[0], a.meta.shape()[1], b.meta.shape()[1]];
     let tiles = n.div_ceil(TILE) * m.div_ceil(TILE);
@@ -66,13 +82,13 @@ fn product_over_rows<R: CubeRuntime>(a: &CubeTensor<R>, b: &CubeTensor<R>, seque
     while parts * tiles < TILES && sequences.is_multiple_of(2 * parts) {
         parts *= 2;
     }
-    if parts == 1 || cfg!(feature = "cuda-f64") {
-        return product(&transposed(a), b);
+    let [room] = empty(a, [[parts, n * m]]);
+    if parts == 1 || WIDE_PRODUCTS {
+        return shaped(product(&transposed(a), b, &shaped(room, &[n, m])), &[1, n * m]);
     }
     let [mut a, b] = [(a, n), (b, m)].map(|(matrix, width)| shaped(matrix.clone(), &[parts, rows / parts, width]));
     a.meta.swap(1, 2);
-    let out = empty(&b, &[parts, n, m]);
-    shaped(column_sums(&shaped(multiply(a, b, Some(out)), &[parts, n * m])), &[n, m])
+    shaped(multiply(a, b, Some(shaped(room, &[parts, n, m]))), &[parts, n * m])
 }
 
 /// The same matrix seen the other way round.
@@ -85,6 +101,11 @@ fn transposed<R: CubeRuntime>(matrix: &CubeTensor<R>) -> CubeTensor<R> {
 /// The same elements in another shape.
 fn shaped<R: CubeRuntime>(tensor: CubeTensor<R>, shape: &[usize]) -> CubeTensor<R> {
     CubeTensor::new_contiguous(tensor.client, tensor.device, shape.into(), tensor.handle, tensor.dtype)
+}
+
+/// As a kernel takes it.
+fn arg<R: CubeRuntime>(tensor: &CubeTensor<R>) -> ArrayArg<R> {
+    tensor.clone().into_array_arg()
 }
 
 fn len<R: CubeRuntime>(tensor: &CubeTensor<R>) -> usize {
@@ -104,44 +125,18 @@ fn by_row<R: CubeRuntime>(matrix: &CubeTensor<R>) -> (CubeCount, CubeDim) {
     (calculate_cube_count_elemwise(&matrix.client, matrix.meta.shape()[0] * plane as usize, dim), dim)
 }
 
-/// The sum of every column, `[rows, width]` to `[width]`, by a kernel that sums a given number of rows at a time.
-fn sum_columns<R: CubeRuntime>(
-    matrix: &CubeTensor<R>,
-    first: impl FnOnce(&ComputeClient<R>, CubeCount, CubeDim, ArrayArg<R>, u32),
-) -> CubeTensor<R> {
-    let [rows, width] = [matrix.meta.shape()[0], matrix.meta.shape()[1]];
-    let dim = CubeDim::new_1d(64);
-    let count = |parts: usize| CubeCount::Static((width as u32).div_ceil(dim.x), parts as u32, 1);
-    let at_a_time = if rows <= FEW { rows } else { rows.isqrt() };
-    let parts = rows.div_ceil(at_a_time);
-    let sums = empty(matrix, &[parts, width]);
-    first(&matrix.client, count(parts), dim, sums.clone().into_array_arg(), at_a_time as u32);
-    if parts == 1 {
-        return shaped(sums, &[width]);
-    }
-    let sum = empty(matrix, &[width]);
-    let (values, out) = (sums.into_array_arg(), sum.clone().into_array_arg());
-    rows::column_sums::launch(&matrix.client, count(1), dim, values, out, parts as u32, width);
-    sum
-}
-
-/// The sum of every column.
-fn column_sums<R: CubeRuntime>(matrix: &CubeTensor<R>) -> CubeTensor<R> {
-    let width = matrix.meta.shape()[1];
-    sum_columns(matrix, |client, count, dim, sums, at_a_time| {
-        rows::column_sums::launch(client, count, dim, matrix.clone().into_array_arg(), sums, at_a_time, width);
-    })
-}
-
 /// In TF32 there would be little to compare.
 #[cfg(all(test, any(feature = "wgpu", feature = "cuda-f64")))]
 mod tests {
     use burn::backend::{Autodiff, NdArray};
+    use burn::module::AutodiffModule;
+    use burn::optim::GradientsParams;
     use burn::tensor::{Tensor, TensorData, TensorMetadata};
     use rand::SeedableRng;
 
     use crate::fused::tests::{SHAPES, assert_close, random, random_block};
-    use crate::{AdamStep, FusedBackend};
+    use crate::weights::tests::random as random_weights;
+    use crate::{AdamStep, Architecture, FusedBackend, Latent, Transformer, gradients_to_weights};
 
     #[cfg(feature = "cuda-f64")]
     type Gpu = burn::backend::Cuda;
@@ -183,6 +178,36 @@ mod tests {
             let (found, expected) = (block::<Gpu>(*shape, true), block::<NdArray>(*shape, false));
             for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
                 assert_close(found, expected, &format!("{shape:?}: {i}"));
+            }
+        }
+    }
+
+    /// The predictions of a model and the gradients of all its parameters.
+    fn model<B: FusedBackend>(architecture: &Architecture, prompts: usize) -> Vec<Vec<f32>> {
+        let (device, mut rng) = (B::Device::default(), rand_chacha::ChaCha8Rng::seed_from_u64(0));
+        let Architecture { d_x, n_points, .. } = *architecture;
+        let model = Transformer::<Autodiff<B>>::new(architecture, &random_weights(architecture, 0), &device)
+            .expect("random weights have the architecture's shapes");
+        let [xs, ys] = [d_x, 1].map(|width| TensorData::from(random(prompts * n_points * width, &mut rng).as_slice()));
+        let xs = Tensor::<Autodiff<B>, 1>::from_data(xs, &device).reshape([prompts, n_points, d_x]);
+        let ys = Tensor::<Autodiff<B>, 1>::from_data(ys, &device).reshape([prompts, n_points]);
+        let predictions = model.forward(xs, ys.clone());
+        let gradients = (predictions.clone() * ys).sum().backward();
+        let gradients = gradients_to_weights(&model.valid(), &GradientsParams::from_grads(gradients, &model));
+        std::iter::once(host(predictions.inner())).chain(gradients.into_values().map(|tensor| tensor.values)).collect()
+    }
+
+    #[test]
+    fn a_model_and_its_gradients_equal_the_reference() {
+        let latent = Some(Latent { width: 2, decoder_layers: 2 });
+        for (prompts, d_x, n_points, d_model, latent) in
+            [(1, 1, 1, 5, None), (6, 3, 20, 24, None), (5, 2, 4, 24, latent)]
+        {
+            let architecture = Architecture { d_x, n_points, d_model, n_layers: 3, n_heads: 1, latent };
+            let (found, expected) = (model::<Gpu>(&architecture, prompts), model::<NdArray>(&architecture, prompts));
+            assert_eq!(found.len(), expected.len());
+            for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                assert_close(found, expected, &format!("{architecture:?}: {i}"));
             }
         }
     }

@@ -31,7 +31,7 @@ fn source(row: usize, #[comptime] rows: Rows) -> usize {
 
 /// The mean and 1/σ of a row, known to every unit of its plane.
 #[cube]
-fn moments(values: &Array<f32>, first: usize, #[comptime] width: usize) -> (f32, f32) {
+pub(super) fn moments(values: &Array<f32>, first: usize, #[comptime] width: usize) -> (f32, f32) {
     let count = comptime!(width as f32);
     let mut sum = 0.0f32;
     let mut column = UNIT_POS_X as usize;
@@ -93,11 +93,10 @@ pub(super) fn layer_norm(
     }
 }
 
-/// h + write + bias at the rows that are taken, and its [`layer_norm`].
+/// sum += h + bias, at the rows that are taken, and the [`layer_norm`] of that.
 #[cube(launch)]
 pub(super) fn add_layer_norm(
     h: &Array<f32>,
-    write: &Array<f32>,
     bias: &Array<f32>,
     gamma: &Array<f32>,
     beta: &Array<f32>,
@@ -108,18 +107,19 @@ pub(super) fn add_layer_norm(
 ) {
     let width = comptime!(rows.width);
     let row = CUBE_POS * CUBE_DIM_Y as usize + UNIT_POS_Y as usize;
-    if row * width < write.len() {
+    if row * width < sum.len() {
         let (to, from) = (row * width, source(row, rows) * width);
         let mut column = UNIT_POS_X as usize;
         while column < width {
-            sum[to + column] = h[from + column] + write[to + column] + bias[column];
+            sum[to + column] += h[from + column] + bias[column];
             column += CUBE_DIM_X as usize;
         }
         normalise(sum, row, gamma, beta, normed, statistics, width);
     }
 }
 
-/// The gradient of a layer norm's input from that of its output, plus the gradient that the taken rows have already.
+/// The gradient of a layer norm's input from that of its output, if it `adds`, plus the gradient that the taken rows have
+/// already; and what every row adds to the gradient of the scale.
 #[cube(launch)]
 pub(super) fn layer_norm_gradient(
     h: &Array<f32>,
@@ -127,8 +127,10 @@ pub(super) fn layer_norm_gradient(
     gamma: &Array<f32>,
     gradient: &Array<f32>,
     taken_gradient: &Array<f32>,
-    h_gradient: &mut Array<f32>,
+    of_h: &mut Array<f32>,
+    of_gamma: &mut Array<f32>,
     #[comptime] rows: Rows,
+    #[comptime] adds: bool,
 ) {
     let (width, taken, count) = comptime!((rows.width, rows.taken(), rows.width as f32));
     let row = CUBE_POS * CUBE_DIM_Y as usize + UNIT_POS_Y as usize;
@@ -139,23 +141,23 @@ pub(super) fn layer_norm_gradient(
         let mut weighed = 0.0f32;
         let mut column = UNIT_POS_X as usize;
         while column < width {
-            let slope = gradient[at + column] * gamma[column];
-            sum += slope;
-            weighed += slope * (h[at + column] - mean) * inverse;
+            let along = gradient[at + column] * (h[at + column] - mean) * inverse;
+            of_gamma[at + column] = along;
+            sum += gradient[at + column] * gamma[column];
+            weighed += along * gamma[column];
             column += CUBE_DIM_X as usize;
         }
         let (sum, weighed) = (plane_sum(sum) / count, plane_sum(weighed) / count);
         let token = row % rows.tokens;
-        let has = token % rows.every == 0;
         let from = ((row / rows.tokens) * taken + token / rows.every) * width;
         let mut column = UNIT_POS_X as usize;
         while column < width {
             let standard = (h[at + column] - mean) * inverse;
             let mut found = (gradient[at + column] * gamma[column] - sum - standard * weighed) * inverse;
-            if has {
+            if adds && token % rows.every == 0 {
                 found += taken_gradient[from + column];
             }
-            h_gradient[at + column] = found;
+            of_h[at + column] = found;
             column += CUBE_DIM_X as usize;
         }
     }
@@ -169,17 +171,11 @@ pub(super) fn add_bias(values: &mut Array<f32>, bias: &Array<f32>, #[comptime] w
     }
 }
 
-/// h + write + bias, in every row.
+/// sum += h + bias, in every row.
 #[cube(launch)]
-pub(super) fn add_write(
-    h: &Array<f32>,
-    write: &Array<f32>,
-    bias: &Array<f32>,
-    sum: &mut Array<f32>,
-    #[comptime] width: usize,
-) {
+pub(super) fn add_stream(h: &Array<f32>, bias: &Array<f32>, sum: &mut Array<f32>, #[comptime] width: usize) {
     if ABSOLUTE_POS < sum.len() {
-        sum[ABSOLUTE_POS] = h[ABSOLUTE_POS] + write[ABSOLUTE_POS] + bias[ABSOLUTE_POS % width];
+        sum[ABSOLUTE_POS] += h[ABSOLUTE_POS] + bias[ABSOLUTE_POS % width];
     }
 }
 
@@ -217,46 +213,5 @@ pub(super) fn bias_gelu_gradient(
         let x = values[ABSOLUTE_POS] + bias[ABSOLUTE_POS % width];
         let (gate, slope) = gate(x);
         gradient[ABSOLUTE_POS] *= gate + x * gate * (1.0f32 - gate) * slope;
-    }
-}
-
-/// The sums of `at_a_time` rows, in their order, for every column; the last may be of fewer.
-///
-/// # Shapes
-/// `[rows, width]` to `[rows / at_a_time rounded up, width]`
-#[cube(launch)]
-pub(super) fn column_sums(values: &Array<f32>, sums: &mut Array<f32>, at_a_time: u32, #[comptime] width: usize) {
-    let column = ABSOLUTE_POS_X as usize;
-    if column < width {
-        let first = CUBE_POS_Y as usize * at_a_time as usize;
-        let end = clamp_max(first + at_a_time as usize, values.len() / width);
-        let mut sum = 0.0f32;
-        for row in first..end {
-            sum += values[row * width + column];
-        }
-        sums[CUBE_POS_Y as usize * width + column] = sum;
-    }
-}
-
-/// [`column_sums`] of gradient · standardised h, which is the gradient of a norm's scale.
-#[cube(launch)]
-pub(super) fn scale_sums(
-    h: &Array<f32>,
-    statistics: &Array<f32>,
-    gradient: &Array<f32>,
-    sums: &mut Array<f32>,
-    at_a_time: u32,
-    #[comptime] width: usize,
-) {
-    let column = ABSOLUTE_POS_X as usize;
-    if column < width {
-        let first = CUBE_POS_Y as usize * at_a_time as usize;
-        let end = clamp_max(first + at_a_time as usize, h.len() / width);
-        let mut sum = 0.0f32;
-        for row in first..end {
-            let at = row * width + column;
-            sum += gradient[at] * (h[at] - statistics[2 * row]) * statistics[2 * row + 1];
-        }
-        sums[CUBE_POS_Y as usize * width + column] = sum;
     }
 }

@@ -5,27 +5,33 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::{UNITS, column_sums, empty, len, shaped};
+use super::sums::column_sums;
+use super::{ROWS, UNITS, arg, by_row, empty, empty_all, len, shaped};
 use crate::AdamStep;
 
-/// Units that share a tensor: enough to keep a GPU busy.
-const PARTS: u32 = 512 * UNITS;
+/// Cubes that share a tensor: enough to keep a GPU busy.
+const CUBES: u32 = 512;
 
 /// Tensors that one launch updates.
 const AT_ONCE: usize = 24;
 
+/// A parameter and its two moments.
+#[derive(CubeType, CubeLaunch)]
+struct State {
+    value: Array<f32>,
+    first: Array<f32>,
+    second: Array<f32>,
+}
+
 /// One step of Adam for several parameters, every unit its share of each, with every gradient multiplied by
-/// `factor[0]`; the moments are updated in place. See [`AdamStep`].
+/// `factor[0]`. See [`AdamStep`].
 #[cube(launch)]
 fn adam_kernel(
-    values: &Sequence<Array<f32>>,
+    before: &Sequence<State>,
     gradients: &Sequence<Array<f32>>,
-    first: &mut Sequence<Array<f32>>,
-    second: &mut Sequence<Array<f32>>,
-    updated: &mut Sequence<Array<f32>>,
+    after: &mut Sequence<State>,
     factor: &Array<f32>,
     constants: &AdamConstants,
-    units: u32,
     #[comptime] clips: bool,
 ) {
     let mut scale = 1.0f32;
@@ -33,17 +39,18 @@ fn adam_kernel(
         scale = factor[0];
     }
     #[unroll]
-    for i in 0..values.len() {
+    for i in 0..before.len() {
+        let (before, gradient) = (before.index(i), gradients.index(i));
+        let after = after.index_mut(i);
         let mut at = ABSOLUTE_POS;
-        while at < values.index(i).len() {
-            let g = gradients.index(i)[at] * scale;
-            let m = first.index(i)[at] * constants.beta_1 + g * constants.take_1;
-            let v = second.index(i)[at] * constants.beta_2 + g * g * constants.take_2;
-            first.index_mut(i)[at] = m;
-            second.index_mut(i)[at] = v;
-            updated.index_mut(i)[at] =
-                values.index(i)[at] - m * constants.rate / (v.sqrt() * constants.root + constants.epsilon);
-            at += units as usize;
+        while at < gradient.len() {
+            let g = gradient[at] * scale;
+            let m = before.first[at] * constants.beta_1 + g * constants.take_1;
+            let v = before.second[at] * constants.beta_2 + g * g * constants.take_2;
+            after.first[at] = m;
+            after.second[at] = v;
+            after.value[at] = before.value[at] - m * constants.rate / (v.sqrt() * constants.root + constants.epsilon);
+            at += CUBE_COUNT * CUBE_DIM as usize;
         }
     }
 }
@@ -59,55 +66,53 @@ struct AdamConstants {
     root: f32,
 }
 
-/// One step of Adam on parameters and their two moments.
+impl AdamConstants {
+    fn of<R: CubeRuntime>(step: AdamStep) -> AdamConstantsLaunch<R> {
+        let AdamStep { beta_1, beta_2, epsilon, rate, root } = step;
+        let [take_1, take_2] = [1.0 - beta_1, 1.0 - beta_2];
+        let [beta_1, beta_2, take_1, take_2, epsilon, rate, root] =
+            [beta_1, beta_2, take_1, take_2, epsilon, rate, root].map(|constant| constant as f32);
+        AdamConstantsLaunch::new(beta_1, beta_2, take_1, take_2, epsilon, rate, root)
+    }
+}
+
+/// One step of Adam on parameters and their two moments, what it finds in a piece of memory a launch.
 pub(crate) fn adam<R: CubeRuntime>(
     step: AdamStep,
     factor: Option<CubeTensor<R>>,
     states: Vec<[CubeTensor<R>; 3]>,
     gradients: Vec<CubeTensor<R>>,
 ) -> Vec<[CubeTensor<R>; 3]> {
+    let states: Vec<_> = states.into_iter().map(|state| state.map(into_contiguous)).collect();
     let gradients: Vec<_> = gradients.into_iter().map(into_contiguous).collect();
-    let client = gradients[0].client.clone();
     let clips = factor.is_some();
     let factor = factor.unwrap_or_else(|| gradients[0].clone());
-    let mut updated = Vec::new();
-    for (states, gradients) in states.chunks(AT_ONCE).zip(gradients.chunks(AT_ONCE)) {
-        let mut args: [_; 5] = std::array::from_fn(|_| SequenceArg::new());
-        for ([value, first, second], gradient) in states.iter().zip(gradients) {
-            // Moments that someone else holds are copied first.
-            let [first, second] =
-                [first, second].map(|moment| if moment.can_mut() { moment.clone() } else { moment.copy() });
-            let next = empty(value, &[len(value)]);
-            let tensors = [value, gradient, &first, &second, &next];
-            args.iter_mut().zip(tensors).for_each(|(arg, tensor)| arg.push(tensor.clone().into_array_arg()));
-            updated.push([next, first, second]);
-        }
-        let [values, gradients, first, second, next] = args;
-        let AdamStep { beta_1, beta_2, epsilon, rate, root } = step;
-        let [take_1, take_2] = [1.0 - beta_1, 1.0 - beta_2];
-        let [beta_1, beta_2, take_1, take_2, epsilon, rate, root] =
-            [beta_1, beta_2, take_1, take_2, epsilon, rate, root].map(|constant| constant as f32);
-        let constants = AdamConstantsLaunch::new(beta_1, beta_2, take_1, take_2, epsilon, rate, root);
-        let (count, dim) = (CubeCount::Static(PARTS / UNITS, 1, 1), CubeDim::new_1d(UNITS));
+    let update = |(states, gradients): (&[[CubeTensor<R>; 3]], &[CubeTensor<R>])| {
+        let shapes: Vec<_> = states.iter().flatten().map(|tensor| [len(tensor)]).collect();
+        let updated = empty_all(&factor, &shapes).as_chunks().0.to_vec();
+        let [before, after] = [states, &updated].map(|states| states.iter().map(state).collect());
         adam_kernel::launch(
-            &client,
-            count,
-            dim,
-            values,
-            gradients,
-            first,
-            second,
-            next,
-            factor.clone().into_array_arg(),
-            constants,
-            PARTS,
+            &factor.client,
+            CubeCount::Static(CUBES, 1, 1),
+            CubeDim::new_1d(UNITS),
+            before,
+            gradients.iter().map(arg).collect(),
+            after,
+            arg(&factor),
+            AdamConstants::of(step),
             clips,
         );
-    }
-    updated
+        updated
+    };
+    states.chunks(AT_ONCE).zip(gradients.chunks(AT_ONCE)).flat_map(update).collect()
 }
 
-/// Adds up the squares of several tensors, every unit its share of each.
+fn state<R: CubeRuntime>(tensors: &[CubeTensor<R>; 3]) -> StateLaunch<R> {
+    let [value, first, second] = tensors.each_ref().map(arg);
+    StateLaunch::new(value, first, second)
+}
+
+/// Adds up the squares of several tensors, every plane its share of each.
 #[cube(launch)]
 fn squares_kernel(tensors: &Sequence<Array<f32>>, sums: &mut Array<f32>) {
     let mut sum = 0.0f32;
@@ -117,19 +122,21 @@ fn squares_kernel(tensors: &Sequence<Array<f32>>, sums: &mut Array<f32>) {
         let mut at = ABSOLUTE_POS;
         while at < tensor.len() {
             sum += tensor[at] * tensor[at];
-            at += sums.len();
+            at += CUBE_COUNT * CUBE_DIM as usize;
         }
     }
-    sums[ABSOLUTE_POS] = sum;
+    let sum = plane_sum(sum);
+    if UNIT_POS_X == 0 {
+        sums[CUBE_POS * CUBE_DIM_Y as usize + UNIT_POS_Y as usize] = sum;
+    }
 }
 
-/// The sum of the squares of all elements of several tensors, as `[UNITS]` parts of it.
+/// The sum of the squares of all elements of several tensors, `[1]`.
 pub(crate) fn squares<R: CubeRuntime>(tensors: Vec<CubeTensor<R>>) -> CubeTensor<R> {
     let client = tensors[0].client.clone();
-    let sums = empty(&tensors[0], &[PARTS as usize]);
-    let mut args = SequenceArg::new();
-    tensors.into_iter().for_each(|tensor| args.push(into_contiguous(tensor).into_array_arg()));
-    let count = CubeCount::Static(PARTS / UNITS, 1, 1);
-    squares_kernel::launch(&client, count, CubeDim::new_1d(UNITS), args, sums.clone().into_array_arg());
-    column_sums(&shaped(sums, &[(PARTS / UNITS) as usize, UNITS as usize]))
+    let [sums] = empty(&tensors[0], [[(CUBES * ROWS) as usize, 1]]);
+    let (count, dim) = (CubeCount::Static(CUBES, 1, 1), by_row(&sums).1);
+    let tensors = tensors.into_iter().map(|tensor| into_contiguous(tensor).into_array_arg()).collect();
+    squares_kernel::launch(&client, count, dim, tensors, arg(&sums));
+    shaped(column_sums(vec![sums]).remove(0), &[1])
 }
