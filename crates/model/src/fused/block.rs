@@ -5,8 +5,6 @@
 //! them; [`Folded`] maps make scale and shift of the norms free.
 
 use std::ops::Range;
-#[cfg(feature = "gpu")]
-use std::sync::Arc;
 
 #[cfg(feature = "gpu")]
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
@@ -17,8 +15,6 @@ use super::buffer::Buffer;
 use super::chunk::Chunk;
 use super::fold::{Folded, Parameters, unfold};
 use super::kernels::copy;
-#[cfg(feature = "gpu")]
-use super::operation::AnyKept;
 use super::operation::Operation;
 #[cfg(feature = "gpu")]
 use crate::gpu;
@@ -102,6 +98,8 @@ fn push_by_sequence(to: &mut Vec<f32>, rows: &[f32], sequences: usize, d: usize)
 /// Inputs: the twelve parameters in the order of [`crate::Block`]'s fields, then `h`.
 impl Operation<13> for Geometry {
     type Kept = Kept;
+    #[cfg(feature = "gpu")]
+    type KeptOnGpu<R: CubeRuntime> = gpu::Kept<R>;
 
     fn shape(&self) -> Vec<usize> {
         vec![self.sequences, self.outputs(), self.d_model]
@@ -120,19 +118,18 @@ impl Operation<13> for Geometry {
     }
 
     #[cfg(feature = "gpu")]
-    fn forward_on_gpu<R: CubeRuntime>(&self, inputs: [CubeTensor<R>; 13]) -> (CubeTensor<R>, AnyKept) {
-        let (out, kept) = gpu::forward(self, inputs);
-        (out, Arc::new(kept))
+    fn forward_on_gpu<R: CubeRuntime>(&self, inputs: [CubeTensor<R>; 13]) -> (CubeTensor<R>, gpu::Kept<R>) {
+        gpu::forward(self, inputs)
     }
 
     #[cfg(feature = "gpu")]
     fn backward_on_gpu<R: CubeRuntime>(
         &self,
         inputs: [CubeTensor<R>; 13],
-        kept: &AnyKept,
+        kept: &gpu::Kept<R>,
         gradient: CubeTensor<R>,
     ) -> [Option<CubeTensor<R>>; 13] {
-        gpu::backward(self, inputs, kept.downcast_ref().expect("kept by the forward pass"), gradient).map(Some)
+        gpu::backward(self, inputs, kept, gradient).map(Some)
     }
 }
 

@@ -1,16 +1,11 @@
 //! The two ends of the model: from tokens to the residual stream, and from there to predictions.
 
 #[cfg(feature = "gpu")]
-use std::sync::Arc;
-
-#[cfg(feature = "gpu")]
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::buffer::Buffer;
 use super::kernels::{add, add_normalise_gradient, add_rows, add_scaled, dot, multiply, normalise};
-#[cfg(feature = "gpu")]
-use super::operation::AnyKept;
 use super::operation::Operation;
 #[cfg(feature = "gpu")]
 use crate::gpu;
@@ -40,6 +35,8 @@ impl Embed {
 
 impl Operation<5> for Embed {
     type Kept = ();
+    #[cfg(feature = "gpu")]
+    type KeptOnGpu<R: CubeRuntime> = CubeTensor<R>;
 
     fn shape(&self) -> Vec<usize> {
         vec![self.prompts, self.tokens, self.d_model]
@@ -55,19 +52,17 @@ impl Operation<5> for Embed {
     }
 
     #[cfg(feature = "gpu")]
-    fn forward_on_gpu<R: CubeRuntime>(&self, inputs: [CubeTensor<R>; 5]) -> (CubeTensor<R>, AnyKept) {
-        let (out, read) = gpu::embed(self, inputs);
-        (out, Arc::new(read))
+    fn forward_on_gpu<R: CubeRuntime>(&self, inputs: [CubeTensor<R>; 5]) -> (CubeTensor<R>, CubeTensor<R>) {
+        gpu::embed(self, inputs)
     }
 
     #[cfg(feature = "gpu")]
     fn backward_on_gpu<R: CubeRuntime>(
         &self,
         inputs: [CubeTensor<R>; 5],
-        kept: &AnyKept,
+        read: &CubeTensor<R>,
         gradient: CubeTensor<R>,
     ) -> [Option<CubeTensor<R>>; 5] {
-        let read = kept.downcast_ref().expect("kept by the forward pass");
         let [weight, bias, positions] = gpu::embed_gradient(self, inputs, read, gradient).map(Some);
         [weight, bias, positions, None, None]
     }
@@ -138,6 +133,8 @@ pub(crate) struct Normal {
 
 impl Operation<5> for ReadOut {
     type Kept = Normal;
+    #[cfg(feature = "gpu")]
+    type KeptOnGpu<R: CubeRuntime> = CubeTensor<R>;
 
     fn shape(&self) -> Vec<usize> {
         self.shape.to_vec()
@@ -152,19 +149,18 @@ impl Operation<5> for ReadOut {
     }
 
     #[cfg(feature = "gpu")]
-    fn forward_on_gpu<R: CubeRuntime>(&self, inputs: [CubeTensor<R>; 5]) -> (CubeTensor<R>, AnyKept) {
-        let (predictions, statistics) = gpu::read_out(self, inputs);
-        (predictions, Arc::new(statistics))
+    fn forward_on_gpu<R: CubeRuntime>(&self, inputs: [CubeTensor<R>; 5]) -> (CubeTensor<R>, CubeTensor<R>) {
+        gpu::read_out(self, inputs)
     }
 
     #[cfg(feature = "gpu")]
     fn backward_on_gpu<R: CubeRuntime>(
         &self,
         inputs: [CubeTensor<R>; 5],
-        kept: &AnyKept,
+        statistics: &CubeTensor<R>,
         gradient: CubeTensor<R>,
     ) -> [Option<CubeTensor<R>>; 5] {
-        gpu::read_out_gradient(inputs, kept.downcast_ref().expect("kept by the forward pass"), gradient).map(Some)
+        gpu::read_out_gradient(inputs, statistics, gradient).map(Some)
     }
 }
 

@@ -29,6 +29,9 @@ use crate::gpu;
 pub trait Operation<const N: usize>: Clone + Debug + Send + Sync + 'static {
     /// What the gradient needs of the forward pass.
     type Kept: Debug + Send + Sync + 'static;
+    /// The same on a GPU.
+    #[cfg(feature = "gpu")]
+    type KeptOnGpu<R: CubeRuntime>: Send + Sync + 'static;
 
     /// Shape of the result.
     fn shape(&self) -> Vec<usize>;
@@ -41,14 +44,14 @@ pub trait Operation<const N: usize>: Clone + Debug + Send + Sync + 'static {
 
     /// The result on a GPU, and what the gradient needs.
     #[cfg(feature = "gpu")]
-    fn forward_on_gpu<R: CubeRuntime>(&self, inputs: [CubeTensor<R>; N]) -> (CubeTensor<R>, AnyKept);
+    fn forward_on_gpu<R: CubeRuntime>(&self, inputs: [CubeTensor<R>; N]) -> (CubeTensor<R>, Self::KeptOnGpu<R>);
 
     /// As [`backward`](Self::backward), on a GPU.
     #[cfg(feature = "gpu")]
     fn backward_on_gpu<R: CubeRuntime>(
         &self,
         inputs: [CubeTensor<R>; N],
-        kept: &AnyKept,
+        kept: &Self::KeptOnGpu<R>,
         gradient: CubeTensor<R>,
     ) -> [Option<CubeTensor<R>>; N];
 }
@@ -225,7 +228,8 @@ where
         operation: &O,
         inputs: &[CubeTensor<R>; N],
     ) -> (CubeTensor<R>, AnyKept) {
-        operation.forward_on_gpu(inputs.clone())
+        let (out, kept) = operation.forward_on_gpu(inputs.clone());
+        (out, Arc::new(kept))
     }
 
     fn gradient<const N: usize, O: Operation<N>>(
@@ -234,6 +238,7 @@ where
         kept: &AnyKept,
         gradient: CubeTensor<R>,
     ) -> [Option<CubeTensor<R>>; N] {
+        let kept = kept.downcast_ref().expect("kept by the same operation");
         operation.backward_on_gpu(inputs.clone(), kept, gradient)
     }
 

@@ -21,7 +21,7 @@ use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 use cubecl::server::MemoryLayoutDescriptor;
 
-pub(crate) use block::{backward, forward};
+pub(crate) use block::{Kept, backward, forward};
 pub(crate) use ends::{embed, embed_gradient, read_out, read_out_gradient};
 pub(crate) use update::{adam, squares};
 
