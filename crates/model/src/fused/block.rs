@@ -1,8 +1,8 @@
 //! A whole transformer block, forward and backward, over a few sequences at a time.
 //!
 //! What makes it fast: sequences go through in chunks whose intermediate values stay in cache; products write into the
-//! residual stream directly; queries, keys and values are laid out with sequences side by side, as [`Attention`] wants
-//! them; [`Folded`] maps make scale and shift of the norms free.
+//! residual stream directly; queries, keys and values are laid out with sequences side by side, as
+//! [attention](super::attention) wants them; [`Folded`] maps make scale and shift of the norms free.
 
 use std::ops::Range;
 
@@ -10,10 +10,11 @@ use std::ops::Range;
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use pulp::{Arch, Simd, WithSimd};
 
-use super::attention::{Attention, LANES};
+use super::attention::LANES;
 use super::buffer::Buffer;
-use super::chunk::Chunk;
+use super::chunk::{Chunk, Pass};
 use super::fold::{Folded, Parameters, unfold};
+use super::geometry::Geometry;
 use super::kernels::copy;
 use super::operation::Operation;
 #[cfg(feature = "gpu")]
@@ -22,18 +23,6 @@ use crate::gpu;
 /// Tokens of a chunk: few enough to stay in a core's own cache, enough for products at their full rate.
 const CHUNK: usize = 512;
 
-/// What a block is applied to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Geometry {
-    pub(crate) sequences: usize,
-    /// Tokens of a sequence.
-    pub(crate) tokens: usize,
-    pub(crate) d_model: usize,
-    pub(crate) n_heads: usize,
-    /// The block's output is wanted at the tokens 0, every, 2·every, …
-    pub(crate) every: usize,
-}
-
 /// What the backward pass needs of the forward pass.
 #[derive(Debug)]
 pub(crate) struct Kept {
@@ -41,38 +30,10 @@ pub(crate) struct Kept {
     chunks: Vec<Chunk>,
 }
 
-/// What a pass over a chunk knows of the block.
-#[derive(Clone, Copy)]
-pub(super) struct Pass<'a, S> {
-    pub(super) simd: S,
-    pub(super) geometry: Geometry,
-    pub(super) parameters: &'a Parameters<&'a [f32]>,
-    pub(super) folded: &'a Folded,
-}
-
-impl Geometry {
-    /// Tokens of a sequence that come out.
-    pub(crate) fn outputs(&self) -> usize {
-        self.tokens.div_ceil(self.every)
-    }
-
-    pub(super) fn d_head(&self) -> usize {
-        self.d_model / self.n_heads
-    }
-
-    fn attention_scale(&self) -> f32 {
-        1.0 / (self.d_head() as f32).sqrt()
-    }
-
-    pub(super) fn attention(&self, sequences: usize) -> Attention {
-        Attention { sequences, d_head: self.d_head(), keys: self.tokens, every: self.every }
-    }
-
-    /// Ranges of sequences, whole vectors of them where possible.
-    fn chunks(&self) -> impl Iterator<Item = Range<usize>> {
-        let (sequences, size) = (self.sequences, (CHUNK / self.tokens).max(1).next_multiple_of(LANES));
-        (0..sequences).step_by(size).map(move |first| first..sequences.min(first + size))
-    }
+/// Ranges of sequences, whole vectors of them where possible.
+fn chunks(geometry: &Geometry) -> impl Iterator<Item = Range<usize>> {
+    let (sequences, size) = (geometry.sequences, (CHUNK / geometry.tokens).max(1).next_multiple_of(LANES));
+    (0..sequences).step_by(size).map(move |first| first..sequences.min(first + size))
 }
 
 /// The rows of some sequences, `[sequences, tokens, d]`, with the same token of all sequences side by side,
@@ -152,18 +113,18 @@ impl WithSimd for Forward<'_> {
         let folded = Folded::new(simd, parameters, geometry.attention_scale());
         let pass = Pass { simd, geometry, parameters, folded: &folded };
         let mut out = Vec::with_capacity(geometry.sequences * geometry.outputs() * d);
-        let mut chunks = Vec::new();
-        for sequences in geometry.chunks() {
+        let mut kept = Vec::new();
+        for sequences in chunks(&geometry) {
             let h = by_token(simd, h, &sequences, [geometry.tokens, d]);
             let mut chunk = Chunk::new(geometry, sequences.len());
             let mut h = chunk.attend(pass, h);
             chunk.feed_forward(pass, &mut h);
             push_by_sequence(&mut out, &h, sequences.len(), d);
             if keep {
-                chunks.push(chunk);
+                kept.push(chunk);
             }
         }
-        (out, Kept { folded, chunks })
+        (out, Kept { folded, chunks: kept })
     }
 }
 
@@ -185,7 +146,7 @@ impl WithSimd for Backward<'_> {
         let pass = Pass { simd, geometry, parameters, folded: &kept.folded };
         let mut of_parameters = Parameters::zeros(d);
         let mut of_h = Vec::with_capacity(geometry.sequences * geometry.tokens * d);
-        for (sequences, chunk) in geometry.chunks().zip(&kept.chunks) {
+        for (sequences, chunk) in chunks(&geometry).zip(&kept.chunks) {
             let mut gradient = by_token(simd, gradient, &sequences, [geometry.outputs(), d]);
             chunk.feed_forward_gradient(pass, &mut gradient, &mut of_parameters);
             let gradient = chunk.attend_gradient(pass, gradient, &mut of_parameters);

@@ -5,13 +5,22 @@
 use pulp::Simd;
 
 use super::attention::{Head, HeadMut, stride};
-use super::block::{Geometry, Pass};
 use super::buffer::Buffer;
-use super::fold::{Linear, Parameters};
+use super::fold::{Folded, Linear, Parameters};
+use super::geometry::Geometry;
 use super::kernels::{
     add, add_normalise_gradient, add_row_sums, add_rows, gelu_all, gelu_with_slope, multiply, normalise,
 };
 use super::product::{Matrix, MatrixMut};
+
+/// What a pass over a chunk knows of the block.
+#[derive(Clone, Copy)]
+pub(super) struct Pass<'a, S> {
+    pub(super) simd: S,
+    pub(super) geometry: Geometry,
+    pub(super) parameters: &'a Parameters<&'a [f32]>,
+    pub(super) folded: &'a Folded,
+}
 
 /// Intermediate values of some sequences, of whose tokens n go in and m come out. Matrices of features by tokens have
 /// rows of [`stride`] elements.

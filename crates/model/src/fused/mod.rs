@@ -9,13 +9,14 @@ mod buffer;
 mod chunk;
 mod ends;
 mod fold;
+mod geometry;
 mod kernels;
 mod operation;
 mod product;
 mod update;
 
-pub(crate) use block::Geometry;
 pub(crate) use ends::{Embed, ReadOut};
+pub(crate) use geometry::Geometry;
 pub(crate) use operation::operate;
 pub use operation::{FusedBackend, TrainingBackend};
 pub use product::products_per_second;
@@ -30,7 +31,7 @@ pub(crate) mod tests {
     use pulp::Arch;
     use rand::{RngExt, SeedableRng};
 
-    use super::block::Geometry;
+    use super::geometry::Geometry;
     use super::operation::Operation;
     use crate::parameters::Load;
     use crate::{Architecture, Block, FusedBackend, Init, ModelConfig, Weights, Writes};
