@@ -35,15 +35,94 @@ impl Heads {
     }
 }
 
-/// The sum of a vector's elements.
+/// Where the numbers of a head of a sequence begin, which a cube works on, in vectors.
+#[derive(CubeType)]
+struct Place {
+    /// Its first query, in the array of queries, keys and values.
+    qkv: usize,
+    /// Its first output.
+    mixed: usize,
+    /// The first of its logarithms, in numbers.
+    log_sums: usize,
+}
+
 #[cube]
-fn total_of<N: Size>(vector: Vector<f32, N>) -> f32 {
+fn place(#[comptime] heads: Heads, #[comptime] n: usize) -> Place {
+    let (sequence, head) = (CUBE_POS_X as usize, CUBE_POS_Y as usize);
+    let (d_head, d_model, queries) = comptime!((heads.d_head / n, heads.d_model() / n, heads.queries()));
+    Place {
+        qkv: sequence * heads.tokens * 3 * d_model + head * d_head,
+        mixed: sequence * queries * d_model + head * d_head,
+        log_sums: (sequence * heads.n_heads + head) * queries,
+    }
+}
+
+/// scale · from, in registers.
+#[cube]
+fn load<N: Size>(from: &Array<Vector<f32, N>>, at: usize, scale: f32, #[comptime] len: usize) -> Array<Vector<f32, N>> {
+    let mut loaded = Array::<Vector<f32, N>>::new(len);
+    #[unroll]
+    for i in 0..len {
+        loaded[i] = from[at + i] * Vector::new(scale);
+    }
+    loaded
+}
+
+/// to = scale · from, which is in registers.
+#[cube]
+fn store<N: Size>(
+    to: &mut Array<Vector<f32, N>>,
+    at: usize,
+    from: &Array<Vector<f32, N>>,
+    scale: f32,
+    #[comptime] len: usize,
+) {
+    #[unroll]
+    for i in 0..len {
+        to[at + i] = from[i] * Vector::new(scale);
+    }
+}
+
+/// Zeros, in registers.
+#[cube]
+fn zeros<N: Size>(#[comptime] len: usize) -> Array<Vector<f32, N>> {
+    let mut zeros = Array::<Vector<f32, N>>::new(len);
+    #[unroll]
+    for i in 0..len {
+        zeros[i] = Vector::new(0.0f32);
+    }
+    zeros
+}
+
+/// a · b, the first of which is in registers.
+#[cube]
+fn dot<N: Size>(a: &Array<Vector<f32, N>>, b: &Array<Vector<f32, N>>, at: usize, #[comptime] len: usize) -> f32 {
+    let mut products = Vector::<f32, N>::new(0.0f32);
+    #[unroll]
+    for i in 0..len {
+        products += a[i] * b[at + i];
+    }
     let mut total = 0.0f32;
     #[unroll]
     for i in 0..N::value() {
-        total += vector[i];
+        total += products[i];
     }
     total
+}
+
+/// sum += scale · from, into registers.
+#[cube]
+fn add_scaled<N: Size>(
+    sum: &mut Array<Vector<f32, N>>,
+    scale: f32,
+    from: &Array<Vector<f32, N>>,
+    at: usize,
+    #[comptime] len: usize,
+) {
+    #[unroll]
+    for i in 0..len {
+        sum[i] += Vector::new(scale) * from[at + i];
+    }
 }
 
 /// softmax(q kᵀ / √d_head, causal) v, one query a unit, in one pass over its keys: what was summed is scaled down
@@ -63,59 +142,38 @@ pub(super) fn attention<N: Size>(
     #[comptime] heads: Heads,
 ) {
     let n = N::value();
-    let (d_head, d_model) = comptime!((heads.d_head / n, heads.d_model() / n));
-    let (queries, scale) = comptime!((heads.queries(), heads.scale()));
-    let (sequence, head) = (CUBE_POS_X as usize, CUBE_POS_Y as usize);
-    let first = sequence * heads.tokens * 3 * d_model + head * d_head;
+    let (d_head, d_model, scale) = comptime!((heads.d_head / n, heads.d_model() / n, heads.scale()));
+    let place = place(heads, n);
     let mut query = UNIT_POS_X as usize;
-    while query < queries {
+    while query < heads.queries() {
         let token = query * heads.every;
-        let mut q = Array::<Vector<f32, N>>::new(d_head);
-        let mut sum = Array::<Vector<f32, N>>::new(d_head);
-        let own = first + token * 3 * d_model;
-        #[unroll]
-        for c in 0..d_head {
-            q[c] = qkv[own + c] * Vector::new(scale);
-            sum[c] = Vector::new(0.0f32);
-        }
+        let q = load(qkv, place.qkv + token * 3 * d_model, scale, d_head);
+        let mut sum = zeros::<N>(d_head);
         let mut largest = f32::new(-1e30);
         let mut total = 0.0f32;
         for key in 0..token + 1 {
-            let k = first + key * 3 * d_model + d_model;
-            let v = k + d_model;
-            let mut scores = Vector::<f32, N>::new(0.0f32);
-            #[unroll]
-            for c in 0..d_head {
-                scores += q[c] * qkv[k + c];
-            }
-            let score = total_of(scores);
+            let k = place.qkv + key * 3 * d_model + d_model;
+            let score = dot(&q, qkv, k, d_head);
             if score > largest {
                 let shrink = (largest - score).exp();
                 total *= shrink;
                 #[unroll]
-                for c in 0..d_head {
-                    sum[c] *= Vector::new(shrink);
+                for i in 0..d_head {
+                    sum[i] *= Vector::new(shrink);
                 }
                 largest = score;
             }
             let weight = (score - largest).exp();
             total += weight;
-            #[unroll]
-            for c in 0..d_head {
-                sum[c] += Vector::new(weight) * qkv[v + c];
-            }
+            add_scaled(&mut sum, weight, qkv, k + d_model, d_head);
         }
-        let to = (sequence * queries + query) * d_model + head * d_head;
-        #[unroll]
-        for c in 0..d_head {
-            mixed[to + c] = sum[c] / Vector::new(total);
-        }
-        log_sums[(sequence * heads.n_heads + head) * queries + query] = largest + total.ln();
+        store(mixed, place.mixed + query * d_model, &sum, 1.0 / total, d_head);
+        log_sums[place.log_sums + query] = largest + total.ln();
         query += CUBE_DIM_X as usize;
     }
 }
 
-/// The gradient of [`attention`]'s input: first of every query, one a unit, then of every key and value.
+/// The gradient of [`attention`]'s input: first of every query, then of every key and value.
 /// No sum is shared between units, so its order is fixed.
 ///
 /// # Shapes
@@ -129,101 +187,80 @@ pub(super) fn attention_gradient<N: Size>(
     qkv_gradient: &mut Array<Vector<f32, N>>,
     #[comptime] heads: Heads,
 ) {
-    let n = N::value();
-    let (d_head, d_model) = comptime!((heads.d_head / n, heads.d_model() / n));
-    let (queries, scale) = comptime!((heads.queries(), heads.scale()));
-    let (sequence, head) = (CUBE_POS_X as usize, CUBE_POS_Y as usize);
-    let first = sequence * heads.tokens * 3 * d_model + head * d_head;
-    let first_mixed = sequence * queries * d_model + head * d_head;
-    let first_sum = (sequence * heads.n_heads + head) * queries;
     // Σ gradient · mixed of every query, which is Σ weight · (gradient of the weight).
-    let mut shared = SharedMemory::<f32>::new(queries);
+    let mut expected = SharedMemory::<f32>::new(heads.queries());
+    query_gradients(qkv, mixed, log_sums, gradient, qkv_gradient, &mut expected, heads);
+    sync_cube();
+    key_value_gradients(qkv, log_sums, gradient, qkv_gradient, &expected, heads);
+}
 
+/// The gradients of the queries, one a unit.
+#[cube]
+fn query_gradients<N: Size>(
+    qkv: &Array<Vector<f32, N>>,
+    mixed: &Array<Vector<f32, N>>,
+    log_sums: &Array<f32>,
+    gradient: &Array<Vector<f32, N>>,
+    qkv_gradient: &mut Array<Vector<f32, N>>,
+    expected: &mut SharedMemory<f32>,
+    #[comptime] heads: Heads,
+) {
+    let n = N::value();
+    let (d_head, d_model, scale) = comptime!((heads.d_head / n, heads.d_model() / n, heads.scale()));
+    let place = place(heads, n);
     let mut query = UNIT_POS_X as usize;
-    while query < queries {
+    while query < heads.queries() {
         let token = query * heads.every;
-        let own = first + token * 3 * d_model;
-        let from = first_mixed + query * d_model;
-        let mut q = Array::<Vector<f32, N>>::new(d_head);
-        let mut g = Array::<Vector<f32, N>>::new(d_head);
-        let mut sum = Array::<Vector<f32, N>>::new(d_head);
-        let mut products = Vector::<f32, N>::new(0.0f32);
-        #[unroll]
-        for c in 0..d_head {
-            q[c] = qkv[own + c] * Vector::new(scale);
-            g[c] = gradient[from + c];
-            sum[c] = Vector::new(0.0f32);
-            products += g[c] * mixed[from + c];
-        }
-        let expected = total_of(products);
-        shared[query] = expected;
-        let log_sum = log_sums[first_sum + query];
+        let (own, from) = (place.qkv + token * 3 * d_model, place.mixed + query * d_model);
+        let q = load(qkv, own, scale, d_head);
+        let g = load(gradient, from, 1.0, d_head);
+        let mean = dot(&g, mixed, from, d_head);
+        expected[query] = mean;
+        let log_sum = log_sums[place.log_sums + query];
+        let mut sum = zeros::<N>(d_head);
         for key in 0..token + 1 {
-            let k = first + key * 3 * d_model + d_model;
-            let v = k + d_model;
-            let mut scores = Vector::<f32, N>::new(0.0f32);
-            let mut weighs = Vector::<f32, N>::new(0.0f32);
-            #[unroll]
-            for c in 0..d_head {
-                scores += q[c] * qkv[k + c];
-                weighs += g[c] * qkv[v + c];
-            }
-            let slope = (total_of(scores) - log_sum).exp() * (total_of(weighs) - expected);
-            #[unroll]
-            for c in 0..d_head {
-                sum[c] += Vector::new(slope) * qkv[k + c];
-            }
+            let k = place.qkv + key * 3 * d_model + d_model;
+            let weight = (dot(&q, qkv, k, d_head) - log_sum).exp();
+            let slope = weight * (dot(&g, qkv, k + d_model, d_head) - mean);
+            add_scaled(&mut sum, slope, qkv, k, d_head);
         }
-        #[unroll]
-        for c in 0..d_head {
-            qkv_gradient[own + c] = sum[c] * Vector::new(scale);
-        }
+        store(qkv_gradient, own, &sum, scale, d_head);
         query += CUBE_DIM_X as usize;
     }
-    sync_cube();
+}
 
+/// The gradients of the keys and values, those of a token a unit; the queries of tokens that ask nothing have none.
+#[cube]
+fn key_value_gradients<N: Size>(
+    qkv: &Array<Vector<f32, N>>,
+    log_sums: &Array<f32>,
+    gradient: &Array<Vector<f32, N>>,
+    qkv_gradient: &mut Array<Vector<f32, N>>,
+    expected: &SharedMemory<f32>,
+    #[comptime] heads: Heads,
+) {
+    let n = N::value();
+    let (d_head, d_model, scale) = comptime!((heads.d_head / n, heads.d_model() / n, heads.scale()));
+    let place = place(heads, n);
     let mut token = UNIT_POS_X as usize;
     while token < heads.tokens {
-        let own = first + token * 3 * d_model;
-        let mut k = Array::<Vector<f32, N>>::new(d_head);
-        let mut v = Array::<Vector<f32, N>>::new(d_head);
-        let mut k_sum = Array::<Vector<f32, N>>::new(d_head);
-        let mut v_sum = Array::<Vector<f32, N>>::new(d_head);
-        #[unroll]
-        for c in 0..d_head {
-            k[c] = qkv[own + d_model + c] * Vector::new(scale);
-            v[c] = qkv[own + 2 * d_model + c];
-            k_sum[c] = Vector::new(0.0f32);
-            v_sum[c] = Vector::new(0.0f32);
+        let own = place.qkv + token * 3 * d_model;
+        let k = load(qkv, own + d_model, scale, d_head);
+        let v = load(qkv, own + 2 * d_model, 1.0, d_head);
+        let mut k_sum = zeros::<N>(d_head);
+        let mut v_sum = zeros::<N>(d_head);
+        for query in token.div_ceil(heads.every)..heads.queries() {
+            let q = place.qkv + query * heads.every * 3 * d_model;
+            let from = place.mixed + query * d_model;
+            let weight = (dot(&k, qkv, q, d_head) - log_sums[place.log_sums + query]).exp();
+            let slope = weight * (dot(&v, gradient, from, d_head) - expected[query]);
+            add_scaled(&mut k_sum, slope, qkv, q, d_head);
+            add_scaled(&mut v_sum, weight, gradient, from, d_head);
         }
-        for query in token.div_ceil(heads.every)..queries {
-            let q = first + query * heads.every * 3 * d_model;
-            let from = first_mixed + query * d_model;
-            let mut scores = Vector::<f32, N>::new(0.0f32);
-            let mut weighs = Vector::<f32, N>::new(0.0f32);
-            #[unroll]
-            for c in 0..d_head {
-                scores += k[c] * qkv[q + c];
-                weighs += v[c] * gradient[from + c];
-            }
-            let weight = (total_of(scores) - log_sums[first_sum + query]).exp();
-            let slope = weight * (total_of(weighs) - shared[query]);
-            #[unroll]
-            for c in 0..d_head {
-                k_sum[c] += Vector::new(slope) * qkv[q + c];
-                v_sum[c] += Vector::new(weight) * gradient[from + c];
-            }
-        }
-        #[unroll]
-        for c in 0..d_head {
-            qkv_gradient[own + d_model + c] = k_sum[c] * Vector::new(scale);
-            qkv_gradient[own + 2 * d_model + c] = v_sum[c];
-        }
+        store(qkv_gradient, own + d_model, &k_sum, scale, d_head);
+        store(qkv_gradient, own + 2 * d_model, &v_sum, 1.0, d_head);
         if token % heads.every != 0 {
-            #[unroll]
-            for c in 0..d_head {
-                qkv_gradient[own + c] = Vector::new(0.0f32);
-            }
+            store(qkv_gradient, own, &zeros::<N>(d_head), 1.0, d_head);
         }
         token += CUBE_DIM_X as usize;
     }
