@@ -1,5 +1,6 @@
 //! Which runs differ only in their seeds, and what the others differ in.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use run::Config;
@@ -32,6 +33,22 @@ pub fn group_labels(configs: &[&Config]) -> Vec<String> {
     if distinct(&names) == pairs && distinct(&labels) == pairs { names } else { labels }
 }
 
+/// The order of labels: word by word, where numbers go by their size and before other words.
+pub(crate) fn compare_labels(a: &str, b: &str) -> Ordering {
+    let words = |label: &str| label.split_whitespace().count();
+    let compare = |(a, b): (&str, &str)| {
+        let [first, second] = [a, b].map(|word| word.trim_end_matches(',').parse::<f64>());
+        match (first, second) {
+            (Ok(first), Ok(second)) => first.total_cmp(&second),
+            (Ok(_), Err(_)) => Ordering::Less,
+            (Err(_), Ok(_)) => Ordering::Greater,
+            (Err(_), Err(_)) => a.cmp(b),
+        }
+    };
+    let found = a.split_whitespace().zip(b.split_whitespace()).map(compare).find(|order| order.is_ne());
+    found.unwrap_or_else(|| words(a).cmp(&words(b)).then(a.cmp(b)))
+}
+
 #[cfg(test)]
 mod tests {
     use run::Source;
@@ -60,6 +77,16 @@ mod tests {
         assert_eq!(found, ["no shared", "shared = 1"]);
         let found = labels(&[&["model.init=gpt2"], &["task.weights=[1.0, 2.0]"]]);
         assert_eq!(found, ["init = gpt2, no weights", "init = fan_in, weights = [1.0, 2.0]"]);
+    }
+
+    #[test]
+    fn labels_stand_in_the_order_of_their_numbers() {
+        let sorted = ["n = 6", "n = 12", "n = 12, m = 2", "n = 12, m = 10", "n = all", "no n", "no n at all"];
+        let mut found = sorted;
+        found.sort_unstable();
+        assert_ne!(found, sorted);
+        found.sort_by(|a, b| compare_labels(a, b));
+        assert_eq!(found, sorted);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod trajectory;
 
 use trajectory::trajectories;
 
+pub(crate) use groups::compare_labels;
 pub use groups::group_labels;
 pub use lag::{Crossing, crossing};
 pub use statistics::{OverRuns, pearson, spearman};
@@ -46,7 +47,9 @@ impl Comparison {
         let mut found = Self::default();
         let mut runs: Vec<(&RunDir, &Experiment, String)> =
             runs.iter().zip(labels).map(|((run, experiment), group)| (run, experiment, group)).collect();
-        runs.sort_by_key(|(_, experiment, group)| (group.clone(), experiment.config.seed));
+        runs.sort_by(|(_, a, group), (_, b, other)| {
+            compare_labels(group, other).then(a.config.seed.cmp(&b.config.seed))
+        });
         let mut patched: BTreeMap<String, Vec<Vec<PatchRow>>> = BTreeMap::new();
         let mut paired: BTreeMap<String, Vec<Vec<PairRow>>> = BTreeMap::new();
         for (run, experiment, group) in runs {

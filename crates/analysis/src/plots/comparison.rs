@@ -11,6 +11,7 @@ use super::positions::log_axis;
 use super::style::{
     GREY, UNITS, WIDTH, accuracy_of, canvas, concept_color, extent, labelled, number, step_on_axis, ticks,
 };
+use crate::comparison::compare_labels;
 
 const FIGURE: &str = "comparison";
 const HEIGHT: u32 = 830 * UNITS;
@@ -64,13 +65,15 @@ fn series(rows: &[CurveRow]) -> BTreeMap<&str, Vec<&CurveRow>> {
     series
 }
 
-/// The series that have a measure, with its rows.
+/// The series that have a measure, with its rows, in the order of their labels.
 fn lines<'a>(series: &BTreeMap<&'a str, Vec<&'a CurveRow>>, measure: &str) -> Vec<(&'a str, Vec<&'a CurveRow>)> {
     let of = |(name, rows): (&&'a str, &Vec<&'a CurveRow>)| {
         let rows: Vec<&CurveRow> = rows.iter().copied().filter(|row| row.measure == measure).collect();
         (!rows.is_empty()).then_some((*name, rows))
     };
-    series.iter().filter_map(of).collect()
+    let mut lines: Vec<_> = series.iter().filter_map(of).collect();
+    lines.sort_by(|a, b| compare_labels(a.0, b.0));
+    lines
 }
 
 fn curves(lines: &[(&str, Vec<&CurveRow>)], scale: fn(f64) -> f64) -> Vec<Curve> {

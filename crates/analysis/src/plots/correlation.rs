@@ -10,6 +10,7 @@ use super::positions::log_axis;
 use super::style::{
     UNITS, WIDTH, accuracy_in_short, accuracy_of, canvas, concept_color, extent, labelled, number, ticks,
 };
+use crate::comparison::compare_labels;
 
 const HEIGHT: u32 = 620 * UNITS;
 
@@ -42,6 +43,8 @@ pub fn cd_against_error(
     let (x, scale) = log_axis(title, &errors);
     let ends = 0.0..1.0;
     let y = Axis::new(accuracy_of(probe), ends.clone(), labelled(ticks(&ends, 5), number));
+    let mut series: Vec<_> = series.into_iter().collect();
+    series.sort_by(|a, b| compare_labels(a.0, b.0));
     let curves = series.iter().enumerate().map(|(index, (name, dots))| {
         Curve::new(name, concept_color(index), dots.iter().map(|(error, cd)| (scale(*error), *cd))).dots()
     });

@@ -7,6 +7,7 @@ use super::PlotError;
 use super::panel::{Axis, Curve, Panel};
 use super::positions::log_axis;
 use super::style::{GREY, UNITS, WIDTH, accuracy_of, canvas, concept_color, extent, labelled, number, shorten, ticks};
+use crate::comparison::compare_labels;
 
 const HEIGHT: u32 = 830 * UNITS;
 const UPPER: u32 = 400 * UNITS;
@@ -14,7 +15,7 @@ const UPPER: u32 = 400 * UNITS;
 const LONGEST_SETTING: usize = 18;
 
 /// Draws the last error (above) and the last accuracy of `probe` (below) of every run as a dot, over its group, with a line
-/// through the means of the groups. Groups that differ in one number are in its order.
+/// through the means of the groups, which stand in the order of their numbers.
 ///
 /// # Units
 /// Error is over the Bayes mixture's if every run has that, and else over the mean of y².
@@ -55,11 +56,9 @@ pub fn ends(rows: &[SweepRow], probe: ProbeKind) -> Result<String, PlotError> {
     })
 }
 
-/// The groups, by the number they end with, then by name.
 fn groups<'a>(rows: &[&'a SweepRow]) -> Vec<&'a str> {
     let mut groups: Vec<&str> = rows.iter().map(|row| row.group.as_str()).collect();
-    let number = |group: &str| group.rsplit(' ').next().and_then(|last| last.parse().ok()).unwrap_or(f64::INFINITY);
-    groups.sort_by(|a, b| number(a).total_cmp(&number(b)).then(a.cmp(b)));
+    groups.sort_by(|a, b| compare_labels(a, b));
     groups.dedup();
     groups
 }

@@ -10,6 +10,7 @@ use super::style::{
     GREY, UNITS, WIDTH, accuracy_in_short, canvas, concept_color, darker, extent, labelled, shorten, step_on_axis,
     ticks,
 };
+use crate::comparison::compare_labels;
 
 /// Height of a line of dots, and of everything around the lines.
 const ROW: u32 = 44 * UNITS;
@@ -34,7 +35,9 @@ pub fn lags(rows: &[LagRow], probe: ProbeKind) -> Result<String, PlotError> {
     let shown: Vec<&LagRow> = rows.iter().filter(half).collect();
     // A mean over concepts comes behind them.
     let key = |row: &LagRow| (row.group.clone(), row.concept.is_none(), row.concept.clone(), row.from.clone());
-    let lines: Vec<_> = shown.iter().map(|row| key(row)).collect::<BTreeSet<_>>().into_iter().take(MOST_ROWS).collect();
+    let mut lines: Vec<_> = shown.iter().map(|row| key(row)).collect::<BTreeSet<_>>().into_iter().collect();
+    lines.sort_by(|a, b| compare_labels(&a.0, &b.0));
+    lines.truncate(MOST_ROWS);
     let ends = shown.iter().flat_map(|row| [Some(row.lag), row.lo, row.hi]).flatten().chain([0.0]);
     let Some(ends) = extent(ends).filter(|_| !lines.is_empty()) else {
         return Err(PlotError::Empty { figure: "lags", table: "lag.csv" });
