@@ -2,23 +2,38 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use data::{Purpose, Stream};
+use burn::backend::Autodiff;
+use burn_flex::Flex;
+use data::{Purpose, Stream, TaskRegistry};
+use model::{Device, Transformer};
 use rand::RngExt;
+use run::{Config, Experiment, RunDir, RunError, Source};
+use trainer::{
+    CheckpointObserver, Decodabilities, Errors, Observers, Outcome, Parallelism, TrainError, TrainingTable, train,
+};
 
 use crate::program::{emergence, only_run, stderr, succeed};
 
-/// What must be the same: every table and the final weights and moments.
-fn fingerprint(run: &Path) -> BTreeMap<String, Vec<u8>> {
+/// What training writes and must be the same: tables and the final weights and moments.
+fn trained(run: &Path) -> BTreeMap<String, Vec<u8>> {
     let last = run.join("checkpoints/00000040");
-    let tables =
-        ["training.csv", "metrics.csv", "cd.csv", "cd_best.csv", "baselines.csv", "map.csv"].map(|name| run.join(name));
     let weights = ["model", "moment_1", "moment_2"].map(|name| last.join(format!("{name}.safetensors")));
-    let files = tables.into_iter().chain(weights);
-    files
-        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap()))
-        .collect()
+    let tables = ["training.csv", "metrics.csv", "cd.csv", "cd_best.csv"].map(|name| run.join(name));
+    contents(tables.into_iter().chain(weights))
+}
+
+/// That, and the tables of what is computed once.
+fn fingerprint(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let once = contents(["baselines.csv", "map.csv"].map(|name| run.join(name)));
+    trained(run).into_iter().chain(once).collect()
+}
+
+fn contents(files: impl IntoIterator<Item = PathBuf>) -> BTreeMap<String, Vec<u8>> {
+    let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+    files.into_iter().map(|path| (name(&path), std::fs::read(&path).unwrap())).collect()
 }
 
 fn assert_same(found: &Path, expected: &Path, how: &str) {
@@ -98,6 +113,58 @@ fn a_kill_after_any_checkpoint_is_made_good() {
         std::fs::write(&table, torn).unwrap();
         succeed(&["resume", cut.to_str().unwrap(), "--quiet"]);
         assert_same(&cut, &whole, &format!("a cut after step {step}"));
+    }
+}
+
+/// Trains the smoke preset on the CPU as it is done on a GPU, or not.
+fn train_in(root: &Path, measures_beside: bool, and: Option<FailsAt>) -> (RunDir, Result<Outcome, TrainError>) {
+    let experiment: Experiment =
+        Config::resolve(&Source::named("smoke"), &[]).unwrap().build(&TaskRegistry::builtin()).unwrap();
+    let (run, device) = (RunDir::create(root, &experiment).unwrap(), Default::default());
+    let mut observers = Observers::<Flex> {
+        steps: vec![Box::new(TrainingTable { run: &run })],
+        checkpoints: vec![
+            Box::new(Errors::new(&run, &experiment, device)),
+            Box::new(Decodabilities { run: &run, experiment: &experiment, device }),
+        ],
+    };
+    observers.checkpoints.extend(and.map(|fails| Box::new(fails) as _));
+    let parallelism = Parallelism { measures_beside, ..Parallelism::on(Device::Flex, &experiment) };
+    let stop = AtomicBool::new(false);
+    let outcome = train::<Autodiff<Flex>>(&run, &experiment, parallelism, &device, observers, &stop);
+    (run, outcome)
+}
+
+#[derive(Debug)]
+struct FailsAt(usize);
+
+impl CheckpointObserver<Flex> for FailsAt {
+    fn on_checkpoint(&mut self, step: usize, _model: &Transformer<Flex>) -> Result<(), RunError> {
+        match step < self.0 {
+            true => Ok(()),
+            false => Err(RunError::NotARun { path: PathBuf::new(), missing: "the disk" }),
+        }
+    }
+}
+
+#[test]
+fn measuring_beside_the_training_changes_nothing() {
+    let [waiting, beside] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    let expected = trained(&uninterrupted(waiting.path(), &[]));
+    let (run, outcome) = train_in(beside.path(), true, None);
+    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    for (name, bytes) in trained(run.path()) {
+        assert!(bytes == expected[&name], "{name} differs where training goes on");
+    }
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_measured_is_not_saved_and_ends_the_training() {
+    for measures_beside in [false, true] {
+        let root = tempfile::tempdir().unwrap();
+        let (run, outcome) = train_in(root.path(), measures_beside, Some(FailsAt(8)));
+        assert!(matches!(outcome, Err(TrainError::Run(RunError::NotARun { .. }))));
+        assert_eq!(run.steps().unwrap(), [0, 1, 2, 4]);
     }
 }
 

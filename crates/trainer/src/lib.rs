@@ -1,11 +1,12 @@
 //! The training loop and the main command line.
 //!
-//! [`train`] is the loop; what is measured on the way is up to the [`Observer`]s handed to it. [`bench()`] times its step.
+//! [`train`] is the loop; what is measured on the way is up to the [`Observers`] handed to it. [`bench()`] times its step.
 //! [`command_line`] is the program `trainer`, for the tasks of any registry.
 
 mod adam;
 mod batches;
 mod bench;
+mod checkpoints;
 mod cli;
 mod gradients;
 mod observers;
@@ -16,6 +17,6 @@ pub use adam::Adam;
 pub use bench::{BenchPlan, BenchResult, bench};
 pub use cli::{Change, Command, Finetune, Job, Sweep, command_line};
 pub use gradients::{Gradients, gradients};
-pub use observers::{Decodabilities, Errors, Observer, TrainingTable};
-pub use progress::Progress;
-pub use train::{Outcome, TrainError, train};
+pub use observers::{CheckpointObserver, Decodabilities, Errors, Observers, StepObserver, TrainingTable};
+pub use progress::{Progress, ShownDecodability};
+pub use train::{Outcome, Parallelism, TrainError, train};

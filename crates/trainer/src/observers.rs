@@ -1,19 +1,29 @@
 //! What is measured during training. The loop knows none of it.
 
+use std::fmt::Debug;
+
 use model::{FusedBackend, Transformer};
 use run::{Experiment, RunDir, RunError, TrainingRow};
 
-/// Watches a training run.
-pub trait Observer<B: FusedBackend> {
+/// Watches every step of a training run.
+pub trait StepObserver: Debug {
     /// After every step; `row` is there when the loss has been read from the device.
-    fn on_step(&mut self, _step: usize, _row: Option<&TrainingRow>) -> Result<(), RunError> {
-        Ok(())
-    }
+    fn on_step(&mut self, step: usize, row: Option<&TrainingRow>) -> Result<(), RunError>;
+}
 
+/// Measures the model at checkpoints, on a thread beside the training.
+pub trait CheckpointObserver<B: FusedBackend>: Debug + Send {
     /// At every scheduled checkpoint, before it is saved: a checkpoint that is there has all its rows.
-    fn on_checkpoint(&mut self, _step: usize, _model: &Transformer<B>) -> Result<(), RunError> {
-        Ok(())
-    }
+    fn on_checkpoint(&mut self, step: usize, model: &Transformer<B>) -> Result<(), RunError>;
+}
+
+/// Who watches a training run.
+#[derive(Debug)]
+pub struct Observers<'a, B: FusedBackend> {
+    /// Of its steps, asked in turn.
+    pub steps: Vec<Box<dyn StepObserver + 'a>>,
+    /// Of its checkpoints, asked in turn.
+    pub checkpoints: Vec<Box<dyn CheckpointObserver<B> + 'a>>,
 }
 
 /// Appends to the training table.
@@ -23,7 +33,7 @@ pub struct TrainingTable<'a> {
     pub run: &'a RunDir,
 }
 
-impl<B: FusedBackend> Observer<B> for TrainingTable<'_> {
+impl StepObserver for TrainingTable<'_> {
     fn on_step(&mut self, _step: usize, row: Option<&TrainingRow>) -> Result<(), RunError> {
         row.map_or(Ok(()), |row| self.run.table().append(std::slice::from_ref(row)))
     }
@@ -44,7 +54,7 @@ impl<'a, B: FusedBackend> Errors<'a, B> {
     }
 }
 
-impl<B: FusedBackend> Observer<B> for Errors<'_, B> {
+impl<B: FusedBackend> CheckpointObserver<B> for Errors<'_, B> {
     fn on_checkpoint(&mut self, step: usize, model: &Transformer<B>) -> Result<(), RunError> {
         self.run.table().append(&self.held_out.model_errors(model, step, &self.device))
     }
@@ -61,7 +71,7 @@ pub struct Decodabilities<'a, B: FusedBackend> {
     pub device: B::Device,
 }
 
-impl<B: FusedBackend> Observer<B> for Decodabilities<'_, B> {
+impl<B: FusedBackend> CheckpointObserver<B> for Decodabilities<'_, B> {
     fn on_checkpoint(&mut self, step: usize, model: &Transformer<B>) -> Result<(), RunError> {
         let tables = analysis::decodability(model, self.experiment, step, &self.device);
         self.run.table().append(&tables.cd)?;

@@ -6,17 +6,37 @@ use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use data::{Purpose, Stream};
-use model::{ModelError, TrainingBackend, Transformer, Weights};
+use model::{Device, FusedBackend, ModelError, TrainingBackend, Transformer, Weights};
 use run::{
     BestLayerRow, Checkpoint, DecodabilityRow, Experiment, MetricRow, Row, RunDir, RunError, TrainConfig, TrainingRow,
 };
 use thiserror::Error;
 
 use crate::batches::Batches;
-use crate::{Adam, Observer, gradients};
+use crate::checkpoints::{Checkpoints, Keeper};
+use crate::{Adam, Observers, gradients};
 
 /// Steps whose losses may wait on the device before they are looked at.
 const MOST_PENDING: usize = 256;
+
+/// What goes on at the same time. Of the results only the order of sums depends on it, by the shards.
+#[derive(Clone, Copy, Debug)]
+pub struct Parallelism {
+    /// Parts that a batch is split into: many small ones for the threads of a CPU, one for a GPU.
+    pub shards: usize,
+    /// Whether training goes on while a checkpoint is measured and saved.
+    pub measures_beside: bool,
+}
+
+impl Parallelism {
+    /// What suits `device`.
+    pub fn on(device: Device, experiment: &Experiment) -> Self {
+        match device.is_cpu() {
+            true => Self { shards: experiment.config.train.shards, measures_beside: false },
+            false => Self { shards: 1, measures_beside: true },
+        }
+    }
+}
 
 /// How training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,41 +84,45 @@ pub enum TrainError {
 pub fn train<B: TrainingBackend>(
     run: &RunDir,
     experiment: &Experiment,
-    shards: usize,
+    parallelism: Parallelism,
     device: &B::Device,
-    observers: &mut [&mut dyn Observer<B::InnerBackend>],
+    observers: Observers<'_, B::InnerBackend>,
     stop: &AtomicBool,
 ) -> Result<Outcome, TrainError> {
     let config = &experiment.config.train;
     let (mut step, mut model, mut adam) = start::<B>(run, experiment, device)?;
-    let mut pending = Pending { run, first: step, scalars: Vec::new() };
+    let mut pending = Pending { first: step, last_good: run.steps()?.last().copied(), scalars: Vec::new() };
+    let Observers { steps: mut watching, checkpoints: measuring } = observers;
+    let keeper = Keeper { run, full: experiment.config.checkpoints.full, observers: measuring };
     std::thread::scope(|scope| {
+        let mut checkpoints = match parallelism.measures_beside {
+            true => Checkpoints::beside(scope, keeper),
+            false => Checkpoints::Here(keeper),
+        };
         let batches = Batches::new(experiment).ahead(scope, step..config.steps);
         loop {
-            let due = experiment.config.checkpoints.is_due(step, config.steps);
-            if due && !run.steps()?.contains(&step) {
+            let stopped = stop.load(Ordering::Relaxed);
+            let due = experiment.config.checkpoints.is_due(step, config.steps) && !run.steps()?.contains(&step);
+            if due || stopped {
                 pending.check()?;
-                let valid = model.valid();
-                observers.iter_mut().try_for_each(|observer| observer.on_checkpoint(step, &valid))?;
-                save(run, experiment, step, &model, &adam)?;
+                let model = model.valid();
+                let checkpoint = checkpoint(experiment, step, &model, &adam);
+                checkpoints = checkpoints.hand_over(checkpoint, due.then_some(model))?;
+                pending.last_good = Some(step);
             }
-            if step == config.steps {
-                return Ok(Outcome::Finished);
-            }
-            if stop.load(Ordering::Relaxed) {
-                pending.check()?;
-                save(run, experiment, step, &model, &adam)?;
-                return Ok(Outcome::Interrupted(step));
+            if stopped || step == config.steps {
+                checkpoints.finish()?;
+                return Ok(if step == config.steps { Outcome::Finished } else { Outcome::Interrupted(step) });
             }
             let prompts = batches.recv().expect("the sampling thread ends after the last step");
             let learning_rate = config.learning_rate * config.schedule.factor(step);
-            let found = gradients(&model, &prompts, shards, device);
+            let found = gradients(&model, &prompts, parallelism.shards, device);
             let factor = config.clip_norm.is_finite().then(|| found.clip_factor(config.clip_norm));
             pending.scalars.push([found.loss, found.norm]);
             model = adam.step(model, found.parameters, factor, learning_rate, step);
             step += 1;
             let row = pending.row(step, learning_rate, config)?;
-            observers.iter_mut().try_for_each(|observer| observer.on_step(step, row.as_ref()))?;
+            watching.iter_mut().try_for_each(|observer| observer.on_step(step, row.as_ref()))?;
         }
     })
 }
@@ -139,28 +163,26 @@ fn drop_after<R: Row>(run: &RunDir, resumable: Option<usize>) -> Result<(), RunE
     }
 }
 
-fn save<B: TrainingBackend>(
-    run: &RunDir,
+fn checkpoint<B: FusedBackend>(
     experiment: &Experiment,
     step: usize,
     model: &Transformer<B>,
     adam: &Adam,
-) -> Result<(), RunError> {
-    let model = model.valid();
-    let (weights, moments) = (model.weights(), Some(adam.moments(&model)));
-    let checkpoint = Checkpoint { step, architecture: experiment.architecture, weights, moments };
-    run.save(&checkpoint, experiment.config.checkpoints.full)
+) -> Checkpoint {
+    let (weights, moments) = (model.weights(), Some(adam.moments(model)));
+    Checkpoint { step, architecture: experiment.architecture, weights, moments }
 }
 
 /// Losses and gradient norms that are still on the device.
-struct Pending<'a, B: Backend> {
-    run: &'a RunDir,
+struct Pending<B: Backend> {
     /// Steps before the first of them.
     first: usize,
+    /// Step of the last checkpoint.
+    last_good: Option<usize>,
     scalars: Vec<[Tensor<B, 1>; 2]>,
 }
 
-impl<B: Backend> Pending<'_, B> {
+impl<B: Backend> Pending<B> {
     /// Reads them all in one transfer, errors if one is not finite, and returns the last loss and norm.
     fn check(&mut self) -> Result<Option<[f64; 2]>, TrainError> {
         if self.scalars.is_empty() {
@@ -172,7 +194,7 @@ impl<B: Backend> Pending<'_, B> {
         let values: Vec<f64> = all.to_vec().expect("the data was just converted to f64");
         for (i, pair) in values.chunks_exact(2).enumerate() {
             if !pair.iter().all(|value| value.is_finite()) {
-                let last_good = self.run.steps()?.last().map_or("none".to_owned(), usize::to_string);
+                let last_good = self.last_good.map_or("none".to_owned(), |step| step.to_string());
                 let (step, loss, gradient_norm) = (first + i + 1, pair[0], pair[1]);
                 return Err(TrainError::NonFinite { step, loss, gradient_norm, last_good });
             }

@@ -12,8 +12,7 @@ use model::{Device, FusedBackend, OnBackend};
 use run::{BaselineRow, Environment, Experiment, MapRow, RunDir, RunError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::shards;
-use crate::{Decodabilities, Errors, Observer, Outcome, Progress, TrainError, TrainingTable, train};
+use crate::{Decodabilities, Errors, Observers, Outcome, Parallelism, Progress, TrainError, TrainingTable, train};
 
 /// How to train.
 #[derive(Debug, Args)]
@@ -107,17 +106,19 @@ impl OnBackend for TrainHere<'_> {
 
     fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output {
         let Self { run, experiment, quiet, stop, .. } = self;
-        let mut table = TrainingTable { run };
-        let mut errors = Errors::<B>::new(run, experiment, device.clone());
-        let mut decodabilities = Decodabilities::<B> { run, experiment, device: device.clone() };
-        let mut observers: Vec<&mut dyn Observer<B>> = vec![&mut table, &mut errors, &mut decodabilities];
-        let mut progress;
+        let errors = Errors::<B>::new(run, experiment, device.clone());
+        let decodabilities = Decodabilities::<B> { run, experiment, device: device.clone() };
+        let mut observers = Observers::<B> {
+            steps: vec![Box::new(TrainingTable { run })],
+            checkpoints: vec![Box::new(errors), Box::new(decodabilities)],
+        };
         if !quiet {
-            progress = Progress::new(run, experiment, run.resumable()?.unwrap_or(0));
-            observers.push(&mut progress);
+            let progress = Progress::new(experiment, run.resumable()?.unwrap_or(0));
+            observers.checkpoints.push(Box::new(progress.decodability(run)));
+            observers.steps.push(Box::new(progress));
         }
-        let shards = shards(experiment, self.device);
-        train::<Autodiff<B>>(run, experiment, shards, &device, &mut observers, stop).map_err(|error| match error {
+        let parallelism = Parallelism::on(self.device, experiment);
+        train::<Autodiff<B>>(run, experiment, parallelism, &device, observers, stop).map_err(|error| match error {
             TrainError::Run(error) => error.into(),
             error => Failure::Run(error.into()),
         })

@@ -10,7 +10,7 @@ use data::TaskRegistry;
 use model::{Device, FusedBackend, OnBackend};
 use run::{Config, Experiment, PRESETS, RunDir, Source};
 
-use crate::{BenchPlan, BenchResult, bench};
+use crate::{BenchPlan, BenchResult, Parallelism, bench};
 
 mod finetune;
 mod job;
@@ -160,11 +160,6 @@ impl Change {
     }
 }
 
-/// Parts a batch is split into: many small ones for the threads of a CPU, one for a GPU.
-fn shards(experiment: &Experiment, device: Device) -> usize {
-    if device.is_cpu() { experiment.config.train.shards } else { 1 }
-}
-
 struct BenchHere<'a> {
     experiment: &'a Experiment,
     device: Device,
@@ -175,7 +170,7 @@ impl OnBackend for BenchHere<'_> {
     type Output = BenchResult;
 
     fn on<B: FusedBackend>(self, device: B::Device) -> BenchResult {
-        bench::<Autodiff<B>>(self.experiment, shards(self.experiment, self.device), &device, self.plan)
+        bench::<Autodiff<B>>(self.experiment, Parallelism::on(self.device, self.experiment).shards, &device, self.plan)
     }
 }
 

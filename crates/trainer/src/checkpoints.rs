@@ -1,0 +1,85 @@
+//! What happens at a checkpoint: it is measured, then saved.
+
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::{Scope, ScopedJoinHandle};
+
+use model::{FusedBackend, Transformer};
+use rayon::ThreadPoolBuilder;
+use run::{Checkpoint, RunDir, RunError};
+
+use crate::CheckpointObserver;
+
+/// Measures and saves checkpoints.
+pub(crate) struct Keeper<'a, B: FusedBackend> {
+    pub(crate) run: &'a RunDir,
+    /// Latest checkpoints that keep the optimizer's state.
+    pub(crate) full: usize,
+    pub(crate) observers: Vec<Box<dyn CheckpointObserver<B> + 'a>>,
+}
+
+/// A checkpoint on its way to the disk, and its model if observers are to see it first.
+type Due<B> = (Checkpoint, Option<Transformer<B>>);
+
+impl<B: FusedBackend> Keeper<'_, B> {
+    fn keep(&mut self, (checkpoint, measured): Due<B>) -> Result<(), RunError> {
+        if let Some(model) = measured {
+            self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint(checkpoint.step, &model))?;
+        }
+        self.run.save(&checkpoint, self.full)
+    }
+}
+
+/// Where the training leaves its checkpoints.
+pub(crate) enum Checkpoints<'scope, B: FusedBackend> {
+    /// With a keeper that it waits for. On a CPU both need the same cores.
+    Here(Keeper<'scope, B>),
+    /// With one on a thread beside it: a GPU trains on while the host reads the concept from hidden states.
+    Beside { due: SyncSender<Due<B>>, thread: ScopedJoinHandle<'scope, Result<(), RunError>> },
+}
+
+impl<'scope, B: FusedBackend> Checkpoints<'scope, B> {
+    /// Starts a thread for `keeper`. It works with as many others as the pool of the caller has, but for the caller's.
+    pub(crate) fn beside(scope: &'scope Scope<'scope, '_>, mut keeper: Keeper<'scope, B>) -> Self {
+        let threads = (rayon::current_num_threads() - 1).max(1);
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be started");
+        // Without room for one that waits, no more than two models are alive beside the one that is trained.
+        let (due, handed) = mpsc::sync_channel(0);
+        let keep = move || handed.into_iter().try_for_each(|due| pool.install(|| keeper.keep(due)));
+        Self::Beside { due, thread: scope.spawn(keep) }
+    }
+
+    /// Hands over the next one, as soon as the one before is saved.
+    ///
+    /// # Errors
+    /// When an observer or the disk failed, at this one or one before.
+    pub(crate) fn hand_over(self, checkpoint: Checkpoint, measured: Option<Transformer<B>>) -> Result<Self, RunError> {
+        match self {
+            Self::Here(mut keeper) => {
+                keeper.keep((checkpoint, measured))?;
+                Ok(Self::Here(keeper))
+            }
+            Self::Beside { due, thread } => match due.send((checkpoint, measured)) {
+                Ok(()) => Ok(Self::Beside { due, thread }),
+                Err(_) => Err(outcome(thread).expect_err("the thread ends before the training only if it fails")),
+            },
+        }
+    }
+
+    /// Waits until all are saved.
+    ///
+    /// # Errors
+    /// When an observer or the disk failed.
+    pub(crate) fn finish(self) -> Result<(), RunError> {
+        match self {
+            Self::Here(_) => Ok(()),
+            Self::Beside { due, thread } => {
+                drop(due);
+                outcome(thread)
+            }
+        }
+    }
+}
+
+fn outcome(thread: ScopedJoinHandle<'_, Result<(), RunError>>) -> Result<(), RunError> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
