@@ -6,15 +6,15 @@ use std::path::Path;
 const MEMBERS: [&str; 6] = ["data", "model", "run", "analysis", "trainer", "emergence"];
 
 #[test]
-fn crates_use_only_what_lies_below_them() {
-    let allowed: [(&str, &[&str]); 5] = [
+fn crates_use_what_the_drawing_in_the_architecture_says() {
+    let uses: [(&str, &[&str]); 5] = [
         ("data", &[]),
         ("model", &[]),
         ("run", &["data", "model"]),
         ("analysis", &["data", "model", "run"]),
         ("trainer", &["analysis", "data", "model", "run"]),
     ];
-    for (name, below) in allowed {
+    for (name, crates) in uses {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("crates/{name}/Cargo.toml"));
         let manifest: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
         let used: BTreeSet<&str> = ["dependencies", "dev-dependencies", "build-dependencies"]
@@ -25,7 +25,7 @@ fn crates_use_only_what_lies_below_them() {
             .collect();
         assert_eq!(
             used,
-            below.iter().copied().collect(),
+            crates.iter().copied().collect(),
             "the arrows from `{name}` are a design decision: change ARCHITECTURE.md and this test in one commit"
         );
     }

@@ -2,7 +2,7 @@
 //!
 //! - `layering`: which crate may use which, read from the manifests
 //! - `golden`: the model, its gradients and ten Adam steps equal PyTorch's
-//! - `parity`: another backend gives the numbers of flex, through every command
+//! - `parity`: another backend gives the numbers of flex, in training and in eight commands
 //! - `resume`: a run stopped anywhere goes on to the same bits
 //! - `finetune`: a run that continues from another; what is frozen keeps its bits
 //! - `sweep`: many runs from one file, stopped, failed and resumed one by one, and compared

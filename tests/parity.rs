@@ -1,8 +1,8 @@
 //! Another backend gives the numbers of flex, which are PyTorch's (`golden`): states, gradients, fifty steps of training,
-//! and the tables of every command.
+//! and the tables of training and of eight commands.
 //!
 //! `cargo test` compares ndarray at a small size. `just test-cuda` compares a GPU at all sizes of `benches/sizes`, with
-//! and without fusion and autotune, and fails where there is no GPU.
+//! products in TF32 and in f64, and fails where there is no GPU.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -59,7 +59,7 @@ macro_rules! on {
             }
 
             #[test]
-            fn the_tables_of_every_command_are_flexs() {
+            fn the_tables_of_training_and_of_eight_commands_are_flexs() {
                 check_tables($device, &$bounds);
             }
         }
@@ -172,7 +172,7 @@ fn check_training(device: Device, bounds: &Bounds, size: &str) {
     assert!((found, trained) == again, "{size}: the same training gave other bits");
 }
 
-/// Training and every command on the device, beside the same on flex.
+/// Training and the commands that run a model and write a table, on the device and beside it on flex.
 fn check_tables(device: Device, bounds: &Bounds) {
     let devices = [Device::Flex, device].map(|device| device.to_string());
     let roots = devices.each_ref().map(|_| tempfile::tempdir().unwrap());

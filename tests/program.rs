@@ -1,7 +1,8 @@
 //! Runs the real program.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// A command of the program, with its output captured.
 pub(crate) fn emergence<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Command {
@@ -15,6 +16,23 @@ pub(crate) fn succeed<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> String {
     let output = emergence(args).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Sends a signal to a program that was started.
+pub(crate) fn kill(signal: &str, child: &Child) {
+    Command::new("kill").args([signal, &child.id().to_string()]).output().unwrap();
+}
+
+/// Waits until a run under `root` has written a row of its training.
+pub(crate) fn wait_for_rows(root: &Path) {
+    let started = Instant::now();
+    let has_rows = |run: std::fs::DirEntry| {
+        std::fs::read_to_string(run.path().join("training.csv")).is_ok_and(|table| table.lines().count() > 1)
+    };
+    while !std::fs::read_dir(root).is_ok_and(|mut runs| runs.any(|run| has_rows(run.unwrap()))) {
+        assert!(started.elapsed() < Duration::from_secs(60), "no run has begun");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 pub(crate) fn stderr(output: &Output) -> String {

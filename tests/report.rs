@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use run::{DecodabilityRow, RunDir, Site, SiteRow};
+use run::{BestLayerRow, DecodabilityRow, RunDir, Site, SiteRow};
 
-use crate::program::{only_run, stderr, succeed};
+use crate::program::{emergence, only_run, stderr, succeed};
 
 #[test]
 fn one_command_makes_tables_figures_and_a_report() {
@@ -27,6 +27,25 @@ fn one_command_makes_tables_figures_and_a_report() {
     let html = std::fs::read_to_string(run.join("report.html")).unwrap();
     assert_eq!(html.matches("<svg").count(), 4);
     assert!(!html.contains("<script") && !html.contains("src=\"http") && !html.contains("href=\"http"));
+}
+
+#[test]
+fn progress_shows_concept_decodability() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().to_str().unwrap();
+    // One row, at the last step, whose checkpoint is measured behind it; so what is shown is of the one before.
+    let output = emergence(&["train", "smoke", "--out", out, "--set", "train.log_every=40"]).output().unwrap();
+    let run = RunDir::open(&only_run(root.path())).unwrap();
+    let rows = run.table::<BestLayerRow>().read().unwrap();
+    let at = |step, probe| {
+        let is_it = |row: &&BestLayerRow| {
+            (row.step, row.probe.as_str(), row.selection.as_str(), row.token.as_str())
+                == (step, probe, "held_out", "x6")
+        };
+        format!("CD {:.2} ", rows.iter().find(is_it).unwrap().score)
+    };
+    assert_ne!(at(30, "knn"), at(30, "quadratic"));
+    assert!(stderr(&output).contains(&at(30, "knn")), "{}", stderr(&output));
 }
 
 #[test]

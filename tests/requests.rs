@@ -354,7 +354,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_taken_or_refused(text in text(prop::char::any(), 60)) {
+    fn text_that_is_no_configuration_is_refused(text in text(prop::char::any(), 60)) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("any.toml");
         std::fs::write(&path, &text).unwrap();
@@ -362,7 +362,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_taken_or_refused_as_weights(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn bytes_that_are_no_weights_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(model::decode(&bytes).is_err());
     }
 }

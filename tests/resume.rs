@@ -15,7 +15,7 @@ use trainer::{
     CheckpointObserver, Decodabilities, Errors, Observers, Outcome, Parallelism, TrainError, TrainingTable, train,
 };
 
-use crate::program::{emergence, only_run, stderr, succeed};
+use crate::program::{emergence, kill, only_run, stderr, succeed, wait_for_rows};
 
 /// What training writes and must be the same: tables and the final weights and moments.
 fn trained(run: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -68,14 +68,29 @@ fn an_interrupted_run_goes_on_to_the_same_bits() {
         let child = emergence(&["train", "smoke", "--quiet", "--out", out]).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(60));
         // The process may be done already, or not have its handler yet; both end in a run that goes on.
-        let _ = std::process::Command::new("kill").args([signal, &child.id().to_string()]).output().unwrap();
-        let output = child.wait_with_output().unwrap();
-        if output.status.code() == Some(130) {
-            assert!(stderr(&output).contains("go on with: emergence resume"), "{}", stderr(&output));
-        }
+        kill(signal, &child);
+        child.wait_with_output().unwrap();
     }
     succeed(&["train", "smoke", "--quiet", "--out", out]);
     assert_same(&only_run(stopped.path()), &whole, "interruptions");
+}
+
+#[test]
+fn a_signal_ends_in_a_checkpoint_and_a_word_on_how_to_go_on() {
+    for signal in ["-INT", "-TERM"] {
+        let root = tempfile::tempdir().unwrap();
+        let endless = ["--set", "train.steps=1000000", "--set", "checkpoints.every=1000000"];
+        let out = ["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()];
+        let child = emergence(&[&out[..], &endless].concat()).spawn().unwrap();
+        wait_for_rows(root.path());
+        kill(signal, &child);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130));
+        let run = RunDir::open(&only_run(root.path())).unwrap();
+        let saved = run.resumable().unwrap().unwrap();
+        let message = format!("interrupted after step {saved}, everything is saved; go on with: emergence resume ");
+        assert!(stderr(&output).contains(&message), "{}", stderr(&output));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::program::{emergence, stderr, succeed};
+use crate::program::{emergence, kill, stderr, succeed, wait_for_rows};
 
 /// Two noises, two seeds.
 const SWEEP: &str =
@@ -87,12 +87,8 @@ fn a_stopped_sweep_goes_on_run_by_run_to_the_same_bits() {
         let child = emergence(&arguments).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(300));
         // The process may be done already, or not have its handler yet; both end in a sweep that goes on.
-        std::process::Command::new("kill").args([signal, &child.id().to_string()]).output().unwrap();
-        let output = child.wait_with_output().unwrap();
-        if output.status.code() == Some(130) {
-            let message = stderr(&output);
-            assert!(message.is_empty() || message.contains("go on with the same command"), "{message}");
-        }
+        kill(signal, &child);
+        child.wait_with_output().unwrap();
     }
     sweep(&file, stopped.path(), &longer);
     for table in ["sweep.csv", "points.csv", "lag.csv"] {
@@ -109,6 +105,20 @@ fn a_stopped_sweep_goes_on_run_by_run_to_the_same_bits() {
     let before = reports();
     sweep(&file, stopped.path(), &longer);
     assert_eq!(reports(), before);
+}
+
+#[test]
+fn a_signal_stops_all_runs_and_says_how_to_go_on() {
+    let [folder, out] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    let file = write(folder.path(), SWEEP);
+    let endless = ["--jobs", "2", "--set", "train.steps=1000000", "--set", "checkpoints.every=1000000"];
+    let arguments = [&["sweep", &file, "--quiet", "--out", out.path().to_str().unwrap()], &endless[..]].concat();
+    let child = emergence(&arguments).spawn().unwrap();
+    wait_for_rows(out.path());
+    kill("-INT", &child);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(stderr(&output).contains("go on with the same command"), "{}", stderr(&output));
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! What a checkpoint knows: decodability, reference levels, figures and the report.
+//! What a checkpoint knows, what its parts do, and how runs compare.
 //!
 //! A [`Probe`] guesses the concept of prompts from their hidden states, [`Representations`]; [`decodability`] asks how
-//! often it is right, layer by layer; [`HeldOut`] measures errors beside the closed-form predictors'. The rest turns
-//! the tables of a run into figures and a report, and never trains.
+//! often it is right, layer by layer; [`HeldOut`] measures errors beside the closed-form predictors'. Beside them are the
+//! commands on a finished run: readings of its states, causes (patched states, heads off, transplanted layers), maps, exports,
+//! and the comparison of several runs. The rest turns tables into figures and a report; nothing trains.
 //!
 //! ```
 //! use analysis::{Distance, Knn, Probe, States};

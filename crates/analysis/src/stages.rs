@@ -7,11 +7,17 @@ use run::{AlgorithmRow, BaselineRow, BestLayerRow, Experiment, ProbeKind, RunDir
 use crate::{Algorithms, HeldOut, decodability};
 
 /// Writes the table of the closed-form predictors' errors.
+///
+/// # Errors
+/// When the disk fails.
 pub fn write_baselines(run: &RunDir, experiment: &Experiment) -> Result<(), RunError> {
     run.table::<BaselineRow>().replace(&HeldOut::new(experiment).baselines())
 }
 
 /// Writes the decodability tables anew, from every checkpoint; `progress` is told each step before it is probed.
+///
+/// # Errors
+/// When the disk fails or a checkpoint is damaged.
 pub fn write_decodability(
     run: &RunDir,
     experiment: &Experiment,
@@ -31,6 +37,9 @@ pub fn write_decodability(
 
 /// Writes the distances of the model from every closed-form predictor, at every checkpoint; `progress` is told each
 /// step before it is measured.
+///
+/// # Errors
+/// When the disk fails or a checkpoint is damaged.
 pub fn write_algorithms(
     run: &RunDir,
     experiment: &Experiment,

@@ -56,6 +56,9 @@ pub struct DecodabilitySummary {
 
 impl Summary {
     /// Of the last rows of the tables of `run`.
+    ///
+    /// # Errors
+    /// When the disk fails or a table is damaged.
     pub fn read(run: &RunDir, experiment: &Experiment) -> Result<Self, RunError> {
         let metrics = run.table::<MetricRow>().read()?;
         let baselines = run.table::<BaselineRow>().read()?;

@@ -41,7 +41,8 @@ pub struct ModelConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Init {
-    /// Normal with standard deviation 0.02, biases zero; read-in and read-out uniform in ±1/√fan-in, biases too.
+    /// Normal with standard deviation 0.02, biases zero; read-in and read-out uniform in ±1/√fan-in, biases too. The
+    /// read-in's weight is multiplied by `read_in_gain`, with either initialisation.
     ///
     /// # Source
     /// GPT-2 for the blocks; PyTorch's `Linear`, as in Garg et al. (2022), for read-in and read-out.
@@ -157,8 +158,8 @@ impl Architecture {
             1.. if value <= most => Ok(()),
             _ => Err(out_of_range(field, format!("between 1 and {most}"), value)),
         };
-        between("model.d_x", self.d_x, 4096)?;
-        between("model.n_points", self.n_points, 4096)?;
+        between("task.d_x", self.d_x, 4096)?;
+        between("task.n_points", self.n_points, 4096)?;
         between("model.d_model", self.d_model, 8192)?;
         between("model.n_layers", self.n_layers, 128)?;
         if self.n_heads == 0 || !self.d_model.is_multiple_of(self.n_heads) {

@@ -6,6 +6,9 @@ use crate::run_dir::{create_folder, write_whole};
 use crate::{Row, RunError, Table};
 
 /// A folder with the tables and figures of several runs side by side.
+///
+/// # Errors
+/// Every function fails where the disk does.
 #[derive(Clone, Debug)]
 pub struct ComparisonDir {
     path: PathBuf,

@@ -55,7 +55,7 @@ pub struct FinetuneConfig {
 pub struct TrainConfig {
     /// Optimizer steps, 1 to 99,999,999.
     pub steps: usize,
-    /// Prompts a step, at least 1.
+    /// Prompts a step, 1 to 65,536.
     pub batch_size: usize,
     /// Parts a batch is split into on a CPU, each for one thread; 1 to `batch_size`. Gradients are summed in the order
     /// of the parts, so the number of threads changes nothing but the time.
@@ -80,7 +80,7 @@ pub struct TrainConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvalConfig {
-    /// Held-out prompts of every concept, at least 1.
+    /// Held-out prompts of every concept, 1 to 100,000.
     pub prompts_per_concept: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What a run leaves on disk; the only crate that knows file names.
+//! What a run leaves on disk; the only crate that knows the names of tables, checkpoints and folders.
 //!
 //! A [`Config`] is what a user writes, an [`Experiment`] what it means once every field is checked, a [`RunDir`] where
 //! everything about the run lies: configuration, [`Checkpoint`]s, [`Table`]s, figures and the report.

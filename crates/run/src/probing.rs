@@ -24,9 +24,9 @@ pub struct ProbeConfig {
     pub ridge: f64,
     /// Share of the identity in the quadratic probe's covariances, above 0 and at most 1.
     pub shrinkage: f64,
-    /// Prompts of every concept in a resample, N; at least 2.
+    /// Prompts of every concept in a resample, N; 2 to 10,000.
     pub prompts_per_concept: usize,
-    /// Independent sets of prompts that the score is averaged over, at least 2.
+    /// Independent sets of prompts that the score is averaged over, 2 to 1,000.
     pub resamples: usize,
     /// Tokens whose hidden states are probed: `query_x`, `last_y`, or a token by name such as `x7`. At least one.
     pub tokens: Vec<ProbeToken>,

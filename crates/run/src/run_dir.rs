@@ -1,4 +1,4 @@
-//! The run directory: every name in it, and who may write.
+//! The run directory: what lies in it, and who may write.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -36,6 +36,9 @@ pub struct Environment {
 }
 
 /// A run on disk.
+///
+/// # Errors
+/// Every function fails where the disk does. What else can go wrong stands beside it.
 #[derive(Clone, Debug)]
 pub struct RunDir {
     path: PathBuf,
@@ -155,7 +158,10 @@ impl RunDir {
         decoded.map(Some).map_err(|reason| RunError::Malformed { path, reason })
     }
 
-    /// Takes the right to write, or says that another process has it.
+    /// Takes the right to write.
+    ///
+    /// # Errors
+    /// When another process has it.
     pub fn lock(&self) -> Result<RunLock, RunError> {
         let path = self.path.join(LOCK);
         let file = File::create(&path).map_err(|error| io_error("create", &path, error))?;

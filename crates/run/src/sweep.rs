@@ -10,8 +10,8 @@ use crate::{Config, ConfigError, Source};
 
 /// Configurations that differ in some fields.
 ///
-/// The file is a preset with three keys more, each of which may be left out, and it may extend a preset that extends
-/// another:
+/// The file is a preset with three keys more, each of which may be left out, and it may extend a preset as other
+/// presets do:
 ///
 /// ```toml
 /// extends = "quickstart"

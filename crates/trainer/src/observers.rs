@@ -1,4 +1,4 @@
-//! What is measured during training. The loop knows none of it.
+//! What is measured during training. All that the loop knows of it is which tables going on shortens.
 
 use std::fmt::Debug;
 
@@ -11,7 +11,7 @@ pub trait StepObserver: Debug {
     fn on_step(&mut self, step: usize, row: Option<&TrainingRow>) -> Result<(), RunError>;
 }
 
-/// Measures the model at checkpoints, on a thread beside the training.
+/// Measures the model at checkpoints: while the training waits, or on a thread beside it.
 pub trait CheckpointObserver<B: FusedBackend>: Debug + Send {
     /// At every scheduled checkpoint, before it is saved: a checkpoint that is there has all its rows.
     fn on_checkpoint(&mut self, step: usize, model: &Transformer<B>) -> Result<(), RunError>;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::{FusedBackend, Transformer};
-use run::{BestLayerRow, Experiment, RunDir, RunError, TrainingRow};
+use run::{BestLayerRow, Experiment, ProbeKind, RunDir, RunError, TrainingRow};
 
 use crate::{CheckpointObserver, StepObserver};
 
@@ -71,7 +71,8 @@ impl Drop for Progress {
     }
 }
 
-/// The fairly chosen best layer's score in the newest rows, as the prefix of a bar.
+/// Concept Decodability at the newest checkpoint, of the layer chosen on the other half of the resamples, as the prefix
+/// of a bar.
 #[derive(Debug)]
 pub struct ShownDecodability<'a> {
     run: &'a RunDir,
@@ -81,7 +82,10 @@ pub struct ShownDecodability<'a> {
 impl ShownDecodability<'_> {
     fn update(&self) {
         let rows = self.run.table::<BestLayerRow>().read().unwrap_or_default();
-        let newest = rows.iter().rfind(|row| row.selection == "held_out" && row.token.starts_with('x'));
+        let is_shown = |row: &&BestLayerRow| {
+            row.selection == "held_out" && row.token.starts_with('x') && row.probe == ProbeKind::CD.name()
+        };
+        let newest = rows.iter().rfind(is_shown);
         self.bar.set_prefix(newest.map_or("–".to_owned(), |row| format!("{:.2}", row.score)));
     }
 }

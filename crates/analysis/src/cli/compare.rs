@@ -96,6 +96,9 @@ pub fn write_comparison(
 }
 
 /// Prints the ends of runs, for a person or for a program.
+///
+/// # Errors
+/// When a number has no JSON.
 pub fn say_sweep(rows: &[SweepRow], json: bool) -> Result<(), Failure> {
     if json {
         say(&serde_json::to_string_pretty(rows).map_err(|error| Failure::Run(error.into()))?);

@@ -104,6 +104,9 @@ pub fn command_line(registry: &TaskRegistry) -> ExitCode {
 
 impl Machine {
     /// Makes the threads and finds the device; call it once, before any work.
+    ///
+    /// # Errors
+    /// When the device does not answer.
     pub fn prepare(&self) -> Result<Device, Failure> {
         let threads = self.threads.map_or(0, usize::from);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
@@ -112,6 +115,9 @@ impl Machine {
     }
 
     /// The device, which has answered. What `auto` picks is noted.
+    ///
+    /// # Errors
+    /// When it does not answer.
     pub fn device(&self) -> Result<Device, Failure> {
         match self.device {
             DeviceChoice::Named(device) => device.check().map_err(|error| Failure::Run(error.into())),
@@ -126,6 +132,9 @@ impl Machine {
 
 impl Command {
     /// Does what the command says.
+    ///
+    /// # Errors
+    /// When the request is wrong, or what it asks for fails.
     pub fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
         match self {
             Self::Cd(on) => {
@@ -170,6 +179,9 @@ impl Command {
 }
 
 /// Prints a summary and where the report lies, for a person or for a program.
+///
+/// # Errors
+/// When a number has no JSON.
 pub fn say_summary(summary: &Summary, report: &Path, json: bool) -> Result<(), Failure> {
     if json {
         say(&serde_json::to_string_pretty(summary).map_err(|error| Failure::Run(error.into()))?);

@@ -42,6 +42,9 @@ pub struct Comparison {
 
 impl Comparison {
     /// Reads the tables of `runs` and compares them; decodability is that of `probe`.
+    ///
+    /// # Errors
+    /// When the disk fails or a table is damaged.
     pub fn read(runs: &[(RunDir, Experiment)], probe: ProbeKind) -> Result<Self, RunError> {
         let labels = group_labels(&runs.iter().map(|(_, experiment)| &experiment.config).collect::<Vec<_>>());
         let mut found = Self::default();

@@ -24,7 +24,7 @@ const PHASES: [(usize, f64, f64); 2] = [(250, EXAGGERATION, 0.5), (750, 1.0, 0.8
 /// Gradient descent lowers Σ p ln(p / q) from the principal components on. Nothing is drawn at random.
 ///
 /// # Shapes
-/// `[n, d_model]` to `[n]`
+/// `[n, d_model]` to `[n, 2]`
 ///
 /// # Panics
 /// With fewer than 32 states.

@@ -40,7 +40,7 @@ const PUSHES: usize = 5;
 /// drawn at random each time. It goes edge by edge on one thread, for the result depends on the order.
 ///
 /// # Shapes
-/// `[n, d_model]` to `[n]`
+/// `[n, d_model]` to `[n, 2]`
 ///
 /// # Panics
 /// With fewer than 16 states.

@@ -4,7 +4,8 @@ use super::{Predictor, Regression};
 use crate::Prompt;
 
 /// Regressions, one of which made the prompt, and how probable each is before any pair:
-/// y* = Σ_k p_k · E[y | regression k], with p_k ∝ weight_k · N(y; 0, X_k X_kᵀ + s² I).
+/// y* = Σ_k p_k · E[y | regression k], with p_k ∝ weight_k · N(y; 0, v_k X_k X_kᵀ + s² I), v_k the variance of its weights
+/// and s² the noise's.
 ///
 /// # Source
 /// Bayes' rule; the paper names the optimal predictor and gives no formula.

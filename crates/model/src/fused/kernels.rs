@@ -273,7 +273,7 @@ pub(super) fn gelu_with_slope<S: Simd>(simd: S, u: &[f32], value: &mut [f32], sl
 /// its digits; with less than that a CPU computes several times slower, which a model with hard attention would be made of.
 const EXP_CUT: f32 = 43.0;
 
-/// eˣ to about one unit in the last place, for x cut to ±[`EXP_CUT`].
+/// eˣ to two units in the last place, for x cut to ±[`EXP_CUT`].
 ///
 /// # Source
 /// Cephes `expf` (Moshier): x = n ln 2 + r, eʳ by a polynomial, 2ⁿ by its bits.

@@ -1,7 +1,8 @@
 //! The parts of the model as one operation each, with gradients written by hand, for backends that have them.
 //!
 //! [`crate::Block::reference`] in ordinary tensor operations says what a block is; every backend can do that. What is
-//! here computes the same numbers faster, on the CPU, and is held to the reference by tests on outputs and gradients.
+//! here computes the same numbers faster on the CPU, leaves a GPU to the module `gpu`, and is held to the reference by
+//! tests on outputs and gradients.
 
 mod attention;
 mod block;

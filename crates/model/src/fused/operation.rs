@@ -1,4 +1,4 @@
-//! Fused operations in burn: for flex, and with their gradients for autodiff on top of it.
+//! Fused operations in burn: for flex and for GPUs, and with their gradients for autodiff on top of them.
 
 use std::any::Any;
 use std::fmt::Debug;

@@ -1,4 +1,4 @@
-//! Matrix products on slices: the only unsafe code of the workspace, behind a checked interface.
+//! Matrix products on slices: the only unsafe code of a CPU build, behind a checked interface.
 
 use std::ops::Range;
 use std::time::Instant;

@@ -17,7 +17,7 @@ pub struct MetricRow {
     pub position: Option<usize>,
     /// Mean squared error, in units of y².
     pub mse: f64,
-    /// `mse` divided by the mean of y² over the same prompts and positions' task.
+    /// `mse` divided by the mean of y² over all held-out prompts and positions, concepts weighed by their priors.
     pub relative_mse: f64,
 }
 

@@ -50,6 +50,9 @@ macro_rules! row {
 pub(crate) use row;
 
 /// One table of a run.
+///
+/// # Errors
+/// Every function fails where the disk does, and [`read`](Self::read) where a row is not one of the table's.
 #[derive(Clone, Debug)]
 pub struct Table<R> {
     path: PathBuf,

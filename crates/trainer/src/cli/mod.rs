@@ -115,6 +115,9 @@ pub fn command_line(registry: &TaskRegistry) -> ExitCode {
 
 impl Command {
     /// Does what the command says.
+    ///
+    /// # Errors
+    /// When the request is wrong, what it asks for fails, or it is interrupted.
     pub fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
         match self {
             Self::Train { config, change, job, out } => {
