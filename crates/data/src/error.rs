@@ -13,9 +13,9 @@ pub enum TaskError {
         known: String,
     },
     /// The table does not have the shape that the task's constructor reads.
-    #[error("task: {reason}")]
+    #[error("{reason}")]
     Shape {
-        /// What the parser said, with the field's name.
+        /// The field's path, and what the parser said.
         reason: String,
     },
     /// A field has a value outside its range.

@@ -35,6 +35,7 @@ mod task;
 
 pub use bases::{Bases, Blocks};
 pub use batch::Batch;
+pub use checks::read_table;
 pub use error::TaskError;
 pub use function_families::{Family, FunctionFamilies, FunctionFamiliesConfig, LeakyRelu, SparseLinear};
 pub use predictors::{BayesMixture, Lasso, LeastSquares, Mixture, Oracle, Predictor, Ridge, RidgeOnSquares, Zero};

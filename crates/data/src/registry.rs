@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
+use crate::checks::read_table;
 use crate::{FunctionFamiliesConfig, SparseRegressionConfig, Task, TaskError};
 
 /// Builds a task from its configuration table, in which `kind` is no longer there.
@@ -31,7 +32,7 @@ impl TaskRegistry {
         build: impl Fn(C) -> Result<Arc<dyn Task>, TaskError> + Send + Sync + 'static,
     ) -> Self {
         let from_table = move |table: Table| {
-            let config = table.try_into().map_err(|error: toml::de::Error| shape(error.message()))?;
+            let config = read_table(table, "task").map_err(|reason| TaskError::Shape { reason })?;
             build(config)
         };
         self.tasks.insert(kind.to_owned(), Arc::new(from_table));
@@ -69,5 +70,5 @@ impl fmt::Debug for TaskRegistry {
 }
 
 fn shape(reason: &str) -> TaskError {
-    TaskError::Shape { reason: reason.to_owned() }
+    TaskError::Shape { reason: format!("task: {reason}") }
 }

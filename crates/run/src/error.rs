@@ -27,7 +27,7 @@ pub enum ConfigError {
         reason: String,
     },
     /// A field is missing, unknown, or of another type.
-    #[error("config: {reason}")]
+    #[error("{reason}")]
     Shape {
         /// What the parser said, with the field's path.
         reason: String,

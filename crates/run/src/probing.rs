@@ -28,7 +28,7 @@ pub struct ProbeConfig {
     pub prompts_per_concept: usize,
     /// Independent sets of prompts that the score is averaged over, 2 to 1,000.
     pub resamples: usize,
-    /// Tokens whose hidden states are probed: `query_x`, `last_y`, or a token by name such as `x7`. At least one.
+    /// Tokens whose hidden states are probed: `query_x`, `last_y`, or a token by name such as `x7`. At least one, none twice.
     pub tokens: Vec<ProbeToken>,
 }
 
@@ -77,8 +77,11 @@ impl ProbeConfig {
         let share = self.shrinkage > 0.0 && self.shrinkage <= 1.0;
         check("probe.shrinkage", "above 0 and at most 1", self.shrinkage, share)?;
         check("probe.resamples", "between 2 and 1000", self.resamples, (2..=1000).contains(&self.resamples))?;
-        check("probe.tokens", "a list of at least one token", "empty", !self.tokens.is_empty())?;
-        self.tokens.iter().map(|token| token.resolve(n_points)).collect()
+        let tokens: Vec<Token> = self.tokens.iter().map(|token| token.resolve(n_points)).collect::<Result<_, _>>()?;
+        let listed = tokens.iter().map(Token::to_string).collect::<Vec<_>>().join(", ");
+        let some = !tokens.is_empty() && tokens.iter().enumerate().all(|(i, token)| !tokens[..i].contains(token));
+        check("probe.tokens", "a list of tokens in which none comes twice", format!("[{listed}]"), some)?;
+        Ok(tokens)
     }
 }
 

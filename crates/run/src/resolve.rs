@@ -94,9 +94,7 @@ impl Config {
 
 /// Reads a table as a type whose fields it must have.
 pub(crate) fn read_as<T: DeserializeOwned>(table: Table) -> Result<T, ConfigError> {
-    // The error's second line names the field's path; one line reads better.
-    let one_line = |error: toml::de::Error| error.to_string().trim().replace('\n', " ");
-    table.try_into().map_err(|error| ConfigError::Shape { reason: one_line(error) })
+    data::read_table(table, "").map_err(|reason| ConfigError::Shape { reason })
 }
 
 fn read_file(path: &Path) -> Result<String, ConfigError> {
