@@ -170,7 +170,7 @@ def main():
     if not arguments.program:
         features = ["--features", "cuda"] if arguments.device == "cuda" else []
         subprocess.run(["cargo", "build", "--release", "-p", "trainer", *features], cwd=ROOT, check=True)
-    opponents = OPPONENTS[arguments.device]
+    opponents = arguments.opponents.split(",") if arguments.opponents else OPPONENTS[arguments.device]
     print("| size | program | step, ms | over ours | memory, MiB | share of the products' rate |")
     print("|---|---|---|---|---|---|")
     for name in arguments.sizes.split(","):
@@ -193,6 +193,7 @@ def main():
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--sizes", default="small,medium,paper", help="files in benches/sizes, by comma")
+parser.add_argument("--opponents", help="some of those of the device, by comma")
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--threads", type=int, default=os.cpu_count())
 parser.add_argument("--seconds", type=float, default=10, help="of each measurement")

@@ -21,11 +21,11 @@ impl Heads {
         self.tokens.div_ceil(self.every)
     }
 
-    fn d_model(&self) -> usize {
+    pub(super) fn d_model(&self) -> usize {
         self.n_heads * self.d_head
     }
 
-    fn scale(&self) -> f32 {
+    pub(super) fn scale(&self) -> f32 {
         1.0 / (self.d_head as f32).sqrt()
     }
 
@@ -37,17 +37,17 @@ impl Heads {
 
 /// Where the numbers of a head of a sequence begin, which a cube works on, in vectors.
 #[derive(CubeType)]
-struct Place {
+pub(super) struct Place {
     /// Its first query, in the array of queries, keys and values.
-    qkv: usize,
+    pub(super) qkv: usize,
     /// Its first output.
-    mixed: usize,
+    pub(super) mixed: usize,
     /// The first of its logarithms, in numbers.
-    log_sums: usize,
+    pub(super) log_sums: usize,
 }
 
 #[cube]
-fn place(#[comptime] heads: Heads, #[comptime] n: usize) -> Place {
+pub(super) fn place(#[comptime] heads: Heads, #[comptime] n: usize) -> Place {
     let (sequence, head) = (CUBE_POS_X as usize, CUBE_POS_Y as usize);
     let (d_head, d_model, queries) = comptime!((heads.d_head / n, heads.d_model() / n, heads.queries()));
     Place {

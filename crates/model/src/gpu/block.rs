@@ -6,9 +6,11 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::attention::{Heads, attention, attention_gradient};
+use super::attention_cores;
+use super::products::{Then, product, product_over_rows, transposed};
 use super::rows::{self, Rows};
 use super::sums::column_sums;
-use super::{arg, by_element, by_row, empty, product, product_over_rows, shaped, transposed};
+use super::{arg, by_row, empty, shaped};
 use crate::fused::Geometry;
 
 /// What the backward pass needs of the forward pass, matrices of `[rows, width]`.
@@ -52,10 +54,13 @@ impl Geometry {
         Heads { tokens: self.tokens, n_heads: self.n_heads, d_head, every: self.every }
     }
 
-    /// Cubes of attention: one a head of a sequence, with a unit for every token where it can have as many.
-    fn cubes(&self) -> (CubeCount, CubeDim) {
-        let units = self.tokens.next_multiple_of(32).min(256);
-        (CubeCount::Static(self.sequences as u32, self.n_heads as u32, 1), CubeDim::new_1d(units as u32))
+    /// Cubes of attention: one a head of a sequence, with a plane for every tile of tokens, or without tensor cores a unit
+    /// for every token, as far as it can have as many.
+    fn cubes(&self, on_tensor_cores: bool) -> (CubeCount, CubeDim) {
+        let planes = self.tokens.div_ceil(attention_cores::ROWS).min(8) as u32;
+        let units = self.tokens.next_multiple_of(32).min(256) as u32;
+        let dim = if on_tensor_cores { CubeDim::new_2d(32, planes) } else { CubeDim::new_1d(units) };
+        (CubeCount::Static(self.sequences as u32, self.n_heads as u32, 1), dim)
     }
 
     /// Rows of the input, and of what attention writes to.
@@ -92,16 +97,19 @@ fn attend<R: CubeRuntime>(
     let (count, dim) = by_row(h);
     let [h, gamma, beta, values, moments] = [h, gamma, beta, normed, statistics].map(arg);
     rows::layer_norm::launch(client, count, dim, h, gamma, beta, values, moments, d);
-    kept.qkv = product(normed, w_qkv, &kept.qkv);
-    let (count, dim) = by_element(&kept.qkv);
-    rows::add_bias::launch(client, count, dim, arg(&kept.qkv), arg(b_qkv), 3 * d);
-    let (count, dim) = geometry.cubes();
-    let (heads, [qkv, mixed, log_sums]) = (geometry.heads(), [&kept.qkv, &kept.mixed, &kept.log_sums].map(arg));
-    #[expect(unsafe_code, reason = "no bounds are checked; the kernel stays within its shapes")]
+    kept.qkv = product(normed, w_qkv, Then::Add(b_qkv), &kept.qkv);
+    let heads = geometry.heads();
+    let vector = attention_cores::vector(client, &heads);
+    let (count, dim) = geometry.cubes(vector.is_some());
+    let [qkv, mixed, log_sums] = [&kept.qkv, &kept.mixed, &kept.log_sums].map(arg);
+    let kernels = [attention::launch_unchecked, attention_cores::attention::launch_unchecked];
+    let launch = kernels[usize::from(vector.is_some())];
+    let vector = vector.unwrap_or(heads.vector());
+    #[expect(unsafe_code, reason = "no bounds are checked; the kernels stay within their shapes")]
     unsafe {
-        attention::launch_unchecked(client, count, dim, heads.vector(), qkv, mixed, log_sums, heads);
+        launch(client, count, dim, vector, qkv, mixed, log_sums, heads);
     }
-    kept.h = product(&kept.mixed, w_out, &kept.h);
+    kept.h = product(&kept.mixed, w_out, Then::Nothing, &kept.h);
 }
 
 /// The block's output.
@@ -128,15 +136,9 @@ fn feed_forward<R: CubeRuntime>(
         moments,
         geometry.written(),
     );
-    kept.hidden = product(normed, w_in, &kept.hidden);
-    let (count, dim) = by_element(&kept.hidden);
-    let [hidden, bias, active] = [&kept.hidden, b_in, &kept.active].map(arg);
-    rows::bias_gelu::launch(client, count, dim, hidden, bias, active, 4 * d);
+    kept.hidden = product(normed, w_in, Then::Gelu([b_in, &kept.active]), &kept.hidden);
     let [out] = empty(h, [[geometry.rows()[1], d]]);
-    let out = product(&kept.active, w_down, &out);
-    let (count, dim) = by_element(&out);
-    rows::add_stream::launch(client, count, dim, arg(&kept.h), arg(b_down), arg(&out), d);
-    out
+    product(&kept.active, w_down, Then::AddStream([b_down, &kept.h]), &out)
 }
 
 /// The gradients of the inputs from that of the output.
@@ -168,11 +170,9 @@ fn feed_forward_gradient<R: CubeRuntime>(
 ) -> (CubeTensor<R>, [CubeTensor<R>; 6]) {
     let ([_, taken], d) = (geometry.rows(), geometry.d_model);
     let [of_hidden, of_normed] = empty(&gradient, [[taken, 4 * d], [taken, d]]);
-    let of_hidden = product(&gradient, &transposed(w_down), &of_hidden);
-    let (count, dim) = by_element(&of_hidden);
-    let [hidden, bias] = [&kept.hidden, b_in].map(arg);
-    rows::bias_gelu_gradient::launch(&gradient.client, count, dim, hidden, bias, arg(&of_hidden), 4 * d);
-    let of_normed = product(&of_hidden, &transposed(w_in), &of_normed);
+    let then = Then::GeluGradient([b_in, &kept.hidden]);
+    let of_hidden = product(&gradient, &transposed(w_down), then, &of_hidden);
+    let of_normed = product(&of_hidden, &transposed(w_in), Then::Nothing, &of_normed);
     let Normed { values, statistics } = &kept.feed_forward_normed;
     let rows = Rows { width: d, tokens: 1, every: 1 };
     let (of_h, of_gamma) = norm_gradient([&kept.h, statistics, gamma], &of_normed, Some(&gradient), rows);
@@ -192,26 +192,20 @@ fn attend_gradient<R: CubeRuntime>(
 ) -> (CubeTensor<R>, [CubeTensor<R>; 6]) {
     let ([all, taken], d) = (geometry.rows(), geometry.d_model);
     let [of_mixed, of_qkv, of_normed] = empty(h, [[taken, d], [all, 3 * d], [all, d]]);
-    let of_mixed = product(&gradient, &transposed(w_out), &of_mixed);
-    let (count, dim) = geometry.cubes();
-    let (heads, [inputs, outputs, log_sums, of_outputs, of_inputs]) =
-        (geometry.heads(), [&kept.qkv, &kept.mixed, &kept.log_sums, &of_mixed, &of_qkv].map(arg));
-    #[expect(unsafe_code, reason = "no bounds are checked; the kernel stays within its shapes")]
+    let of_mixed = product(&gradient, &transposed(w_out), Then::Nothing, &of_mixed);
+    let heads = geometry.heads();
+    let vector = attention_cores::vector(&h.client, &heads);
+    let (count, dim) = geometry.cubes(vector.is_some());
+    let [qkv, mixed, log_sums, of_outputs, of_inputs] =
+        [&kept.qkv, &kept.mixed, &kept.log_sums, &of_mixed, &of_qkv].map(arg);
+    let kernels = [attention_gradient::launch_unchecked, attention_cores::attention_gradient::launch_unchecked];
+    let launch = kernels[usize::from(vector.is_some())];
+    let vector = vector.unwrap_or(heads.vector());
+    #[expect(unsafe_code, reason = "no bounds are checked; the kernels stay within their shapes")]
     unsafe {
-        attention_gradient::launch_unchecked(
-            &h.client,
-            count,
-            dim,
-            heads.vector(),
-            inputs,
-            outputs,
-            log_sums,
-            of_outputs,
-            of_inputs,
-            heads,
-        );
+        launch(&h.client, count, dim, vector, qkv, mixed, log_sums, of_outputs, of_inputs, heads);
     }
-    let of_normed = product(&of_qkv, &transposed(w_qkv), &of_normed);
+    let of_normed = product(&of_qkv, &transposed(w_qkv), Then::Nothing, &of_normed);
     let Normed { values, statistics } = &kept.attention_normed;
     let (of_h, of_gamma) = norm_gradient([h, statistics, gamma], &of_normed, Some(&gradient), geometry.written());
     let [of_w_qkv, of_w_out] = [(values, &of_qkv), (&kept.mixed, &gradient)]

@@ -6,9 +6,10 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::block::norm_gradient;
+use super::products::{Then, product, product_over_rows};
 use super::rows::{Rows, moments};
 use super::sums::column_sums;
-use super::{arg, by_element, by_row, empty, product, product_over_rows, shaped};
+use super::{arg, by_element, by_row, empty, shaped};
 use crate::fused::{Embed, ReadOut};
 
 /// What every token reads in: the coordinates of x, or y and zeros.
@@ -74,7 +75,7 @@ pub(crate) fn embed<R: CubeRuntime>(embed: &Embed, inputs: [CubeTensor<R>; 5]) -
     let ([read], [out]) = (empty(&weight, [[prompts * tokens, d_x]]), empty(&weight, [[prompts * tokens, d_model]]));
     let (count, dim) = by_element(&read);
     interleave::launch(&client, count, dim, arg(&xs), arg(&ys), arg(&read), d_x, n_points, tokens);
-    let out = product(&read, &weight, &out);
+    let out = product(&read, &weight, Then::Nothing, &out);
     let (count, dim) = by_element(&out);
     let [values, bias, positions] = [&out, &bias, &positions].map(arg);
     add_positions::launch(&client, count, dim, values, bias, positions, d_model, tokens * d_model);

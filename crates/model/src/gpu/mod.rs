@@ -6,16 +6,17 @@
 #![allow(clippy::manual_is_multiple_of, reason = "CubeCL knows %, and not is_multiple_of")]
 
 mod attention;
+mod attention_cores;
 mod block;
 mod ends;
+mod products;
 mod rows;
 mod sums;
+mod tensor_cores;
 mod update;
 
 use burn::tensor::DType;
 use burn_cubecl::CubeRuntime;
-use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
-use burn_cubecl::kernel::{cast, into_contiguous};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
@@ -34,12 +35,6 @@ const UNITS: u32 = 256;
 /// Rows that a cube works on where a row is summed by a plane.
 const ROWS: u32 = 8;
 
-/// Rows and columns of the result that a cube of a product's kernel works on, about.
-const TILE: usize = 64;
-
-/// Tiles that keep a GPU busy.
-const TILES: usize = 256;
-
 /// New tensors of f32 on the device of another, side by side in one piece of its memory: every search for a piece costs
 /// the host time, and more the more there are.
 fn empty_all<R: CubeRuntime, const D: usize>(like: &CubeTensor<R>, shapes: &[[usize; D]]) -> Vec<CubeTensor<R>> {
@@ -54,48 +49,6 @@ fn empty_all<R: CubeRuntime, const D: usize>(like: &CubeTensor<R>, shapes: &[[us
 /// [`empty_all`], of some matrices.
 fn empty<R: CubeRuntime, const N: usize>(like: &CubeTensor<R>, shapes: [[usize; 2]; N]) -> [CubeTensor<R>; N] {
     empty_all(like, &shapes).try_into().expect("as many tensors as shapes")
-}
-
-/// The product of two matrices, either of which may be a [`transposed`] one, in TF32 where tensor cores do it and then
-/// in `room`.
-fn product<R: CubeRuntime>(a: &CubeTensor<R>, b: &CubeTensor<R>, room: &CubeTensor<R>) -> CubeTensor<R> {
-    if !WIDE_PRODUCTS {
-        return multiply(a.clone(), b.clone(), Some(room.clone()));
-    }
-    let [a, b] = [a, b].map(|factor| cast(factor.clone(), DType::F64));
-    into_contiguous(cast(multiply(a, b, None), DType::F32))
-}
-
-/// The product of the last two dimensions, into `out` if there is one.
-fn multiply<R: CubeRuntime>(a: CubeTensor<R>, b: CubeTensor<R>, out: Option<CubeTensor<R>>) -> CubeTensor<R> {
-    let dtype = a.dtype;
-    matmul(a, b, out, MatmulStrategy::default(), dtype).expect("there is a kernel for every product of matrices")
-}
-
-/// aᵀ b of two matrices of many rows, which are cut into parts where the result alone would not keep a GPU busy; what
-/// comes back has a row for every part, whose products are to be added up. `sequences` is a number of equal parts that
-/// can be made.
-fn product_over_rows<R: CubeRuntime>(a: &CubeTensor<R>, b: &CubeTensor<R>, sequences: usize) -> CubeTensor<R> {
-    let [rows, n, m] = [a.meta.shape()[0], a.meta.shape()[1], b.meta.shape()[1]];
-    let tiles = n.div_ceil(TILE) * m.div_ceil(TILE);
-    let mut parts = 1;
-    while parts * tiles < TILES && sequences.is_multiple_of(2 * parts) {
-        parts *= 2;
-    }
-    let [room] = empty(a, [[parts, n * m]]);
-    if parts == 1 || WIDE_PRODUCTS {
-        return shaped(product(&transposed(a), b, &shaped(room, &[n, m])), &[1, n * m]);
-    }
-    let [mut a, b] = [(a, n), (b, m)].map(|(matrix, width)| shaped(matrix.clone(), &[parts, rows / parts, width]));
-    a.meta.swap(1, 2);
-    shaped(multiply(a, b, Some(shaped(room, &[parts, n, m]))), &[parts, n * m])
-}
-
-/// The same matrix seen the other way round.
-fn transposed<R: CubeRuntime>(matrix: &CubeTensor<R>) -> CubeTensor<R> {
-    let mut seen = matrix.clone();
-    seen.meta.swap(0, 1);
-    seen
 }
 
 /// The same elements in another shape.

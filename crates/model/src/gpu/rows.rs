@@ -188,16 +188,28 @@ fn gate(x: f32) -> (f32, f32) {
     (gate, linear + 3.0f32 * cubic * x * x)
 }
 
-/// GELU of values + bias, in its tanh form.
+/// GELU, in its tanh form.
 ///
 /// # Source
 /// Hendrycks and Gimpel (2016), arXiv 1606.08415.
+#[cube]
+pub(super) fn gelu(x: f32) -> f32 {
+    let (gate, _) = gate(x);
+    x * gate
+}
+
+/// The derivative of [`gelu`].
+#[cube]
+pub(super) fn gelu_slope(x: f32) -> f32 {
+    let (gate, slope) = gate(x);
+    gate + x * gate * (1.0f32 - gate) * slope
+}
+
+/// GELU of values + bias.
 #[cube(launch)]
 pub(super) fn bias_gelu(values: &Array<f32>, bias: &Array<f32>, active: &mut Array<f32>, #[comptime] width: usize) {
     if ABSOLUTE_POS < values.len() {
-        let x = values[ABSOLUTE_POS] + bias[ABSOLUTE_POS % width];
-        let (gate, _) = gate(x);
-        active[ABSOLUTE_POS] = x * gate;
+        active[ABSOLUTE_POS] = gelu(values[ABSOLUTE_POS] + bias[ABSOLUTE_POS % width]);
     }
 }
 
@@ -210,8 +222,6 @@ pub(super) fn bias_gelu_gradient(
     #[comptime] width: usize,
 ) {
     if ABSOLUTE_POS < values.len() {
-        let x = values[ABSOLUTE_POS] + bias[ABSOLUTE_POS % width];
-        let (gate, slope) = gate(x);
-        gradient[ABSOLUTE_POS] *= gate + x * gate * (1.0f32 - gate) * slope;
+        gradient[ABSOLUTE_POS] *= gelu_slope(values[ABSOLUTE_POS] + bias[ABSOLUTE_POS % width]);
     }
 }

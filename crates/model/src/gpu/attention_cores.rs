@@ -1,0 +1,413 @@
+//! [`attention`](super::attention) on tensor cores. A plane works on sixteen queries and eight keys at a time, and in the
+//! gradients of keys and values on sixteen keys and eight queries.
+//!
+//! Which number of a head is which term of a sum, or which column of a product, is free as long as both factors agree. It
+//! is chosen such that every lane reads and writes whole vectors.
+
+use cubecl::cmma::MmaDefinition;
+use cubecl::prelude::*;
+
+use super::attention::{Heads, place};
+use super::tensor_cores::{self, Factor, INSTRUCTION, Tile};
+
+/// How many numbers are read at a time, if tensor cores can take heads of this width.
+pub(super) fn vector<R: Runtime>(client: &ComputeClient<R>, heads: &Heads) -> Option<usize> {
+    let fits = |vector: &usize| heads.d_head.is_multiple_of(COLUMNS * vector);
+    [4, 2].into_iter().find(fits).filter(|_| tensor_cores::available(client))
+}
+
+/// Rows of a tile.
+pub(super) const ROWS: usize = INSTRUCTION[0];
+
+/// Columns of a tile.
+const COLUMNS: usize = INSTRUCTION[1];
+
+/// Weights of keys that a query does not see come from this score.
+const UNSEEN: f32 = -1e30;
+
+#[cube]
+fn zeros(#[comptime] tiles: usize) -> Sequence<Tile> {
+    let mut zeros = Sequence::<Tile>::new();
+    #[unroll]
+    for _ in 0..tiles {
+        let mut tile = Tile::new(2usize);
+        tile[0] = Vector::new(0.0f32);
+        tile[1] = Vector::new(0.0f32);
+        zeros.push(tile);
+    }
+    zeros
+}
+
+/// tile += a b
+#[cube]
+fn multiply(a: &Factor, b_0: f32, b_1: f32, tile: &mut Tile) {
+    let mut b = Factor::new(2usize);
+    b[0] = Vector::cast_from(b_0);
+    b[1] = Vector::cast_from(b_1);
+    let instruction = MmaDefinition::<tf32, tf32, f32>::new(INSTRUCTION[0], INSTRUCTION[1], INSTRUCTION[2]);
+    instruction.execute_inplace(a, &b, tile);
+}
+
+/// Row or column of a lane within a tile.
+#[cube]
+fn group() -> usize {
+    UNIT_POS_X as usize / 4
+}
+
+/// Place of a lane among the four that share a row.
+#[cube]
+fn member() -> usize {
+    UNIT_POS_X as usize % 4
+}
+
+#[cube]
+fn sum_of_four(value: f32) -> f32 {
+    let pair = value + plane_shuffle_xor(value, 1u32);
+    pair + plane_shuffle_xor(pair, 2u32)
+}
+
+#[cube]
+fn largest_of_four(value: f32) -> f32 {
+    let pair = max(value, plane_shuffle_xor(value, 1u32));
+    max(pair, plane_shuffle_xor(pair, 2u32))
+}
+
+/// scale · two rows, as the first factor of [`scores`].
+#[cube]
+fn rows<N: Size>(
+    from: &Array<Vector<f32, N>>,
+    first: usize,
+    second: usize,
+    scale: f32,
+    #[comptime] heads: Heads,
+) -> Sequence<Factor> {
+    let mut rows = Sequence::<Factor>::new();
+    let n = N::value();
+    #[unroll]
+    for i in 0..comptime!(heads.d_head / 4 / n) {
+        let at = i * 4 + member();
+        let (upper, lower) = (from[first + at] * Vector::new(scale), from[second + at] * Vector::new(scale));
+        #[unroll]
+        for pair in 0..comptime!(n / 2) {
+            let mut row = Factor::new(4usize);
+            row[0] = Vector::cast_from(upper[2 * pair]);
+            row[1] = Vector::cast_from(lower[2 * pair]);
+            row[2] = Vector::cast_from(upper[2 * pair + 1]);
+            row[3] = Vector::cast_from(lower[2 * pair + 1]);
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+/// The products of the rows of a plane with one row for every column, that of this lane's column being `at`.
+#[cube]
+fn scores<N: Size>(rows: &Sequence<Factor>, from: &Array<Vector<f32, N>>, at: usize, #[comptime] heads: Heads) -> Tile {
+    let mut tile = Tile::new(2usize);
+    tile[0] = Vector::new(0.0f32);
+    tile[1] = Vector::new(0.0f32);
+    let n = N::value();
+    let (vectors, pairs) = comptime!((heads.d_head / 4 / n, n / 2));
+    #[unroll]
+    for i in 0..vectors {
+        let row = from[at + i * 4 + member()];
+        #[unroll]
+        for pair in 0..pairs {
+            multiply(rows.index(i * pairs + pair), row[2 * pair], row[2 * pair + 1], &mut tile);
+        }
+    }
+    tile
+}
+
+/// sums += the rows at `first` and `second`, which belong to this lane's two columns of `weights`, and those of all other
+/// lanes, by their weights.
+#[cube]
+fn add_weighted<N: Size>(
+    sums: &mut Sequence<Tile>,
+    weights: &Tile,
+    from: &Array<Vector<f32, N>>,
+    first: usize,
+    second: usize,
+    #[comptime] heads: Heads,
+) {
+    let mut a = Factor::new(4usize);
+    a[0] = Vector::cast_from(weights[0][0]);
+    a[1] = Vector::cast_from(weights[1][0]);
+    a[2] = Vector::cast_from(weights[0][1]);
+    a[3] = Vector::cast_from(weights[1][1]);
+    let n = N::value();
+    let (vectors, n) = comptime!((heads.d_head / 8 / n, n));
+    #[unroll]
+    for i in 0..vectors {
+        let at = i * 8 + group();
+        let (upper, lower) = (from[first + at], from[second + at]);
+        #[unroll]
+        for j in 0..n {
+            multiply(&a, upper[j], lower[j], sums.index_mut(i * n + j));
+        }
+    }
+}
+
+/// to = scale · this lane's share of one of its two rows of sums.
+#[cube]
+fn store<N: Size>(
+    to: &mut Array<Vector<f32, N>>,
+    at: usize,
+    sums: &Sequence<Tile>,
+    scale: f32,
+    #[comptime] row: usize,
+    #[comptime] heads: Heads,
+) {
+    let n = N::value();
+    let (vectors, n) = comptime!((heads.d_head / 8 / n, n));
+    #[unroll]
+    for i in 0..vectors {
+        #[unroll]
+        for column in 0..2usize {
+            let mut vector = Vector::<f32, N>::empty();
+            #[unroll]
+            for j in 0..n {
+                vector[j] = sums.index(i * n + j)[row][column] * scale;
+            }
+            to[at + i * 8 + 2 * member() + column] = vector;
+        }
+    }
+}
+
+/// As [`attention`](super::attention::attention), to TF32.
+#[cube(launch_unchecked)]
+pub(super) fn attention<N: Size>(
+    qkv: &Array<Vector<f32, N>>,
+    mixed: &mut Array<Vector<f32, N>>,
+    log_sums: &mut Array<f32>,
+    #[comptime] heads: Heads,
+) {
+    let n = N::value();
+    let (d_model, queries, tiles) = comptime!((heads.d_model() / n, heads.queries(), heads.d_head / COLUMNS));
+    let place = place(heads, n);
+    let (keys, values) = (place.qkv + d_model, place.qkv + 2 * d_model);
+    let mut tile = UNIT_POS_Y as usize;
+    while tile * ROWS < queries {
+        let mut tokens = Array::<usize>::new(2usize);
+        let (mut largest, mut totals) = (Array::<f32>::new(2usize), Array::<f32>::new(2usize));
+        #[unroll]
+        for row in 0..2usize {
+            tokens[row] = clamp_max(tile * ROWS + row * 8 + group(), queries - 1) * heads.every;
+            largest[row] = f32::new(UNSEEN);
+            totals[row] = 0.0f32;
+        }
+        let (first, second) = (place.qkv + tokens[0] * 3 * d_model, place.qkv + tokens[1] * 3 * d_model);
+        let q = rows(qkv, first, second, heads.scale(), heads);
+        let mut sums = zeros(tiles);
+        let last = clamp_max(tile * ROWS + ROWS - 1, queries - 1) * heads.every;
+        for columns in 0..last / COLUMNS + 1 {
+            let key = clamp_max(columns * COLUMNS + group(), heads.tokens - 1);
+            let mut weights = scores(&q, qkv, keys + key * 3 * d_model, heads);
+            let own = columns * COLUMNS + 2 * member();
+            #[unroll]
+            for row in 0..2usize {
+                let mut weight = weights[row];
+                #[unroll]
+                for column in 0..2usize {
+                    if own + column > tokens[row] {
+                        weight[column] = f32::new(UNSEEN);
+                    }
+                }
+                let most = max(largest[row], largest_of_four(max(weight[0], weight[1])));
+                let shrink = (largest[row] - most).exp();
+                largest[row] = most;
+                weight = (weight - Vector::new(most)).exp();
+                totals[row] = totals[row] * shrink + weight[0] + weight[1];
+                weights[row] = weight;
+                #[unroll]
+                for i in 0..tiles {
+                    let sum = sums.index_mut(i);
+                    sum[row] *= Vector::new(shrink);
+                }
+            }
+            let first = values + clamp_max(own, heads.tokens - 1) * 3 * d_model;
+            let second = values + clamp_max(own + 1, heads.tokens - 1) * 3 * d_model;
+            add_weighted(&mut sums, &weights, qkv, first, second, heads);
+        }
+        #[unroll]
+        for row in 0..2usize {
+            let query = tile * ROWS + row * 8 + group();
+            let total = sum_of_four(totals[row]);
+            if query < queries {
+                store(mixed, place.mixed + query * d_model, &sums, 1.0 / total, row, heads);
+                if member() == 0 {
+                    log_sums[place.log_sums + query] = largest[row] + total.ln();
+                }
+            }
+        }
+        tile += CUBE_DIM_Y as usize;
+    }
+}
+
+/// As [`attention_gradient`](super::attention::attention_gradient), to TF32.
+#[cube(launch_unchecked)]
+pub(super) fn attention_gradient<N: Size>(
+    qkv: &Array<Vector<f32, N>>,
+    mixed: &Array<Vector<f32, N>>,
+    log_sums: &Array<f32>,
+    gradient: &Array<Vector<f32, N>>,
+    qkv_gradient: &mut Array<Vector<f32, N>>,
+    #[comptime] heads: Heads,
+) {
+    // Σ gradient · mixed of every query, which is Σ weight · (gradient of the weight).
+    let mut expected = SharedMemory::<f32>::new(heads.queries());
+    query_gradients(qkv, mixed, log_sums, gradient, qkv_gradient, &mut expected, heads);
+    sync_cube();
+    key_value_gradients(qkv, log_sums, gradient, qkv_gradient, &expected, heads);
+}
+
+/// A lane's share of a · b of one row.
+#[cube]
+fn dot<N: Size>(a: &Array<Vector<f32, N>>, b: &Array<Vector<f32, N>>, at: usize, #[comptime] heads: Heads) -> f32 {
+    let n = N::value();
+    let mut products = Vector::<f32, N>::new(0.0f32);
+    #[unroll]
+    for i in 0..comptime!(heads.d_head / 4 / n) {
+        products += a[at + i * 4 + member()] * b[at + i * 4 + member()];
+    }
+    let mut total = 0.0f32;
+    #[unroll]
+    for i in 0..n {
+        total += products[i];
+    }
+    total
+}
+
+#[cube]
+fn query_gradients<N: Size>(
+    qkv: &Array<Vector<f32, N>>,
+    mixed: &Array<Vector<f32, N>>,
+    log_sums: &Array<f32>,
+    gradient: &Array<Vector<f32, N>>,
+    qkv_gradient: &mut Array<Vector<f32, N>>,
+    expected: &mut SharedMemory<f32>,
+    #[comptime] heads: Heads,
+) {
+    let n = N::value();
+    let (d_model, queries, tiles) = comptime!((heads.d_model() / n, heads.queries(), heads.d_head / COLUMNS));
+    let place = place(heads, n);
+    let (keys, values) = (place.qkv + d_model, place.qkv + 2 * d_model);
+    let mut tile = UNIT_POS_Y as usize;
+    while tile * ROWS < queries {
+        let (mut tokens, mut from) = (Array::<usize>::new(2usize), Array::<usize>::new(2usize));
+        let (mut means, mut sums_of_row) = (Array::<f32>::new(2usize), Array::<f32>::new(2usize));
+        #[unroll]
+        for row in 0..2usize {
+            let query = clamp_max(tile * ROWS + row * 8 + group(), queries - 1);
+            tokens[row] = query * heads.every;
+            from[row] = place.mixed + query * d_model;
+            means[row] = sum_of_four(dot(gradient, mixed, from[row], heads));
+            sums_of_row[row] = log_sums[place.log_sums + query];
+            expected[query] = means[row];
+        }
+        let (first, second) = (place.qkv + tokens[0] * 3 * d_model, place.qkv + tokens[1] * 3 * d_model);
+        let q = rows(qkv, first, second, heads.scale(), heads);
+        let g = rows(gradient, from[0], from[1], 1.0, heads);
+        let mut sums = zeros(tiles);
+        let last = clamp_max(tile * ROWS + ROWS - 1, queries - 1) * heads.every;
+        for columns in 0..last / COLUMNS + 1 {
+            let key = clamp_max(columns * COLUMNS + group(), heads.tokens - 1);
+            let mut slopes = scores(&q, qkv, keys + key * 3 * d_model, heads);
+            let of_weights = scores(&g, qkv, values + key * 3 * d_model, heads);
+            let own = columns * COLUMNS + 2 * member();
+            #[unroll]
+            for row in 0..2usize {
+                let weight = (slopes[row] - Vector::new(sums_of_row[row])).exp();
+                let mut slope = weight * (of_weights[row] - Vector::new(means[row]));
+                #[unroll]
+                for column in 0..2usize {
+                    if own + column > tokens[row] {
+                        slope[column] = 0.0f32;
+                    }
+                }
+                slopes[row] = slope;
+            }
+            let first = keys + clamp_max(own, heads.tokens - 1) * 3 * d_model;
+            let second = keys + clamp_max(own + 1, heads.tokens - 1) * 3 * d_model;
+            add_weighted(&mut sums, &slopes, qkv, first, second, heads);
+        }
+        #[unroll]
+        for row in 0..2usize {
+            if tile * ROWS + row * 8 + group() < queries {
+                store(qkv_gradient, place.qkv + tokens[row] * 3 * d_model, &sums, heads.scale(), row, heads);
+            }
+        }
+        tile += CUBE_DIM_Y as usize;
+    }
+}
+
+/// Also zeros for the queries of tokens that ask nothing.
+#[cube]
+fn key_value_gradients<N: Size>(
+    qkv: &Array<Vector<f32, N>>,
+    log_sums: &Array<f32>,
+    gradient: &Array<Vector<f32, N>>,
+    qkv_gradient: &mut Array<Vector<f32, N>>,
+    expected: &SharedMemory<f32>,
+    #[comptime] heads: Heads,
+) {
+    let n = N::value();
+    let (d_model, queries, tiles) = comptime!((heads.d_model() / n, heads.queries(), heads.d_head / COLUMNS));
+    let place = place(heads, n);
+    let mut tile = UNIT_POS_Y as usize;
+    while tile * ROWS < heads.tokens {
+        let (upper, lower) = (tile * ROWS + group(), tile * ROWS + 8 + group());
+        let first = place.qkv + clamp_max(upper, heads.tokens - 1) * 3 * d_model;
+        let second = place.qkv + clamp_max(lower, heads.tokens - 1) * 3 * d_model;
+        let k = rows(qkv, first + d_model, second + d_model, heads.scale(), heads);
+        let v = rows(qkv, first + 2 * d_model, second + 2 * d_model, 1.0, heads);
+        let (mut k_sums, mut v_sums) = (zeros(tiles), zeros(tiles));
+        for columns in tile * ROWS / heads.every / COLUMNS..queries.div_ceil(COLUMNS) {
+            let query = clamp_max(columns * COLUMNS + group(), queries - 1);
+            let mut slopes = scores(&k, qkv, place.qkv + query * heads.every * 3 * d_model, heads);
+            let mut weights = scores(&v, gradient, place.mixed + query * d_model, heads);
+            let own = columns * COLUMNS + 2 * member();
+            let (one, two) = (clamp_max(own, queries - 1), clamp_max(own + 1, queries - 1));
+            #[unroll]
+            for column in 0..2usize {
+                let query = clamp_max(own + column, queries - 1);
+                let (log_sum, mean) = (log_sums[place.log_sums + query], expected[query]);
+                #[unroll]
+                for row in 0..2usize {
+                    let seen =
+                        own + column < queries && (own + column) * heads.every >= tile * ROWS + row * 8 + group();
+                    let (mut slope, mut weight) = (slopes[row], weights[row]);
+                    let likely = (slope[column] - log_sum).exp();
+                    slope[column] = select(seen, likely * (weight[column] - mean), 0.0f32);
+                    weight[column] = select(seen, likely, 0.0f32);
+                    slopes[row] = slope;
+                    weights[row] = weight;
+                }
+            }
+            let (one_q, two_q) =
+                (place.qkv + one * heads.every * 3 * d_model, place.qkv + two * heads.every * 3 * d_model);
+            add_weighted(&mut k_sums, &slopes, qkv, one_q, two_q, heads);
+            add_weighted(
+                &mut v_sums,
+                &weights,
+                gradient,
+                place.mixed + one * d_model,
+                place.mixed + two * d_model,
+                heads,
+            );
+        }
+        #[unroll]
+        for row in 0..2usize {
+            let token = tile * ROWS + row * 8 + group();
+            if token < heads.tokens {
+                let own = place.qkv + token * 3 * d_model;
+                store(qkv_gradient, own + d_model, &k_sums, heads.scale(), row, heads);
+                store(qkv_gradient, own + 2 * d_model, &v_sums, 1.0, row, heads);
+                if token % heads.every != 0 {
+                    store(qkv_gradient, own, &k_sums, 0.0, row, heads);
+                }
+            }
+        }
+        tile += CUBE_DIM_Y as usize;
+    }
+}
