@@ -87,7 +87,7 @@ fn a_signal_ends_in_a_checkpoint_and_a_word_on_how_to_go_on() {
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(130));
         let run = RunDir::open(&only_run(root.path())).unwrap();
-        let saved = run.resumable().unwrap().unwrap();
+        let saved = *run.steps().unwrap().last().unwrap();
         let message = format!("interrupted after step {saved}, everything is saved; go on with: emergence resume ");
         assert!(stderr(&output).contains(&message), "{}", stderr(&output));
     }
@@ -129,6 +129,32 @@ fn a_kill_after_any_checkpoint_is_made_good() {
         succeed(&["resume", cut.to_str().unwrap(), "--quiet"]);
         assert_same(&cut, &whole, &format!("a cut after step {step}"));
     }
+}
+
+#[test]
+fn a_last_checkpoint_without_optimizer_state_is_refused_and_nothing_is_lost() {
+    let root = tempfile::tempdir().unwrap();
+    let run = uninterrupted(root.path(), &["--set", "checkpoints.full=3"]);
+    let tables = || contents(["training.csv", "metrics.csv", "cd.csv", "cd_best.csv"].map(|name| run.join(name)));
+    let before = tables();
+    let refused = |step: &str| {
+        let output = emergence(&["resume", run.to_str().unwrap(), "--quiet"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let message = format!("that of step {step} has no optimizer state");
+        assert!(stderr(&output).contains(&message), "{}", stderr(&output));
+        assert!(tables() == before, "a refusal touches no table");
+    };
+    let checkpoint = |step: usize| run.join(format!("checkpoints/{step:08}"));
+    // One half of the state is none.
+    std::fs::remove_file(checkpoint(40).join("moment_2.safetensors")).unwrap();
+    refused("40");
+    std::fs::remove_dir_all(checkpoint(40)).unwrap();
+    std::fs::remove_file(checkpoint(30).join("moment_1.safetensors")).unwrap();
+    refused("30");
+    // Without that checkpoint it goes on from the one before, and everything behind it is measured again.
+    std::fs::remove_dir_all(checkpoint(30)).unwrap();
+    succeed(&["resume", run.to_str().unwrap(), "--quiet"]);
+    assert!(tables() == before);
 }
 
 /// Trains the smoke preset on the CPU as it is done on a GPU, or not.

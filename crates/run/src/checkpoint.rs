@@ -77,7 +77,7 @@ impl Checkpoint {
     pub(crate) fn load(folder: &Path) -> Result<Self, RunError> {
         let meta = Meta::read(folder)?;
         let (architecture, weights) = meta.load(folder, WEIGHTS)?;
-        let moments = match has_moments(folder) {
+        let moments = match MOMENTS.iter().all(|name| folder.join(name).exists()) {
             false => None,
             true => {
                 let [first, second] = MOMENTS.map(|name| meta.load(folder, name));
@@ -98,11 +98,6 @@ impl Checkpoint {
         }
         files
     }
-}
-
-/// Whether training can go on from the checkpoint in `folder`.
-pub(crate) fn has_moments(folder: &Path) -> bool {
-    MOMENTS.iter().all(|name| folder.join(name).exists())
 }
 
 /// Removes what it takes to train on, and keeps the weights.

@@ -228,18 +228,9 @@ impl RunDir {
         Err(RunError::NoCheckpoint { path: self.path.clone(), step: step.to_string(), known })
     }
 
-    /// The last step that training can go on from.
-    pub fn resumable(&self) -> Result<Option<usize>, RunError> {
-        let full = |step: &usize| checkpoint::has_moments(&self.checkpoint_folder(*step));
-        Ok(self.steps()?.into_iter().rfind(full))
-    }
-
-    /// Saves a checkpoint unless it is there, and lets all but the last `full` ones go down to their weights.
+    /// Saves a checkpoint at a step that has none, and lets all but the last `full` ones go down to their weights.
     pub fn save(&self, checkpoint: &Checkpoint, full: usize) -> Result<(), RunError> {
-        let folder = self.checkpoint_folder(checkpoint.step);
-        if !folder.exists() {
-            checkpoint.save(&folder)?;
-        }
+        checkpoint.save(&self.checkpoint_folder(checkpoint.step))?;
         let steps = self.steps()?;
         let older = steps.len().saturating_sub(full);
         steps[..older].iter().try_for_each(|&step| checkpoint::drop_moments(&self.checkpoint_folder(step)))

@@ -57,6 +57,12 @@ pub enum TrainError {
     /// A checkpoint of another model.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The last checkpoint has its weights only.
+    #[error("training goes on from the last checkpoint, but that of step {step} has no optimizer state")]
+    NoMoments {
+        /// The step.
+        step: usize,
+    },
     /// The loss is not a number any more.
     #[error(
         "the loss became {loss} at step {step} (gradient norm {gradient_norm}); the last good checkpoint is {last_good}"
@@ -73,14 +79,14 @@ pub enum TrainError {
     },
 }
 
-/// Trains `experiment` in `run` until it is done or `stop` is set, from the last full checkpoint if there is one.
+/// Trains `experiment` in `run` until it is done or `stop` is set, from the last checkpoint if there is one.
 /// What the configuration freezes keeps its bits.
 ///
 /// A batch is a function of its step, sums have a fixed order and the optimizer's state is saved in full, so a run
 /// that was stopped anywhere and went on has the same weights and tables, to the bit, as one that was not.
 ///
 /// # Errors
-/// When the disk fails, a checkpoint is damaged, or the loss is not finite.
+/// When the disk fails, training cannot go on from the last checkpoint, or the loss is not finite.
 pub fn train<B: TrainingBackend>(
     run: &RunDir,
     experiment: &Experiment,
@@ -90,8 +96,9 @@ pub fn train<B: TrainingBackend>(
     stop: &AtomicBool,
 ) -> Result<Outcome, TrainError> {
     let config = &experiment.config.train;
-    let (mut step, mut model, mut adam) = start::<B>(run, experiment, device)?;
-    let mut pending = Pending { first: step, last_good: run.steps()?.last().copied(), scalars: Vec::new() };
+    let (last, mut model, mut adam) = start::<B>(run, experiment, device)?;
+    let mut step = last.unwrap_or(0);
+    let mut pending = Pending { first: step, last_good: last, scalars: Vec::new() };
     let Observers { steps: mut watching, checkpoints: measuring } = observers;
     let keeper = Keeper { run, full: experiment.config.checkpoints.full, observers: measuring };
     std::thread::scope(|scope| {
@@ -102,8 +109,8 @@ pub fn train<B: TrainingBackend>(
         let batches = Batches::new(experiment).ahead(scope, step..config.steps);
         loop {
             let stopped = stop.load(Ordering::Relaxed);
-            let due = experiment.config.checkpoints.is_due(step, config.steps) && !run.steps()?.contains(&step);
-            if due || stopped {
+            let due = experiment.config.checkpoints.is_due(step, config.steps);
+            if (due || stopped) && pending.last_good != Some(step) {
                 pending.check()?;
                 let model = model.valid();
                 let checkpoint = checkpoint(experiment, step, &model, &adam);
@@ -127,37 +134,41 @@ pub fn train<B: TrainingBackend>(
     })
 }
 
-/// The last full checkpoint, with the rows behind it dropped, or the model that the run starts from and a new optimizer.
+/// The last checkpoint, or the model that the run starts from and a new optimizer; rows behind it are dropped.
 fn start<B: TrainingBackend>(
     run: &RunDir,
     experiment: &Experiment,
     device: &B::Device,
-) -> Result<(usize, Transformer<B>, Adam), TrainError> {
-    let resumable = run.resumable()?;
-    drop_after::<TrainingRow>(run, resumable)?;
-    drop_after::<MetricRow>(run, resumable)?;
-    drop_after::<DecodabilityRow>(run, resumable)?;
-    drop_after::<BestLayerRow>(run, resumable)?;
+) -> Result<(Option<usize>, Transformer<B>, Adam), TrainError> {
     let (architecture, config) = (&experiment.architecture, &experiment.config);
     let model = |weights: &Weights| -> Result<_, ModelError> {
         Ok(Transformer::<B>::new(architecture, weights, device)?.freeze_all_but(config.free()))
     };
-    let Some(last) = resumable else {
-        let drawn = || config.model.init(architecture, &mut Stream::new(config.seed, Purpose::Init).rng(0));
-        let weights = run.start(experiment)?.unwrap_or_else(drawn);
-        return Ok((0, model(&weights)?, Adam::new(&config.train)));
+    let last = run.steps()?.last().copied();
+    let (model, adam) = match last {
+        Some(step) => {
+            let Checkpoint { weights, moments, .. } = run.checkpoint(step)?;
+            let moments = moments.ok_or(TrainError::NoMoments { step })?;
+            let model = model(&weights)?;
+            let adam = Adam::restore(&config.train, &moments, &model.valid(), architecture, device)?;
+            (model, adam)
+        }
+        None => {
+            let drawn = || config.model.init(architecture, &mut Stream::new(config.seed, Purpose::Init).rng(0));
+            let weights = run.start(experiment)?.unwrap_or_else(drawn);
+            (model(&weights)?, Adam::new(&config.train))
+        }
     };
-    let checkpoint = run.checkpoint(last)?;
-    let model = model(&checkpoint.weights)?;
-    let adam = match checkpoint.moments {
-        Some(moments) => Adam::restore(&config.train, &moments, &model.valid(), architecture, device)?,
-        None => Adam::new(&config.train),
-    };
+    // Not before it is certain that training goes on and measures them again.
+    drop_after::<TrainingRow>(run, last)?;
+    drop_after::<MetricRow>(run, last)?;
+    drop_after::<DecodabilityRow>(run, last)?;
+    drop_after::<BestLayerRow>(run, last)?;
     Ok((last, model, adam))
 }
 
-fn drop_after<R: Row>(run: &RunDir, resumable: Option<usize>) -> Result<(), RunError> {
-    match resumable {
+fn drop_after<R: Row>(run: &RunDir, last: Option<usize>) -> Result<(), RunError> {
+    match last {
         Some(step) => run.table::<R>().truncate_after(step),
         None => run.table::<R>().clear(),
     }

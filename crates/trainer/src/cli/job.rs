@@ -63,10 +63,10 @@ pub(super) fn complete(
     if run.table::<BaselineRow>().read()?.is_empty() {
         analysis::write_baselines(run, experiment)?;
     }
-    let started = run.resumable()?;
+    let was_trained = is_trained(run, experiment)?;
     let outcome = device.run(TrainHere { run, experiment, device, quiet, stop })?;
     if outcome == Outcome::Finished {
-        if started != Some(experiment.config.train.steps) || run.table::<MapRow>().read()?.is_empty() {
+        if !was_trained || run.table::<MapRow>().read()?.is_empty() {
             analysis::write_map(run, experiment, &MapPlan::default(), device, |_| ())?;
         }
         analysis::write_report(run, experiment)?;
@@ -76,8 +76,11 @@ pub(super) fn complete(
 
 /// Whether [`complete`] has nothing left to do but to draw the report again.
 pub(super) fn is_complete(run: &RunDir, experiment: &Experiment) -> Result<bool, RunError> {
-    let trained = run.resumable()? == Some(experiment.config.train.steps);
-    Ok(trained && !run.table::<MapRow>().read()?.is_empty() && run.report().exists())
+    Ok(is_trained(run, experiment)? && !run.table::<MapRow>().read()?.is_empty() && run.report().exists())
+}
+
+fn is_trained(run: &RunDir, experiment: &Experiment) -> Result<bool, RunError> {
+    Ok(run.steps()?.last() == Some(&experiment.config.train.steps))
 }
 
 /// Set by the first SIGINT or SIGTERM; the second ends the program at once.
@@ -113,7 +116,7 @@ impl OnBackend for TrainHere<'_> {
             checkpoints: vec![Box::new(errors), Box::new(decodabilities)],
         };
         if !quiet {
-            let progress = Progress::new(experiment, run.resumable()?.unwrap_or(0));
+            let progress = Progress::new(experiment, run.steps()?.last().copied().unwrap_or(0));
             observers.checkpoints.push(Box::new(progress.decodability(run)));
             observers.steps.push(Box::new(progress));
         }
