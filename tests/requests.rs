@@ -314,6 +314,24 @@ fn a_damaged_run_is_refused_without_a_panic() {
     check(&["report", run.to_str().unwrap()], 1, &["metrics.csv", "missing field"]);
 }
 
+#[test]
+fn a_checkpoint_in_another_place_or_behind_the_end_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
+    let run = only_run(root.path());
+    let [here, elsewhere] = ["00000040", "00000060"].map(|step| run.join("checkpoints").join(step));
+    std::fs::rename(&here, &elsewhere).unwrap();
+    for command in ["resume", "cd", "export"] {
+        let expected = ["00000060/meta.toml is damaged", "step must be 60", "but is 40"];
+        check(&[command, run.to_str().unwrap()], 1, &expected[..]);
+    }
+    std::fs::rename(&elsewhere, &here).unwrap();
+    let config = run.join("config.toml");
+    let shorter = std::fs::read_to_string(&config).unwrap().replace("steps = 40", "steps = 30");
+    std::fs::write(&config, shorter).unwrap();
+    check(&["resume", run.to_str().unwrap()], 1, &["train.steps must be at least 40", "but is 30"]);
+}
+
 /// Any text of `characters`.
 fn text(characters: impl Strategy<Value = char>, most: usize) -> impl Strategy<Value = String> {
     prop::collection::vec(characters, 0..=most).prop_map(|characters| characters.into_iter().collect())

@@ -73,9 +73,9 @@ impl Checkpoint {
         hex(&Sha256::digest(model::encode(&self.architecture, &self.weights)))
     }
 
-    /// Reads and verifies every file.
-    pub(crate) fn load(folder: &Path) -> Result<Self, RunError> {
-        let meta = Meta::read(folder)?;
+    /// Reads and verifies every file of the checkpoint at `step`.
+    pub(crate) fn load(folder: &Path, step: usize) -> Result<Self, RunError> {
+        let meta = Meta::read(folder, step)?;
         let (architecture, weights) = meta.load(folder, WEIGHTS)?;
         let moments = match MOMENTS.iter().all(|name| folder.join(name).exists()) {
             false => None,
@@ -88,7 +88,7 @@ impl Checkpoint {
                 Some(Moments { first, second })
             }
         };
-        Ok(Self { step: meta.step, architecture, weights, moments })
+        Ok(Self { step, architecture, weights, moments })
     }
 
     fn files(&self) -> Vec<(&'static str, &Weights)> {
@@ -111,12 +111,18 @@ pub(crate) fn drop_moments(folder: &Path) -> Result<(), RunError> {
 }
 
 impl Meta {
-    fn read(folder: &Path) -> Result<Self, RunError> {
+    fn read(folder: &Path, step: usize) -> Result<Self, RunError> {
         let path = folder.join(META);
         let text = fs::read_to_string(&path).map_err(|error| io_error("read", &path, error))?;
         let meta: Self = toml::from_str(&text).map_err(|error| malformed(&path, error.message()))?;
         if meta.version != VERSION {
             return Err(malformed(&path, &format!("version must be {VERSION}, but is {}", meta.version)));
+        }
+        if meta.step != step {
+            return Err(malformed(
+                &path,
+                &format!("step must be {step} as in the folder's name, but is {}", meta.step),
+            ));
         }
         Ok(meta)
     }

@@ -212,7 +212,7 @@ impl RunDir {
     /// When there is none or a file of it is damaged.
     pub fn checkpoint(&self, step: usize) -> Result<Checkpoint, RunError> {
         self.require(step)?;
-        Checkpoint::load(&self.checkpoint_folder(step))
+        Checkpoint::load(&self.checkpoint_folder(step), step)
     }
 
     /// Nothing, if there is a checkpoint at `step`.

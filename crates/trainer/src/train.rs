@@ -57,6 +57,14 @@ pub enum TrainError {
     /// A checkpoint of another model.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The last checkpoint lies behind the end of training.
+    #[error("train.steps must be at least {last}, the step of the last checkpoint, but is {steps}")]
+    BehindTheEnd {
+        /// The step of the checkpoint.
+        last: usize,
+        /// The configured number of steps.
+        steps: usize,
+    },
     /// The last checkpoint has its weights only.
     #[error("training goes on from the last checkpoint, but that of step {step} has no optimizer state")]
     NoMoments {
@@ -148,6 +156,9 @@ fn start<B: TrainingBackend>(
     let (model, adam) = match last {
         Some(step) => {
             let Checkpoint { weights, moments, .. } = run.checkpoint(step)?;
+            if step > config.train.steps {
+                return Err(TrainError::BehindTheEnd { last: step, steps: config.train.steps });
+            }
             let moments = moments.ok_or(TrainError::NoMoments { step })?;
             let model = model(&weights)?;
             let adam = Adam::restore(&config.train, &moments, &model.valid(), architecture, device)?;
