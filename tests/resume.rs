@@ -10,7 +10,7 @@ use burn_flex::Flex;
 use data::{Purpose, Stream, TaskRegistry};
 use model::{Device, Transformer};
 use rand::RngExt;
-use run::{Config, Experiment, RunDir, RunError, Source};
+use run::{Config, Experiment, MetricRow, RunDir, RunError, Source};
 use trainer::{
     CheckpointObserver, Decodabilities, Errors, Observers, Outcome, Parallelism, TrainError, TrainingTable, train,
 };
@@ -221,16 +221,19 @@ fn a_second_process_on_the_same_run_is_refused() {
 
 #[test]
 fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint() {
-    let root = tempfile::tempdir().unwrap();
-    let out = root.path().to_str().unwrap();
-    let output =
-        emergence(&["train", "smoke", "--quiet", "--out", out, "--set", "train.learning_rate=1e30"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let message = stderr(&output);
-    assert!(message.contains("at step") && message.contains("gradient norm"), "{message}");
-    let run = run::RunDir::open(&only_run(root.path())).unwrap();
-    let last = *run.steps().unwrap().last().unwrap();
-    let checkpoint = run.checkpoint(last).unwrap();
-    assert!(checkpoint.weights.values().all(|tensor| tensor.values.iter().all(|value| value.is_finite())));
-    assert!(message.contains(&format!("the last good checkpoint is {last}")), "{message}");
+    // Both at a step that is saved; with one step the loss of the last weights is that of no step that is taken.
+    for steps in ["train.steps=40", "train.steps=1"] {
+        let root = tempfile::tempdir().unwrap();
+        let sets = ["--set", "train.learning_rate=1e30", "--set", steps];
+        let out = ["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()];
+        let output = emergence(&[&out[..], &sets].concat()).output().unwrap();
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("the loss became NaN after step 1 (gradient norm"), "{message}");
+        assert!(message.contains("the last good checkpoint is 0"), "{message}");
+        let run = RunDir::open(&only_run(root.path())).unwrap();
+        assert_eq!(run.steps().unwrap(), [0]);
+        let rows = run.table::<MetricRow>().read().unwrap();
+        assert!(rows.iter().all(|row| row.step == 0 && row.mse.is_finite()));
+    }
 }

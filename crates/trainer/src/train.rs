@@ -73,14 +73,14 @@ pub enum TrainError {
     },
     /// The loss is not a number any more.
     #[error(
-        "the loss became {loss} at step {step} (gradient norm {gradient_norm}); the last good checkpoint is {last_good}"
+        "the loss became {loss} after step {step} (gradient norm {gradient_norm}); the last good checkpoint is {last_good}"
     )]
     NonFinite {
-        /// The step.
+        /// Steps taken.
         step: usize,
-        /// The loss there.
+        /// The loss of the next batch.
         loss: f64,
-        /// The gradient norm there.
+        /// Its gradient's norm.
         gradient_norm: f64,
         /// The step of the last checkpoint.
         last_good: String,
@@ -94,7 +94,8 @@ pub enum TrainError {
 /// that was stopped anywhere and went on has the same weights and tables, to the bit, as one that was not.
 ///
 /// # Errors
-/// When the disk fails, training cannot go on from the last checkpoint, or the loss is not finite.
+/// When the disk fails, training cannot go on from the last checkpoint, or the loss is not finite, be it of the last
+/// weights; what was saved before has a finite one.
 pub fn train<B: TrainingBackend>(
     run: &RunDir,
     experiment: &Experiment,
@@ -106,7 +107,7 @@ pub fn train<B: TrainingBackend>(
     let config = &experiment.config.train;
     let (last, mut model, mut adam) = start::<B>(run, experiment, device)?;
     let mut step = last.unwrap_or(0);
-    let mut pending = Pending { first: step, last_good: last, scalars: Vec::new() };
+    let mut pending = Pending { first: step, last_good: last, scalars: Vec::new(), read: None };
     let Observers { steps: mut watching, checkpoints: measuring } = observers;
     let keeper = Keeper { run, full: experiment.config.checkpoints.full, observers: measuring };
     std::thread::scope(|scope| {
@@ -114,11 +115,17 @@ pub fn train<B: TrainingBackend>(
             true => Checkpoints::beside(scope, keeper),
             false => Checkpoints::Here(keeper),
         };
-        let batches = Batches::new(experiment).ahead(scope, step..config.steps);
+        // One more than are trained on, for a look at the last weights.
+        let batches = Batches::new(experiment).ahead(scope, step..config.steps + 1);
         loop {
             let stopped = stop.load(Ordering::Relaxed);
+            let prompts = batches.recv().expect("the sampling thread ends after the last step");
+            let found = gradients(&model, &prompts, parallelism.shards, device);
+            let factor = config.clip_norm.is_finite().then(|| found.clip_factor(config.clip_norm));
+            pending.scalars.push([found.loss, found.norm]);
             let due = experiment.config.checkpoints.is_due(step, config.steps);
             if (due || stopped) && pending.last_good != Some(step) {
+                // Weights are good, and saved, if a next step could be taken from them.
                 pending.check()?;
                 let model = model.valid();
                 let checkpoint = checkpoint(experiment, step, &model, &adam);
@@ -129,11 +136,7 @@ pub fn train<B: TrainingBackend>(
                 checkpoints.finish()?;
                 return Ok(if step == config.steps { Outcome::Finished } else { Outcome::Interrupted(step) });
             }
-            let prompts = batches.recv().expect("the sampling thread ends after the last step");
             let learning_rate = config.learning_rate * config.schedule.factor(step);
-            let found = gradients(&model, &prompts, parallelism.shards, device);
-            let factor = config.clip_norm.is_finite().then(|| found.clip_factor(config.clip_norm));
-            pending.scalars.push([found.loss, found.norm]);
             model = adam.step(model, found.parameters, factor, learning_rate, step);
             step += 1;
             let row = pending.row(step, learning_rate, config)?;
@@ -202,13 +205,15 @@ struct Pending<B: Backend> {
     /// Step of the last checkpoint.
     last_good: Option<usize>,
     scalars: Vec<[Tensor<B, 1>; 2]>,
+    /// The last that were read.
+    read: Option<[f64; 2]>,
 }
 
 impl<B: Backend> Pending<B> {
-    /// Reads them all in one transfer, errors if one is not finite, and returns the last loss and norm.
-    fn check(&mut self) -> Result<Option<[f64; 2]>, TrainError> {
+    /// Reads them all in one transfer; errors if one is not finite.
+    fn check(&mut self) -> Result<(), TrainError> {
         if self.scalars.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
         let first = self.first;
         self.first += self.scalars.len();
@@ -217,11 +222,12 @@ impl<B: Backend> Pending<B> {
         for (i, pair) in values.chunks_exact(2).enumerate() {
             if !pair.iter().all(|value| value.is_finite()) {
                 let last_good = self.last_good.map_or("none".to_owned(), |step| step.to_string());
-                let (step, loss, gradient_norm) = (first + i + 1, pair[0], pair[1]);
+                let (step, loss, gradient_norm) = (first + i, pair[0], pair[1]);
                 return Err(TrainError::NonFinite { step, loss, gradient_norm, last_good });
             }
         }
-        Ok(values.last_chunk().copied())
+        self.read = values.last_chunk().copied();
+        Ok(())
     }
 
     /// The row of `step`, when one is due; reads the device only then.
@@ -230,8 +236,8 @@ impl<B: Backend> Pending<B> {
         if !due && self.scalars.len() < MOST_PENDING {
             return Ok(None);
         }
-        let last = self.check()?;
-        Ok(last.filter(|_| due).map(|[loss, gradient_norm]| TrainingRow {
+        self.check()?;
+        Ok(self.read.filter(|_| due).map(|[loss, gradient_norm]| TrainingRow {
             step,
             loss,
             gradient_norm,
