@@ -1,6 +1,7 @@
 //! What is wrong is refused with the field, the range and the value, and never with a panic.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use run::{Config, Source};
@@ -219,6 +220,31 @@ fn a_request_about_a_run_is_checked_against_that_run() {
     check(&["prune", run, "--step", "7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
     check(&["transplant", run, "--step", "0,7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
     check(&["transplant", run, "--layer", "3"], 2, &["--layer", "(2)", "3"]);
+}
+
+#[test]
+fn a_run_without_a_checkpoint_keeps_its_tables() {
+    let root = tempfile::tempdir().unwrap();
+    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
+    let run = only_run(root.path());
+    let name = run.to_str().unwrap();
+    let commands =
+        ["cd", "map", "algorithms", "patch", "transplant", "positions", "separation", "sites", "prune", "sensitivity"];
+    commands.iter().for_each(|command| drop(succeed(&[command, name])));
+    let tables = || -> BTreeMap<PathBuf, Vec<u8>> {
+        let paths = std::fs::read_dir(&run).unwrap().map(|entry| entry.unwrap().path());
+        let tables = paths.filter(|path| path.extension().is_some_and(|extension| extension == "csv"));
+        tables.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+    };
+    let before = tables();
+    assert_eq!(before.len(), 6 + 8 + 1, "those of training, one of each further command, and two of `separation`");
+    std::fs::rename(run.join("checkpoints"), run.join("elsewhere")).unwrap();
+    std::fs::create_dir(run.join("checkpoints")).unwrap();
+    for command in commands.into_iter().chain(["export", "finetune"]) {
+        check(&[command, name], 1, &[&format!("{name} has no checkpoint")]);
+    }
+    check(&["sites", name, "--step", "40"], 1, &["has no checkpoint"]);
+    assert!(tables() == before);
 }
 
 #[test]

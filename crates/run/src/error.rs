@@ -116,6 +116,12 @@ pub enum RunError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A run that has not begun, or whose checkpoints were removed.
+    #[error("{} has no checkpoint", path.display())]
+    Untrained {
+        /// The run directory.
+        path: PathBuf,
+    },
     /// No checkpoint at that step.
     #[error("step must be one of the checkpoints of {} ({known}), but is {step}", path.display())]
     NoCheckpoint {

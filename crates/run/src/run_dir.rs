@@ -189,11 +189,26 @@ impl RunDir {
     }
 
     /// Steps of the checkpoints that `experiment` schedules, ascending: those that every run of it has, stopped or not.
+    ///
+    /// # Errors
+    /// When there is none.
     pub fn scheduled_steps(&self, experiment: &Experiment) -> Result<Vec<usize>, RunError> {
         let config = &experiment.config;
         let mut steps = self.steps()?;
         steps.retain(|&step| config.checkpoints.is_due(step, config.train.steps));
-        Ok(steps)
+        if steps.is_empty() { Err(self.untrained()) } else { Ok(steps) }
+    }
+
+    /// Step of the last checkpoint.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn last_step(&self) -> Result<usize, RunError> {
+        self.steps()?.pop().ok_or_else(|| self.untrained())
+    }
+
+    fn untrained(&self) -> RunError {
+        RunError::Untrained { path: self.path.clone() }
     }
 
     /// Steps of all checkpoints, ascending; one was added wherever the run was interrupted.
@@ -223,6 +238,9 @@ impl RunDir {
         let steps = self.steps()?;
         if steps.contains(&step) {
             return Ok(());
+        }
+        if steps.is_empty() {
+            return Err(self.untrained());
         }
         let known = steps.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
         Err(RunError::NoCheckpoint { path: self.path.clone(), step: step.to_string(), known })

@@ -133,7 +133,7 @@ fn most_decodable(run: &RunDir, experiment: &Experiment) -> Result<usize, RunErr
 impl Prune {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
         let (run, experiment, device) = self.on.open(registry)?;
-        let step = self.step.map_or_else(|| Ok(run.steps()?.last().copied().unwrap_or(0)), Ok::<_, Failure>)?;
+        let step = self.step.map_or_else(|| run.last_step(), Ok)?;
         let _lock = run.lock()?;
         let note = patient_note();
         write_pruning(&run, &experiment, step, device, &|layer| note(&format!("layer {layer}")))?;

@@ -66,8 +66,7 @@ impl Export {
             }
         };
         let (run, experiment, device) = self.on.open(registry)?;
-        let last = run.steps()?.last().copied().unwrap_or(0);
-        let step = self.step.unwrap_or(last);
+        let step = self.step.map_or_else(|| run.last_step(), Ok)?;
         let out = self.out.unwrap_or_else(|| match what {
             What::States => run.export_path(step, "npz"),
             What::Model => run.export_path(step, "hf"),

@@ -22,7 +22,7 @@ impl Sensitivity {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
         let (run, experiment, device) = self.on.open(registry)?;
         let _lock = run.lock()?;
-        let step = self.step.or(run.steps()?.last().copied()).unwrap_or(0);
+        let step = self.step.map_or_else(|| run.last_step(), Ok)?;
         let progress = |size| note(&format!("{size} prompts a concept"));
         readings::write_sensitivity(&run, &experiment, step, device, progress)?;
         say(&run.table::<SensitivityRow>().path().display().to_string());

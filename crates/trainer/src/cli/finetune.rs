@@ -34,7 +34,7 @@ impl Finetune {
     pub(super) fn run(mut self, registry: &TaskRegistry) -> Result<(), Failure> {
         let from = RunDir::open(&self.run)?;
         let name = from.experiment(registry)?.config.name;
-        let step = self.step.map_or_else(|| from.steps().map(|steps| steps.last().copied().unwrap_or(0)), Ok)?;
+        let step = self.step.map_or_else(|| from.last_step(), Ok)?;
         let start = from.checkpoint(step)?;
         // First of all changes, so that --set can name it otherwise.
         self.change.sets.insert(0, format!("name={name}-finetune"));
