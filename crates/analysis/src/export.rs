@@ -1,14 +1,14 @@
 //! A run's states and models in the formats of other tools.
 
-use std::fs::{self, File};
-use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::{Cursor, Result as IoResult};
+use std::path::Path;
 
 use data::{Predictor, Prompt};
 use model::{Device, FusedBackend, Latent, Transformer};
 use npyz::WriterBuilder;
 use npyz::npz::NpzWriter;
-use run::{Experiment, ProbeConfig, RunDir, RunError};
+use run::{Experiment, ProbeConfig, RunDir, RunError, write_together};
 use thiserror::Error;
 
 use crate::stages::{OnModel, with_model};
@@ -28,18 +28,13 @@ pub enum ExportError {
         /// The value found.
         value: String,
     },
-    /// The run could not be read.
+    /// The run could not be read, or the export not be written.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The operating system refused.
-    #[error("could not write {}: {error}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why not.
-        error: std::io::Error,
-    },
 }
+
+/// Arrays on their way into a file.
+type Npz = NpzWriter<Cursor<Vec<u8>>>;
 
 /// The prompts and hidden states of one resample of the decodability table, ready to write.
 #[derive(Debug)]
@@ -101,36 +96,33 @@ impl StatesExport {
     /// # Errors
     /// When the file cannot be written.
     pub fn write_npz(&self, path: &Path) -> Result<(), ExportError> {
-        let write = || -> std::io::Result<()> {
-            fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
-            let mut npz = NpzWriter::new(BufWriter::new(File::create(path)?));
+        write_npz(path, |npz| {
             let states = &self.states;
             let (n, layers, tokens, d) = (self.prompts.len(), states.n_layers(), states.tokens.len(), states.d_model());
             let row = |i: usize, layer, token| states.row_major(layer, token)[i * d..(i + 1) * d].iter().copied();
             let places: Vec<_> = (0..layers).flat_map(|layer| (0..tokens).map(move |token| (layer, token))).collect();
             let each = |i: usize| places.iter().map(move |&(layer, token)| (i, layer, token));
             let hidden = (0..n).flat_map(each).flat_map(|(i, layer, token)| row(i, layer, token));
-            array(&mut npz, "hidden", &[n, layers, tokens, d], hidden)?;
-            array(&mut npz, "tokens", &[tokens], states.tokens.iter().map(|token| token.index() as i64))?;
-            prompt_arrays(&mut npz, "", &self.prompts)?;
+            array(npz, "hidden", &[n, layers, tokens, d], hidden)?;
+            array(npz, "tokens", &[tokens], states.tokens.iter().map(|token| token.index() as i64))?;
+            prompt_arrays(npz, "", &self.prompts)?;
             let n_points = self.prompts[0].ys.len();
-            array(&mut npz, "predictions", &[n, n_points], states.predictions.iter().flatten().copied())?;
+            array(npz, "predictions", &[n, n_points], states.predictions.iter().flatten().copied())?;
             for (probe, guesses) in &self.guesses {
                 let guesses = (0..n).flat_map(each).map(|(i, layer, token)| guesses[layer][token][i] as i64);
-                array(&mut npz, probe, &[n, layers, tokens], guesses)?;
+                array(npz, probe, &[n, layers, tokens], guesses)?;
             }
             let ProbeConfig { neighbours, folds, ridge, shrinkage, .. } = self.settings;
             for (name, count) in [("neighbours", neighbours), ("folds", folds)] {
-                array(&mut npz, name, &[], std::iter::once(count as i64))?;
+                array(npz, name, &[], std::iter::once(count as i64))?;
             }
             for (name, strength) in [("ridge", ridge), ("shrinkage", shrinkage)] {
-                array(&mut npz, name, &[], std::iter::once(strength))?;
+                array(npz, name, &[], std::iter::once(strength))?;
             }
             self.predictors.iter().try_for_each(|(name, predictions)| {
-                array(&mut npz, &format!("predictor_{name}"), &[n, n_points], predictions.iter().flatten().copied())
+                array(npz, &format!("predictor_{name}"), &[n, n_points], predictions.iter().flatten().copied())
             })
-        };
-        write().map_err(|error| ExportError::Io { path: path.to_owned(), error })
+        })
     }
 }
 
@@ -144,23 +136,32 @@ impl StatesExport {
 pub fn write_prompts(experiment: &Experiment, mean_prompts: usize, path: &Path) -> Result<(), ExportError> {
     let held_out = HeldOut::new(experiment);
     let means = causes::mean_prompts(experiment, mean_prompts);
-    let write = || -> std::io::Result<()> {
-        fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
-        let mut npz = NpzWriter::new(BufWriter::new(File::create(path)?));
-        prompt_arrays(&mut npz, "eval_", held_out.prompts())?;
-        prompt_arrays(&mut npz, "mean_", &means)?;
+    write_npz(path, |npz| {
+        prompt_arrays(npz, "eval_", held_out.prompts())?;
+        prompt_arrays(npz, "mean_", &means)?;
         let (n, d_model) = (held_out.prompts().len(), experiment.architecture.d_model);
         let stream = causes::directions(experiment);
         let direction = |index| causes::direction(stream, index as u64, d_model).as_slice().to_vec();
-        array(&mut npz, "directions", &[n, d_model], (0..n).flat_map(direction))?;
+        array(npz, "directions", &[n, d_model], (0..n).flat_map(direction))?;
         let weights = experiment.task.concepts().iter().map(|concept| concept.weight);
-        array(&mut npz, "weights", &[weights.len()], weights)
+        array(npz, "weights", &[weights.len()], weights)
+    })
+}
+
+/// Writes the arrays that `fill` adds. They are an archive in memory first, since one in a file is finished when it is
+/// dropped, where nobody hears that the disk is full.
+fn write_npz(path: &Path, fill: impl FnOnce(&mut Npz) -> IoResult<()>) -> Result<(), ExportError> {
+    let archive = || -> IoResult<Vec<u8>> {
+        let mut npz = Npz::new(Cursor::default());
+        fill(&mut npz)?;
+        Ok(npz.zip_writer().finish()?.into_inner())
     };
-    write().map_err(|error| ExportError::Io { path: path.to_owned(), error })
+    let failed = |error| RunError::Io { verb: "write", path: path.to_owned(), error };
+    Ok(write_together(&[(path, archive().map_err(failed)?)])?)
 }
 
 /// `xs` `[n, n_points, d_x]`, `ys` `[n, n_points]` and `concept` `[n]` under names that begin with `prefix`.
-fn prompt_arrays(npz: &mut NpzWriter<BufWriter<File>>, prefix: &str, prompts: &[Prompt]) -> std::io::Result<()> {
+fn prompt_arrays(npz: &mut Npz, prefix: &str, prompts: &[Prompt]) -> IoResult<()> {
     let n_points = prompts[0].ys.len();
     let shape = [prompts.len(), n_points, prompts[0].xs.len() / n_points];
     array(npz, &format!("{prefix}xs"), &shape, prompts.iter().flat_map(|prompt| prompt.xs.iter().copied()))?;
@@ -169,11 +170,11 @@ fn prompt_arrays(npz: &mut NpzWriter<BufWriter<File>>, prefix: &str, prompts: &[
 }
 
 fn array<T: npyz::AutoSerialize>(
-    npz: &mut NpzWriter<BufWriter<File>>,
+    npz: &mut Npz,
     name: &str,
     shape: &[usize],
     values: impl Iterator<Item = T>,
-) -> std::io::Result<()> {
+) -> IoResult<()> {
     let shape: Vec<u64> = shape.iter().map(|&length| length as u64).collect();
     let mut array = npz.array(name, Default::default())?.default_dtype().shape(&shape).begin_nd()?;
     array.extend(values)?;
@@ -191,11 +192,11 @@ pub fn write_gpt2(run: &RunDir, step: usize, folder: &Path) -> Result<(), Export
         let (range, value) = ("absent for GPT2Model".to_owned(), format!("of width {width}"));
         return Err(ExportError::OutOfRange { field: "model.latent", range, value });
     }
-    let write = || {
-        fs::create_dir_all(folder)?;
-        model::gpt2(&checkpoint.architecture, &checkpoint.weights)
-            .into_iter()
-            .try_for_each(|(name, bytes)| fs::write(folder.join(name), bytes))
-    };
-    write().map_err(|error| ExportError::Io { path: folder.to_owned(), error })
+    let files =
+        model::gpt2(&checkpoint.architecture, &checkpoint.weights).map(|(name, bytes)| (folder.join(name), bytes));
+    write_together(&files).map_err(|error| {
+        // Only an empty folder can be removed in this way.
+        let _ = fs::remove_dir(folder);
+        error.into()
+    })
 }

@@ -95,7 +95,6 @@ impl From<ExportError> for Failure {
         match error {
             ExportError::OutOfRange { .. } => Self::Request(error.into()),
             ExportError::Run(error) => error.into(),
-            ExportError::Io { .. } => Self::Run(error.into()),
         }
     }
 }

@@ -29,7 +29,7 @@ pub use config::{CheckpointConfig, Config, EvalConfig, Experiment, FinetuneConfi
 pub use error::{ConfigError, RunError};
 pub use probing::{ProbeConfig, ProbeKind, ProbeToken};
 pub use resolve::{PRESETS, Source};
-pub use run_dir::{Environment, RunDir, RunLock};
+pub use run_dir::{Environment, RunDir, RunLock, write_together};
 pub use schedule::Schedule;
 pub use sweep::Sweep;
 pub use tables::{

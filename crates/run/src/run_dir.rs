@@ -256,7 +256,6 @@ impl RunDir {
 
     /// Writes a figure as `plots/<name>.svg` and `plots/<name>.png`.
     pub fn write_plot(&self, name: &str, svg: &str, png: &[u8]) -> Result<(), RunError> {
-        create_folder(&self.path.join(PLOTS))?;
         self.write(&format!("{PLOTS}/{name}.svg"), svg.as_bytes())?;
         self.write(&format!("{PLOTS}/{name}.png"), png)
     }
@@ -291,12 +290,38 @@ impl RunDir {
     }
 }
 
-/// Writes a file under another name first, so that it is there whole or not at all.
+/// Writes a file so that it is there whole or not at all.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let write = || fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path));
-    write().map_err(|error| io_error("write", path, error))
+    write_together(&[(path, bytes)])
+}
+
+/// Writes files that belong together, and makes their folders. Each has another name first and none gets its own before
+/// all are whole; where one cannot be written, nothing of them stays.
+///
+/// # Errors
+/// When the disk fails; names the file.
+pub fn write_together(files: &[(impl AsRef<Path>, impl AsRef<[u8]>)]) -> Result<(), RunError> {
+    let partial = |path: &Path| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".partial");
+        PathBuf::from(name)
+    };
+    let each = |action: &dyn Fn(&Path, &[u8]) -> std::io::Result<()>| {
+        files.iter().try_for_each(|(path, bytes)| {
+            let path = path.as_ref();
+            action(path, bytes.as_ref()).map_err(|error| io_error("write", path, error))
+        })
+    };
+    let write = |path: &Path, bytes: &[u8]| {
+        fs::create_dir_all(path.parent().unwrap_or(path))?;
+        fs::write(partial(path), bytes)
+    };
+    let written = each(&write).and_then(|()| each(&|path, _| fs::rename(partial(path), path)));
+    if written.is_err() {
+        // What has its own name already, or was never begun, is not there to be removed.
+        files.iter().for_each(|(path, _)| drop(fs::remove_file(partial(path.as_ref()))));
+    }
+    written
 }
 
 pub(crate) fn create_folder(path: &Path) -> Result<(), RunError> {
