@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -147,6 +148,26 @@ fn the_algorithm_trace_enters_the_report() {
         html.contains("the model is nearest to zero at every checkpoint"),
         "a model that has learned nothing answers with little"
     );
+}
+
+#[test]
+fn a_result_that_does_not_arrive_is_an_error_unless_its_reader_went_away() {
+    let root = tempfile::tempdir().unwrap();
+    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
+    let run = only_run(root.path());
+    let run = run.to_str().unwrap();
+    for args in [&["show", "smoke"][..], &["tasks"], &["baselines", run], &["report", run, "--json"]] {
+        // Linux has a file that is a full disk.
+        if let Ok(full) = File::options().write(true).open("/dev/full") {
+            let output = emergence(args).stdout(full).output().unwrap();
+            assert_eq!(output.status.code(), Some(1), "{args:?}");
+            assert!(stderr(&output).contains("could not write to standard output"), "{}", stderr(&output));
+        }
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = emergence(args).stdout(writer).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{args:?}: {}", stderr(&output));
+    }
 }
 
 /// Every file under `folder`.

@@ -1,11 +1,12 @@
 //! How the programs speak: results to standard output, everything else to standard error, one exit code a meaning.
 
 use std::cell::Cell;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use run::{ConfigError, RunError};
+use serde::Serialize;
 
 use crate::{ExportError, PlotError};
 
@@ -21,8 +22,25 @@ pub enum Failure {
 }
 
 /// Writes a result to standard output. A reader that went away is no error.
-pub fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+///
+/// # Errors
+/// When the result does not arrive, as in a file on a full disk.
+pub fn say(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Run(anyhow::anyhow!("could not write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a result to standard output as JSON.
+///
+/// # Errors
+/// When it does not arrive, or a number has no JSON.
+pub fn say_json(result: &impl Serialize) -> Result<(), Failure> {
+    say(&serde_json::to_string_pretty(result).map_err(|error| Failure::Run(error.into()))?)
 }
 
 /// Writes a note to standard error.

@@ -8,7 +8,7 @@ use run::{ComparisonDir, Experiment, ProbeKind, RunDir, SweepRow};
 
 use crate::Comparison;
 use crate::plots::{self, PlotError};
-use crate::terminal::{Failure, note, say};
+use crate::terminal::{Failure, note, say, say_json};
 
 /// The runs, and where to write.
 #[derive(Debug, Args)]
@@ -98,11 +98,10 @@ pub fn write_comparison(
 /// Prints the ends of runs, for a person or for a program.
 ///
 /// # Errors
-/// When a number has no JSON.
+/// When they do not arrive, or a number has no JSON.
 pub fn say_sweep(rows: &[SweepRow], json: bool) -> Result<(), Failure> {
     if json {
-        say(&serde_json::to_string_pretty(rows).map_err(|error| Failure::Run(error.into()))?);
-        return Ok(());
+        return say_json(&rows);
     }
     let widest = |of: fn(&SweepRow) -> &str| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
     let concept = |row: &SweepRow| row.concept.clone().unwrap_or_else(|| "all".to_owned());
@@ -111,8 +110,8 @@ pub fn say_sweep(rows: &[SweepRow], json: bool) -> Result<(), Failure> {
     say(&format!(
         "{:<group$}  seed  {:<name$}  error  / bayes  CD    95% interval  chance  CD rises  CD half  error half",
         "group", "concept"
-    ));
-    for row in rows {
+    ))?;
+    rows.iter().try_for_each(|row| {
         say(&format!(
             "{:<group$}  {:>4}  {:<name$}  {:.3}  {:>7}  {:.2}  [{:.2}, {:.2}]  {:>6.2}  {:>8}  {:>7}  {:>10}",
             row.group,
@@ -127,7 +126,6 @@ pub fn say_sweep(rows: &[SweepRow], json: bool) -> Result<(), Failure> {
             row.cd_onset.map_or("–".to_owned(), |step| step.to_string()),
             steps(row.cd_half),
             steps(row.error_half),
-        ));
-    }
-    Ok(())
+        ))
+    })
 }

@@ -8,7 +8,7 @@ use data::TaskRegistry;
 use model::{Device, DeviceChoice};
 use run::{BaselineRow, DecodabilityRow, Experiment, PairRow, RunDir, SeparationRow};
 
-use crate::terminal::{Failure, conclude, note, say};
+use crate::terminal::{Failure, conclude, note, say, say_json};
 use crate::{Summary, readings, stages, write_report};
 
 mod algorithms;
@@ -141,54 +141,52 @@ impl Command {
                 let (run, experiment, device) = on.open(registry)?;
                 let _lock = run.lock()?;
                 stages::write_decodability(&run, &experiment, device, |step| note(&format!("step {step}")))?;
-                say(&run.table::<DecodabilityRow>().path().display().to_string());
+                say_path(run.table::<DecodabilityRow>().path())
             }
-            Self::Map(map) => say(&map.run(registry)?.display().to_string()),
+            Self::Map(map) => say_path(&map.run(registry)?),
             Self::Baselines(on) => {
                 let (run, experiment, _) = on.open(registry)?;
                 let _lock = run.lock()?;
                 stages::write_baselines(&run, &experiment)?;
-                say(&run.table::<BaselineRow>().path().display().to_string());
+                say_path(run.table::<BaselineRow>().path())
             }
-            Self::Algorithms(compare) => say(&compare.run(registry)?.display().to_string()),
-            Self::Patch(patch) => say(&patch.run(registry)?.display().to_string()),
-            Self::Prune(prune) => say(&prune.run(registry)?.display().to_string()),
-            Self::Transplant(transplant) => say(&transplant.run(registry)?.display().to_string()),
-            Self::Positions(positions) => positions.run(registry)?,
+            Self::Algorithms(compare) => say_path(&compare.run(registry)?),
+            Self::Patch(patch) => say_path(&patch.run(registry)?),
+            Self::Prune(prune) => say_path(&prune.run(registry)?),
+            Self::Transplant(transplant) => say_path(&transplant.run(registry)?),
+            Self::Positions(positions) => say_path(&positions.run(registry)?),
             Self::Separation(on) => {
                 let (run, experiment, device) = on.open(registry)?;
                 let _lock = run.lock()?;
                 let progress = |step| note(&format!("step {step}"));
                 readings::write_separation(&run, &experiment, device, progress)?;
-                say(&run.table::<SeparationRow>().path().display().to_string());
-                say(&run.table::<PairRow>().path().display().to_string());
+                say_path(run.table::<SeparationRow>().path())?;
+                say_path(run.table::<PairRow>().path())
             }
-            Self::Sensitivity(sensitivity) => sensitivity.run(registry)?,
-            Self::Sites(sites) => sites.run(registry)?,
-            Self::Export(export) => say(&export.run(registry)?.display().to_string()),
-            Self::Compare(compare) => compare.run(registry)?,
+            Self::Sensitivity(sensitivity) => say_path(&sensitivity.run(registry)?),
+            Self::Sites(sites) => say_path(&sites.run(registry)?),
+            Self::Export(export) => say_path(&export.run(registry)?),
+            Self::Compare(compare) => compare.run(registry),
             Self::Report { on, json } => {
                 let (run, experiment, _) = on.open(registry)?;
                 let _lock = run.lock()?;
                 let path = write_report(&run, &experiment)?;
-                say_summary(&Summary::read(&run, &experiment)?, &path, json)?;
+                say_summary(&Summary::read(&run, &experiment)?, &path, json)
             }
         }
-        Ok(())
     }
+}
+
+fn say_path(path: &Path) -> Result<(), Failure> {
+    say(&path.display().to_string())
 }
 
 /// Prints a summary and where the report lies, for a person or for a program.
 ///
 /// # Errors
-/// When a number has no JSON.
+/// When it does not arrive, or a number has no JSON.
 pub fn say_summary(summary: &Summary, report: &Path, json: bool) -> Result<(), Failure> {
-    if json {
-        say(&serde_json::to_string_pretty(summary).map_err(|error| Failure::Run(error.into()))?);
-    } else {
-        say(&format!("{}report: {}", summary.to_text(), report.display()));
-    }
-    Ok(())
+    if json { say_json(summary) } else { say(&format!("{}report: {}", summary.to_text(), report.display())) }
 }
 
 impl OnRun {

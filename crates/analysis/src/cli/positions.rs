@@ -1,12 +1,14 @@
 //! `analysis positions`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use data::TaskRegistry;
 use run::PositionRow;
 
 use crate::cli::OnRun;
 use crate::readings;
-use crate::terminal::{Failure, note, say};
+use crate::terminal::{Failure, note};
 
 /// The run and its checkpoints.
 #[derive(Debug, Args)]
@@ -19,12 +21,11 @@ pub struct Positions {
 }
 
 impl Positions {
-    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
         let (run, experiment, device) = self.on.open(registry)?;
         let _lock = run.lock()?;
         let progress = |step| note(&format!("step {step}"));
         readings::write_positions(&run, &experiment, &self.step, device, progress)?;
-        say(&run.table::<PositionRow>().path().display().to_string());
-        Ok(())
+        Ok(run.table::<PositionRow>().path().to_owned())
     }
 }

@@ -1,12 +1,14 @@
 //! `analysis sensitivity`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use data::TaskRegistry;
 use run::SensitivityRow;
 
 use crate::cli::OnRun;
 use crate::readings;
-use crate::terminal::{Failure, note, say};
+use crate::terminal::{Failure, note};
 
 /// The run and its checkpoint.
 #[derive(Debug, Args)]
@@ -19,13 +21,12 @@ pub struct Sensitivity {
 }
 
 impl Sensitivity {
-    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
         let (run, experiment, device) = self.on.open(registry)?;
         let _lock = run.lock()?;
         let step = self.step.map_or_else(|| run.last_step(), Ok)?;
         let progress = |size| note(&format!("{size} prompts a concept"));
         readings::write_sensitivity(&run, &experiment, step, device, progress)?;
-        say(&run.table::<SensitivityRow>().path().display().to_string());
-        Ok(())
+        Ok(run.table::<SensitivityRow>().path().to_owned())
     }
 }

@@ -1,12 +1,14 @@
 //! `analysis sites`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use data::TaskRegistry;
 use run::SiteRow;
 
 use crate::cli::{OnRun, sorted};
 use crate::readings;
-use crate::terminal::{Failure, patient_note, say};
+use crate::terminal::{Failure, patient_note};
 
 /// The run and its checkpoints.
 #[derive(Debug, Args)]
@@ -19,14 +21,13 @@ pub struct Sites {
 }
 
 impl Sites {
-    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
         let (run, experiment, device) = self.on.open(registry)?;
         self.step.iter().try_for_each(|&step| run.require(step))?;
         let _lock = run.lock()?;
         let (steps, note) = (sorted(self.step), patient_note());
         let progress = |step| note(&format!("step {step}"));
         readings::write_sites(&run, &experiment, &steps, device, progress)?;
-        say(&run.table::<SiteRow>().path().display().to_string());
-        Ok(())
+        Ok(run.table::<SiteRow>().path().to_owned())
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use analysis::{Failure, Machine, conclude, say};
+use analysis::{Failure, Machine, conclude, say, say_json};
 use burn::backend::Autodiff;
 use clap::{Args, Parser, Subcommand};
 use data::TaskRegistry;
@@ -135,13 +135,9 @@ impl Command {
             Self::Show { config, change } => {
                 let config = change.resolve(&Source::named(&config))?;
                 config.clone().build(registry)?;
-                say(config.to_toml().trim_end());
-                Ok(())
+                say(config.to_toml().trim_end())
             }
-            Self::Tasks => {
-                registry.kinds().for_each(say);
-                Ok(())
-            }
+            Self::Tasks => registry.kinds().try_for_each(say),
             Self::Bench { config, change, machine, steps, warm_up, json } => {
                 let experiment = change.resolve(&Source::named(&config))?.build(registry)?;
                 let device = machine.prepare()?;
@@ -179,8 +175,7 @@ impl OnBackend for BenchHere<'_> {
 
 fn say_bench(result: &BenchResult, json: bool) -> Result<(), Failure> {
     if json {
-        say(&serde_json::to_string_pretty(result).map_err(|error| Failure::Run(error.into()))?);
-        return Ok(());
+        return say_json(result);
     }
     let BenchResult { name, device, threads, steps, median_ms, min_ms, max_ms, .. } = result;
     let share = result
@@ -193,6 +188,5 @@ fn say_bench(result: &BenchResult, json: bool) -> Result<(), Failure> {
         result.gflop_per_step,
         result.gflop_per_second,
         100.0 * result.sampling_share
-    ));
-    Ok(())
+    ))
 }
