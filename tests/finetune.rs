@@ -124,7 +124,8 @@ fn where_the_weights_lay_changes_nothing() {
     std::fs::rename(&start, &there).unwrap();
     assert_eq!(name(finetune(&there, two.path(), &[])), before);
     let config = std::fs::read_to_string(only_run(two.path()).join("config.toml")).unwrap();
-    assert!(config.contains("[finetune]") && config.contains("run = \"elsewhere\""), "{config}");
+    let name = start.file_name().unwrap().to_str().unwrap();
+    assert!(config.contains("[finetune]") && config.contains(&format!("run = \"{name}\"")), "{config}");
 }
 
 #[test]

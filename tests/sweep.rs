@@ -139,6 +139,35 @@ fn compare_reads_runs_and_folders_of_runs() {
 }
 
 #[test]
+fn a_run_is_compared_once_and_by_its_own_name_wherever_it_lies() {
+    let [folder, made, moved] = [1, 2, 3].map(|_| tempfile::tempdir().unwrap());
+    sweep(&write(folder.path(), "extends = \"smoke\"\nseeds = [0, 1]\n"), made.path(), &[]);
+    // Both runs in folders of the same name, and one of them a second time.
+    let places = ["a/run", "b/run", "copy"].map(|place| moved.path().join(place));
+    for (run, place) in runs(made.path()).iter().cycle().zip(&places) {
+        std::fs::create_dir_all(place).unwrap();
+        for file in std::fs::read_dir(run).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+            std::fs::copy(&file, place.join(file.file_name().unwrap())).unwrap();
+        }
+    }
+    let names = |out: &Path| {
+        let ends = run::ComparisonDir::create(out).unwrap().table::<run::SweepRow>().read().unwrap();
+        ends.into_iter().filter(|row| row.concept.is_none()).map(|row| row.run).collect::<Vec<_>>()
+    };
+    let expected = names(made.path());
+    assert_eq!(expected.len(), 2);
+    let paths = places.each_ref().map(|place| place.to_str().unwrap());
+    let out = moved.path().join("tables");
+    succeed(&[&["compare"], &paths[..], &["--out", out.to_str().unwrap()]].concat());
+    assert_eq!(names(&out), expected);
+    // From within a run, its tables lie beside it as well.
+    let output = emergence(&["compare", "."]).current_dir(&places[0]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let made = runs(made.path());
+    assert_eq!(names(&moved.path().join("a/compare")), [made[0].file_name().unwrap().to_str().unwrap()]);
+}
+
+#[test]
 fn compare_takes_another_probe_and_averages_replaced_states() {
     let root = tempfile::tempdir().unwrap();
     sweep(&write(root.path(), SWEEP), root.path(), &[]);

@@ -39,7 +39,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FinetuneConfig {
-    /// Folder name of the other run, a note to the reader.
+    /// Name of the other run, a note to the reader.
     pub run: String,
     /// Its checkpoint, a note as well.
     pub step: usize,
@@ -155,6 +155,11 @@ impl Config {
         let mut fields = BTreeMap::new();
         collect(Table::try_from(self).expect("a checked configuration is TOML"), "", &mut fields);
         fields
+    }
+
+    /// Name of its run, and of the folder that it is made in, wherever that or a copy of it lies later.
+    pub fn run_name(&self) -> String {
+        format!("{}-{}", self.name, self.identity())
     }
 
     /// Eight hexadecimal digits that differ when anything that changes numbers differs.

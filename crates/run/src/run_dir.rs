@@ -90,7 +90,7 @@ impl RunDir {
     }
 
     fn of(root: &Path, config: &Config) -> Self {
-        Self { path: root.join(format!("{}-{}", config.name, config.identity())) }
+        Self { path: root.join(config.run_name()) }
     }
 
     fn make(&self, config: &Config) -> Result<(), RunError> {
@@ -115,11 +115,6 @@ impl RunDir {
     /// Its folder.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The name of its folder.
-    pub fn name(&self) -> String {
-        self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
     }
 
     /// What was run.

@@ -74,7 +74,7 @@ impl Sweep {
         let configs = tables.into_iter().map(read_as).collect::<Result<Vec<Config>, _>>()?;
         let mut seen = BTreeSet::new();
         if let Some(twin) = configs.iter().find(|config| !seen.insert(config.identity())) {
-            let same = format!("twice {}-{}", twin.name, twin.identity());
+            let same = format!("twice {}", twin.run_name());
             return Err(out_of_range("seeds, grid and runs", "values that make no two runs the same", same));
         }
         let name = read_as::<Config>(table)?.name;

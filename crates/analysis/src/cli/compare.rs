@@ -1,5 +1,6 @@
 //! `analysis compare`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -35,12 +36,15 @@ impl Compare {
         }
         let name =
             if self.probe == ProbeKind::CD { "compare".to_owned() } else { format!("compare-{}", self.probe.name()) };
-        let beside = runs[0].path().parent().unwrap_or(Path::new("")).join(name);
-        // A run has one name wherever a copy of it lies, and counts once.
-        runs.sort_by_key(RunDir::name);
-        runs.dedup_by_key(|run| run.name());
+        // The parent of `.` is in no name but the full one.
+        let first = runs[0].path().canonicalize().unwrap_or_else(|_| runs[0].path().to_owned());
+        let beside = first.parent().unwrap_or(&first).join(name);
         let with_experiment = |run: RunDir| run.experiment(registry).map(|experiment| (run, experiment));
-        let runs = runs.into_iter().map(with_experiment).collect::<Result<Vec<_>, _>>()?;
+        let mut runs = runs.into_iter().map(with_experiment).collect::<Result<Vec<_>, _>>()?;
+        runs.sort_by_key(|(_, experiment)| experiment.config.run_name());
+        // A run is the same wherever a copy of it lies, and counts once.
+        let mut seen = BTreeSet::new();
+        runs.retain(|(_, experiment)| seen.insert(experiment.config.identity()));
         let out = ComparisonDir::create(&self.out.unwrap_or(beside))?;
         let rows = write_comparison(&runs, self.probe, &out)?;
         note(&format!("tables and figures: {}", out.path().display()));

@@ -60,7 +60,7 @@ pub(super) fn trajectories(
             let Some(&error) = errors.get(&row.step) else { continue };
             intervals.push([row.lo, row.hi]);
             points.push(PointRow {
-                run: run.name(),
+                run: experiment.config.run_name(),
                 group: group.to_owned(),
                 seed: experiment.config.seed,
                 concept: concept.clone(),

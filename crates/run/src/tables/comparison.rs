@@ -8,7 +8,7 @@ use crate::tables::row;
 /// The end of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SweepRow {
-    /// Folder name of the run.
+    /// Name of the run, as its folder had it when it was made.
     pub run: String,
     /// What tells its group from the others: the fields that differ with their values, or a name.
     pub group: String,

@@ -33,13 +33,14 @@ pub struct Finetune {
 impl Finetune {
     pub(super) fn run(mut self, registry: &TaskRegistry) -> Result<(), Failure> {
         let from = RunDir::open(&self.run)?;
-        let name = from.experiment(registry)?.config.name;
+        let there = from.experiment(registry)?.config;
         let step = self.step.map_or_else(|| from.last_step(), Ok)?;
         let start = from.checkpoint(step)?;
         // First of all changes, so that --set can name it otherwise.
-        self.change.sets.insert(0, format!("name={name}-finetune"));
+        self.change.sets.insert(0, format!("name={}-finetune", there.name));
         let mut config = self.change.resolve(&from.source())?;
-        config.finetune = Some(FinetuneConfig { run: from.name(), step, weights: start.digest(), free: self.free });
+        config.finetune =
+            Some(FinetuneConfig { run: there.run_name(), step, weights: start.digest(), free: self.free });
         let experiment = config.build(registry)?;
         experiment.check_start(&start.architecture)?;
         let device = self.job.machine.prepare()?;
