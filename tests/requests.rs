@@ -313,6 +313,19 @@ fn a_sweep_that_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn runs_are_compared_by_a_probe_that_all_of_them_have() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().to_str().unwrap();
+    for probes in ["probe.probes=[\"knn\",\"centroid\"]", "probe.probes=[\"knn\",\"linear\"]"] {
+        succeed(&["train", "smoke", "--quiet", "--set", probes, "--out", out]);
+    }
+    check(&["compare", out, "--probe", "linear"], 2, &["--probe", "probe.probes of every run (knn)", "linear"]);
+    check(&["compare", out, "--probe", "quadratic"], 2, &["--probe", "probe.probes of every run (knn)", "quadratic"]);
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 2, "nothing is written");
+    succeed(&["compare", out]);
+}
+
+#[test]
 fn a_damaged_run_is_refused_without_a_panic() {
     let root = tempfile::tempdir().unwrap();
     succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);

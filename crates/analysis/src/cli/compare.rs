@@ -45,6 +45,7 @@ impl Compare {
         // A run is the same wherever a copy of it lies, and counts once.
         let mut seen = BTreeSet::new();
         runs.retain(|(_, experiment)| seen.insert(experiment.config.identity()));
+        check_probe(self.probe, &runs)?;
         let out = ComparisonDir::create(&self.out.unwrap_or(beside))?;
         let rows = write_comparison(&runs, self.probe, &out)?;
         note(&format!("tables and figures: {}", out.path().display()));
@@ -61,6 +62,16 @@ fn runs_at(path: &Path) -> Result<Vec<RunDir>, Failure> {
         let runs: Vec<RunDir> = paths.iter().filter_map(|path| RunDir::open(path).ok()).collect();
         if runs.is_empty() { Err(error.into()) } else { Ok(runs) }
     })
+}
+
+fn check_probe(asked: ProbeKind, runs: &[(RunDir, Experiment)]) -> Result<(), Failure> {
+    let scored = |probe: &ProbeKind| runs.iter().all(|(_, experiment)| experiment.config.probe.probes.contains(probe));
+    if scored(&asked) {
+        return Ok(());
+    }
+    let known = ProbeKind::ALL.into_iter().filter(scored).map(ProbeKind::name).collect::<Vec<_>>().join(", ");
+    let (range, found) = (format!("in probe.probes of every run ({known})"), asked.name());
+    Err(Failure::Request(anyhow::anyhow!("--probe must be {range}, but is {found}")))
 }
 
 /// Writes every table and figure of a comparison to `out`, with the accuracy of `probe` beside the error, and returns
