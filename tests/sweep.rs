@@ -185,11 +185,17 @@ fn compare_takes_another_probe_and_averages_replaced_states() {
     let end = ends.iter().find(|row| row.run == name && row.concept.is_none()).unwrap();
     assert_eq!(end.cd, quadratic.unwrap().score);
     // Two groups; three layers with own and another concept's mean and three controls.
+    assert!(compared.path().join("replacement.svg").exists());
     let replaced = compared.table::<run::ReplacementRow>().read().unwrap();
     assert_eq!(replaced.len(), 2 * 3 * 5);
     for row in replaced.iter().filter(|row| row.by == "itself") {
         assert_eq!((row.change, row.lo, row.hi, row.n, row.raised), (0.0, Some(0.0), Some(0.0), 2, 0));
     }
+    // Without the patched runs' tables nothing is left of their figure.
+    runs.iter().for_each(|run| std::fs::remove_file(run.join("patching.csv")).unwrap());
+    succeed(&["compare", root.path().to_str().unwrap(), "--probe", "quadratic"]);
+    let figure = |name: &str| ["svg", "png"].map(|kind| compared.path().join(format!("{name}.{kind}")).exists());
+    assert_eq!((figure("replacement"), figure("comparison")), ([false; 2], [true; 2]));
 }
 
 #[test]

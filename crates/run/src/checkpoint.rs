@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::hex;
+use crate::run_dir::remove_file;
 use crate::{RunError, io_error};
 
 const VERSION: u32 = 1;
@@ -102,12 +103,7 @@ impl Checkpoint {
 
 /// Removes what it takes to train on, and keeps the weights.
 pub(crate) fn drop_moments(folder: &Path) -> Result<(), RunError> {
-    for path in MOMENTS.map(|name| folder.join(name)) {
-        if path.exists() {
-            fs::remove_file(&path).map_err(|error| io_error("remove", &path, error))?;
-        }
-    }
-    Ok(())
+    MOMENTS.iter().try_for_each(|name| remove_file(&folder.join(name)))
 }
 
 impl Meta {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::run_dir::{create_folder, write_whole};
+use crate::run_dir::{create_folder, remove_file, write_whole};
 use crate::{Row, RunError, Table};
 
 /// A folder with the tables and figures of several runs side by side.
@@ -35,5 +35,10 @@ impl ComparisonDir {
     pub fn write_plot(&self, name: &str, svg: &str, png: &[u8]) -> Result<(), RunError> {
         write_whole(&self.path.join(format!("{name}.svg")), svg.as_bytes())?;
         write_whole(&self.path.join(format!("{name}.png")), png)
+    }
+
+    /// Removes both files of a figure, where they are.
+    pub fn remove_plot(&self, name: &str) -> Result<(), RunError> {
+        ["svg", "png"].iter().try_for_each(|extension| remove_file(&self.path.join(format!("{name}.{extension}"))))
     }
 }

@@ -1,6 +1,7 @@
 //! The run directory: what lies in it, and who may write.
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use data::TaskRegistry;
@@ -317,6 +318,14 @@ pub fn write_together(files: &[(impl AsRef<Path>, impl AsRef<[u8]>)]) -> Result<
         files.iter().for_each(|(path, _)| drop(fs::remove_file(partial(path.as_ref()))));
     }
     written
+}
+
+/// Removes a file, if it is there.
+pub(crate) fn remove_file(path: &Path) -> Result<(), RunError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(io_error("remove", path, error)),
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn create_folder(path: &Path) -> Result<(), RunError> {

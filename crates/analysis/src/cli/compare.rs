@@ -103,7 +103,8 @@ pub fn write_comparison(
     for (name, svg) in figures {
         match svg {
             Ok(svg) => out.write_plot(name, &svg, &plots::png(&svg)?)?,
-            Err(PlotError::Empty { .. }) => {}
+            // That of another comparison in the same folder would not be of these tables.
+            Err(PlotError::Empty { .. }) => out.remove_plot(name)?,
             Err(error) => return Err(error.into()),
         }
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::run_dir::remove_file;
 use crate::{RunError, io_error};
 
 mod algorithms;
@@ -107,10 +108,7 @@ impl<R: Row> Table<R> {
 
     /// Removes all rows.
     pub fn clear(&self) -> Result<(), RunError> {
-        match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_error("remove", &self.path, error)),
-            _ => Ok(()),
-        }
+        remove_file(&self.path)
     }
 
     fn complete_lines(&self) -> Result<String, RunError> {
