@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::hex;
-use crate::run_dir::remove_file;
+use crate::files::remove_file;
 use crate::{RunError, io_error};
 
 const VERSION: u32 = 1;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::run_dir::{create_folder, remove_file, write_whole};
+use crate::files::{create_folder, remove_file, write_whole};
 use crate::{Row, RunError, Table};
 
 /// A folder with the tables and figures of several runs side by side.

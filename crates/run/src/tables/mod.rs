@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::run_dir::remove_file;
+use crate::files::remove_file;
 use crate::{RunError, io_error};
 
 mod algorithms;
