@@ -37,7 +37,7 @@ compare-cuda:
 
 # Hold a GPU to the CPU, with products in TF32 and in f64
 test-cuda:
-    cargo test --features cuda -- cuda
+    cargo test --features cuda -- cuda gpu
     cargo test --features cuda-f64 -- cuda gpu
 
 # The documentation of the crates, warnings as errors

@@ -33,7 +33,7 @@ struct Bounds {
 /// f32, whose precision is 6e-8, with sums in another order; measured on ndarray: up to 3.5e-7, 1.8e-6, 2.4e-7 and 9.7e-7.
 const SINGLE: Bounds = Bounds { forward: 1e-6, gradient: 5e-6, training: 1e-6, table: 3e-6 };
 
-/// Products of TF32, whose factors have 11 bits: each is off by up to 5e-4 of itself. Errors of that size add up at random
+/// Products of TF32, whose factors have 11 bits: each is off by up to 6e-4 of itself. Errors of that size add up at random
 /// over the sums of a model of twelve layers.
 #[cfg(feature = "cuda")]
 const TENSOR_CORES: Bounds = Bounds { forward: 5e-3, gradient: 2e-2, training: 2e-2, table: 3e-2 };

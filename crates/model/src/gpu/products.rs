@@ -217,7 +217,7 @@ mod tests {
     const SIZES: [[usize; 3]; 7] =
         [[1, 4, 4], [130, 72, 40], [64, 64, 32], [200, 8, 1000], [36, 260, 20], [5, 3, 7], [128, 128, 37]];
 
-    /// Rounding the factors to TF32 puts a product off by up to 5e-4 of itself.
+    /// Cut to TF32, each factor is off by up to 6e-4 of itself.
     const BOUND: f64 = 3e-3;
 
     #[test]
