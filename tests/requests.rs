@@ -105,6 +105,9 @@ fn a_field_out_of_range_is_named_with_its_range_and_value() {
     for (set, words) in cases {
         check(&["train", "smoke", "--out", "/dev/null/never", "--set", set], 2, words);
     }
+    let sets = ["--set", "model.latent={width=4,decoder_layers=1}", "--set", "task.n_points=1"];
+    let of_one_pair = [&["train", "smoke", "--out", "/dev/null/never"], &sets[..]].concat();
+    check(&of_one_pair, 2, &["task.n_points must be at least 2 with model.latent, but is 1"]);
 }
 
 #[test]

@@ -170,6 +170,9 @@ impl Architecture {
             ));
         }
         let Some(Latent { width, decoder_layers }) = self.latent else { return Ok(()) };
+        if self.n_points < 2 {
+            return Err(out_of_range("task.n_points", "at least 2 with model.latent", self.n_points));
+        }
         between("model.latent.width", width, self.d_model)?;
         if !(1..self.n_layers).contains(&decoder_layers) {
             let range = format!("between 1 and one less than model.n_layers ({})", self.n_layers);

@@ -14,6 +14,8 @@ use crate::{Architecture, FusedBackend};
 /// | `width` | numbers in the latent vector | 1 … `d_model` |
 /// | `decoder_layers` | blocks behind it | 1 … `n_layers` − 1 |
 ///
+/// A prompt then has at least two pairs: the second is the first of which something could be inferred.
+///
 /// # Source
 /// Explicit against implicit inference of a latent: Mittal et al. (2024), arXiv 2405.19162. Widths and the place are ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
