@@ -24,6 +24,7 @@ mod bases;
 mod batch;
 mod checks;
 mod error;
+mod fields;
 mod function_families;
 mod predictors;
 mod prompt;
@@ -35,8 +36,8 @@ mod task;
 
 pub use bases::{Bases, Blocks};
 pub use batch::Batch;
-pub use checks::read_table;
 pub use error::TaskError;
+pub use fields::read_table;
 pub use function_families::{Family, FunctionFamilies, FunctionFamiliesConfig, LeakyRelu, SparseLinear};
 pub use predictors::{BayesMixture, Lasso, LeastSquares, Mixture, Oracle, Predictor, Ridge, RidgeOnSquares, Zero};
 pub use prompt::{Basis, Concept, ConceptId, Prompt, PromptShape, Token};

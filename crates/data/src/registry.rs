@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
-use crate::checks::read_table;
+use crate::fields::read_table;
 use crate::{FunctionFamiliesConfig, SparseRegressionConfig, Task, TaskError};
 
 /// Builds a task from its configuration table, in which `kind` is no longer there.
@@ -52,7 +52,7 @@ impl TaskRegistry {
         let mut config = config.clone();
         let kind = match config.remove("kind") {
             Some(toml::Value::String(kind)) => kind,
-            Some(other) => return Err(shape(&format!("kind must be a string, but is {other}"))),
+            Some(other) => return Err(TaskError::out_of_range("task.kind", "a string", other)),
             None => return Err(shape("missing field `kind`")),
         };
         let build = self.tasks.get(&kind).ok_or_else(|| TaskError::UnknownKind {
