@@ -145,6 +145,8 @@ fn a_field_of_another_shape_is_named() {
         ("probe.probes=[\"svm\"]", &["probes", "svm", "knn", "linear"]),
         ("probe.tokens=[\"z3\"]", &["tokens", "z3"]),
         ("train.schedule={kind=\"square\"}", &["schedule", "square"]),
+        ("train.schedule={kind=\"constant\",warm_up=100}", &["train.schedule", "warm_up"]),
+        ("train.schedule.warm_up=100", &["train.schedule", "warm_up"]),
         ("train.schedule={kind=\"warm_up\",steps=\"few\"}", &["train.schedule: ", "few", "a whole number"]),
         ("checkpoints=[10,2]", &["checkpoints must be a table", "[10, 2]"]),
         ("model.latent=[4,1]", &["model.latent must be a table", "[4, 1]"]),

@@ -8,7 +8,8 @@ use crate::config::check;
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
     /// 1 throughout.
-    Constant,
+    // With braces, since serde takes any fields for a variant that can have none.
+    Constant {},
     /// Linear from 1/`steps` to 1 in the first `steps` steps, then 1.
     WarmUp {
         /// Steps until the full rate.
@@ -29,7 +30,7 @@ impl Schedule {
     /// The factor for the step that follows `step` finished ones.
     pub fn factor(&self, step: usize) -> f64 {
         match *self {
-            Self::Constant => 1.0,
+            Self::Constant {} => 1.0,
             Self::WarmUp { steps } => warm_up(step, steps),
             Self::Cosine { warm_up: up, .. } if step < up => warm_up(step, up),
             Self::Cosine { warm_up: up, until, floor } => {
@@ -41,7 +42,7 @@ impl Schedule {
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         match *self {
-            Self::Constant => Ok(()),
+            Self::Constant {} => Ok(()),
             Self::WarmUp { steps } => check("train.schedule.steps", "at least 1", steps, steps >= 1),
             Self::Cosine { warm_up, until, floor } => {
                 check("train.schedule.until", format!("above warm_up ({warm_up})"), until, until > warm_up)?;
@@ -63,8 +64,8 @@ mod tests {
     fn factors_at_the_corners() {
         let cosine = Schedule::Cosine { warm_up: 4, until: 14, floor: 0.2 };
         let cases = [
-            (Schedule::Constant, 0, 1.0),
-            (Schedule::Constant, 1_000_000, 1.0),
+            (Schedule::Constant {}, 0, 1.0),
+            (Schedule::Constant {}, 1_000_000, 1.0),
             (Schedule::WarmUp { steps: 4 }, 0, 0.25),
             (Schedule::WarmUp { steps: 4 }, 3, 1.0),
             (Schedule::WarmUp { steps: 4 }, 9, 1.0),
