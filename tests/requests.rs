@@ -312,6 +312,8 @@ fn a_sweep_that_makes_no_sense_is_refused() {
         ("[grid]\ntrain.stepz = [1]", &["stepz"]),
         ("[grid]\ncolour.red = [1]", &["grid.colour.red", "no section"]),
         ("colour = 3", &["colour"]),
+        ("name = \"../../escape\"\n[[runs]]\nname = \"a\"", &["name", "letters", "../../escape"]),
+        ("name = \"\"\n[[runs]]\nname = \"a\"", &["name", "1 to 64", "\"\""]),
         ("[grid]\ncheckpoints = [[10, 2]]", &["checkpoints must be a table", "[10, 2]"]),
     ];
     for (text, words) in cases {

@@ -113,9 +113,7 @@ impl Config {
     /// # Errors
     /// When a field is outside its range; the message names the field, the range and the value.
     pub fn build(self, registry: &TaskRegistry) -> Result<Experiment, ConfigError> {
-        let legible = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        let named = (1..=64).contains(&self.name.len()) && self.name.chars().all(legible);
-        check("name", "1 to 64 letters, digits, '-' or '_'", format!("{:?}", self.name), named)?;
+        check_name(&self.name)?;
         // TOML integers are signed, and the configuration is written back to the run.
         check("seed", format!("between 0 and {}", i64::MAX), self.seed, i64::try_from(self.seed).is_ok())?;
         self.train.check()?;
@@ -237,6 +235,13 @@ pub(crate) fn check(
         return Ok(());
     }
     Err(ConfigError::OutOfRange { field: field.to_owned(), range: range.into(), value: value.to_string() })
+}
+
+/// The name of a run or a sweep: part of a path.
+pub(crate) fn check_name(name: &str) -> Result<(), ConfigError> {
+    let legible = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let named = (1..=64).contains(&name.len()) && name.chars().all(legible);
+    check("name", "1 to 64 letters, digits, '-' or '_'", format!("{name:?}"), named)
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::config::check_name;
 use crate::resolve::{apply, insert, lay_over, read_as, take_extends};
 use crate::{Config, ConfigError, Source};
 
@@ -47,8 +48,8 @@ impl Sweep {
     /// Reads `source` and applies `sets` (`path=value`) before anything is varied.
     ///
     /// # Errors
-    /// As [`Config::resolve`] for every configuration; also when a list of values is empty or no list, or two runs are
-    /// the same. Ranges are checked by [`Config::build`].
+    /// As [`Config::resolve`] for every configuration; also when a list of values is empty or no list, two runs are the
+    /// same, or the name is no name of a run. Ranges are checked by [`Config::build`].
     pub fn resolve(source: &Source, sets: &[String]) -> Result<Self, ConfigError> {
         let mut table = source.read()?;
         if let Some(name) = take_extends(&mut table)? {
@@ -78,6 +79,7 @@ impl Sweep {
             return Err(out_of_range("seeds, grid and runs", "values that make no two runs the same", same));
         }
         let name = read_as::<Config>(table)?.name;
+        check_name(&name)?;
         Ok(Self { name, configs })
     }
 }
