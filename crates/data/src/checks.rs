@@ -12,6 +12,16 @@ pub(crate) fn check_size(field: &str, value: usize) -> Result<(), TaskError> {
     Err(TaskError::out_of_range(field, format!("between 1 and {MAX_SIZE}"), value))
 }
 
+/// Errors unless `std`, in units of y, is one whose square f32 has: y is kept and errors are squared there.
+pub(crate) fn check_scale(field: &str, std: f64) -> Result<(), TaskError> {
+    check_number(field, "a finite number above 0 (1e-15 to 1e15)", std, |v| (1e-15..=1e15).contains(&v))
+}
+
+pub(crate) fn check_noise(variance: f64) -> Result<(), TaskError> {
+    let range = "a finite number of at least 0 and at most 1e30";
+    check_number("task.noise_variance", range, variance, |v| (0.0..=1e30).contains(&v))
+}
+
 pub(crate) fn check_number(
     field: &str,
     range: &str,
@@ -21,5 +31,5 @@ pub(crate) fn check_number(
     if value.is_finite() && accept(value) {
         return Ok(());
     }
-    Err(TaskError::out_of_range(field, range, value))
+    Err(TaskError::out_of_range(field, range, format!("{value:?}")))
 }

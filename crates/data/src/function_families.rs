@@ -8,7 +8,7 @@ use rand::seq::index::sample;
 use rand_distr::{Distribution, StandardNormal};
 use serde::Deserialize;
 
-use crate::checks::{check_number, check_size};
+use crate::checks::{check_noise, check_number, check_scale, check_size};
 use crate::predictors::Regression;
 use crate::{
     Basis, Concept, ConceptId, Lasso, LeastSquares, Mixture, Predictor, Prompt, PromptShape, Ridge, RidgeOnSquares,
@@ -58,8 +58,8 @@ pub struct LeakyRelu {
 /// | `families[k].sparse_linear.rank` | coordinates | 1 … `d_x` |
 /// | `families[k].leaky_relu.width` | units | 1 … 4096 |
 /// | `families[k].leaky_relu.slope` | | 0 … 1 |
-/// | `noise_variance` | y² | ≥ 0 |
-/// | `signal_std` | y | > 0 |
+/// | `noise_variance` | y² | 0 … 10³⁰ |
+/// | `signal_std` | y | 10⁻¹⁵ … 10¹⁵ |
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FunctionFamiliesConfig {
@@ -86,8 +86,8 @@ impl FunctionFamiliesConfig {
     pub fn build(self) -> Result<FunctionFamilies, TaskError> {
         check_size("task.d_x", self.d_x)?;
         check_size("task.n_points", self.n_points)?;
-        check_number("task.noise_variance", "a finite number of at least 0", self.noise_variance, |v| v >= 0.0)?;
-        check_number("task.signal_std", "a finite number above 0", self.signal_std, |v| v > 0.0)?;
+        check_noise(self.noise_variance)?;
+        check_scale("task.signal_std", self.signal_std)?;
         if self.families.is_empty() {
             return Err(TaskError::out_of_range("task.families", "a list of at least one family", "empty"));
         }

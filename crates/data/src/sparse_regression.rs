@@ -6,7 +6,7 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::Deserialize;
 
-use crate::checks::{check_number, check_size};
+use crate::checks::{check_noise, check_number, check_scale, check_size};
 use crate::predictors::Regression;
 use crate::{
     Bases, Basis, BayesMixture, Concept, ConceptId, Lasso, LeastSquares, Mixture, Oracle, Predictor, Prompt,
@@ -20,8 +20,8 @@ use crate::{
 /// | `d_x` | coordinates | 1 … 4096 |
 /// | `n_points` | pairs | 1 … 4096 |
 /// | `bases` | | see [`Bases`] |
-/// | `noise_variance` | y² | ≥ 0 |
-/// | `w_std` | y | > 0 |
+/// | `noise_variance` | y² | 0 … 10³⁰ |
+/// | `w_std` | y | 10⁻¹⁵ … 10¹⁵ |
 /// | `weights` | | one a basis, ≥ 0, sum > 0; uniform when absent |
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,8 +61,8 @@ impl SparseRegressionConfig {
     pub fn build(self) -> Result<SparseRegression, TaskError> {
         check_size("task.d_x", self.d_x)?;
         check_size("task.n_points", self.n_points)?;
-        check_number("task.noise_variance", "a finite number of at least 0", self.noise_variance, |v| v >= 0.0)?;
-        check_number("task.w_std", "a finite number above 0", self.w_std, |v| v > 0.0)?;
+        check_noise(self.noise_variance)?;
+        check_scale("task.w_std", self.w_std)?;
         let bases = self.bases.build(self.d_x)?;
         let weights = self.build_weights(bases.len())?;
         let name = |basis: &Basis| basis.coordinates().iter().map(usize::to_string).collect::<Vec<_>>().join(",");

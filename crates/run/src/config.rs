@@ -60,7 +60,7 @@ pub struct TrainConfig {
     /// Parts a batch is split into on a CPU, each for one thread; 1 to `batch_size`. Gradients are summed in the order
     /// of the parts, so the number of threads changes nothing but the time.
     pub shards: usize,
-    /// Adam's step size, above 0.
+    /// Adam's step size, above 0 in f32, which training computes in.
     pub learning_rate: f64,
     /// How the step size goes over training.
     pub schedule: Schedule,
@@ -68,9 +68,9 @@ pub struct TrainConfig {
     pub beta_1: f64,
     /// Adam's decay of the second moment, 0 ≤ β₂ < 1.
     pub beta_2: f64,
-    /// Adam's ε, above 0.
+    /// Adam's ε, above 0 in f32.
     pub epsilon: f64,
-    /// Largest global gradient norm, above 0; `inf` for no clipping.
+    /// Largest global gradient norm, above 0 in f32; `inf` for no clipping.
     pub clip_norm: f64,
     /// Steps between rows of the training table, at least 1.
     pub log_every: usize,
@@ -207,12 +207,17 @@ impl TrainConfig {
         check("train.batch_size", "between 1 and 65536", batch_size, (1..=65536).contains(&batch_size))?;
         let up_to_batch = format!("between 1 and train.batch_size ({batch_size})");
         check("train.shards", up_to_batch, shards, (1..=batch_size).contains(&shards))?;
-        check("train.learning_rate", "a finite number above 0", learning_rate, positive(learning_rate))?;
+        let check_positive = |field, value: f64| {
+            let range = format!("a finite number above 0 in f32 ({:.2e} to {:.2e})", f32::MIN_POSITIVE, f32::MAX);
+            check(field, range, format!("{value:?}"), value > 0.0 && (value as f32).is_normal())
+        };
+        check_positive("train.learning_rate", learning_rate)?;
         self.schedule.check()?;
         check("train.beta_1", "at least 0 and below 1", beta_1, (0.0..1.0).contains(&beta_1))?;
         check("train.beta_2", "at least 0 and below 1", beta_2, (0.0..1.0).contains(&beta_2))?;
-        check("train.epsilon", "a finite number above 0", epsilon, positive(epsilon))?;
-        check("train.clip_norm", "above 0 (inf for no clipping)", clip_norm, clip_norm > 0.0)?;
+        check_positive("train.epsilon", epsilon)?;
+        let some = clip_norm as f32 >= f32::MIN_POSITIVE;
+        check("train.clip_norm", "above 0 in f32 (inf for no clipping)", format!("{clip_norm:?}"), some)?;
         check("train.log_every", "at least 1", self.log_every, self.log_every >= 1)
     }
 }
@@ -246,10 +251,6 @@ pub(crate) fn check_name(name: &str) -> Result<(), ConfigError> {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub(crate) fn positive(value: f64) -> bool {
-    value.is_finite() && value > 0.0
 }
 
 #[cfg(test)]

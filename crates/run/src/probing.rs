@@ -7,7 +7,7 @@ use data::Token;
 use serde::{Deserialize, Serialize};
 
 use crate::ConfigError;
-use crate::config::{check, positive};
+use crate::config::check;
 
 /// The `[probe]` section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,7 +73,7 @@ impl ProbeConfig {
         check("probe.neighbours", range, self.neighbours, (1..prompts).contains(&self.neighbours))?;
         let range = format!("between 2 and the prompts of all concepts ({prompts})");
         check("probe.folds", range, self.folds, (2..=prompts).contains(&self.folds))?;
-        check("probe.ridge", "a finite number above 0", self.ridge, positive(self.ridge))?;
+        check("probe.ridge", "a finite number above 0", self.ridge, self.ridge.is_finite() && self.ridge > 0.0)?;
         let share = self.shrinkage > 0.0 && self.shrinkage <= 1.0;
         check("probe.shrinkage", "above 0 and at most 1", self.shrinkage, share)?;
         check("probe.resamples", "between 2 and 1000", self.resamples, (2..=1000).contains(&self.resamples))?;
