@@ -155,6 +155,7 @@ fn a_field_of_another_shape_is_named() {
         ("train.schedule={kind=\"warm_up\",steps=\"few\"}", &["train.schedule: ", "few", "a whole number"]),
         ("checkpoints=[10,2]", &["checkpoints must be a table", "[10, 2]"]),
         ("model.latent=[4,1]", &["model.latent must be a table", "[4, 1]"]),
+        ("seed=9223372036854775808", &["seed=", "between", "9223372036854775807"]),
         ("task.bases.blocks.shared=-1", &["task.bases.blocks.shared must be a whole number of at least 0", "-1"]),
         ("task.bases.blocks=[2,2]", &["task.bases.blocks must be a table", "[2, 2]"]),
         ("task.bases=[]", &["task.bases must be one of blocks, coordinates", "[]"]),
@@ -196,6 +197,10 @@ fn a_command_line_that_makes_no_sense_is_refused() {
         (&["train", "smoke", "--device", "abacus"], &["device", "auto, flex", "abacus"]),
         (&["train", "smoke", "--threads", "0"], &["--threads", "0"]),
         (&["train", "smoke", "--seed", "one"], &["--seed", "one"]),
+        (
+            &["train", "smoke", "--seed", "9223372036854775808"],
+            &["--seed", "9223372036854775807", "9223372036854775808"],
+        ),
         (&["bench", "smoke", "--steps", "0"], &["--steps", "0"]),
         (&["resume", folder], &["is not a run", "config.toml"]),
         (&["report", "/nowhere/at/all"], &["is not a run", "/nowhere/at/all"]),

@@ -133,7 +133,7 @@ fn same_kind(below: &Table, above: &Table) -> bool {
 /// Applies a `path=value`.
 pub(crate) fn apply(table: &mut Table, set: &str) -> Result<(), ConfigError> {
     let parts = set.split_once('=').ok_or_else(|| "there is no '='".to_owned());
-    let applied = parts.and_then(|(path, value)| insert(table, path, parse_value(value.trim())));
+    let applied = parts.and_then(|(path, value)| insert(table, path, parse_value(value.trim())?));
     applied.map_err(|reason| ConfigError::Set { found: set.to_owned(), reason })
 }
 
@@ -150,10 +150,16 @@ pub(crate) fn insert(table: &mut Table, path: &str, value: Value) -> Result<(), 
     Ok(())
 }
 
-/// A TOML value; what is none is a string, so that names need no quotes.
-fn parse_value(text: &str) -> Value {
+/// A TOML value; what is none is a string, so that names need no quotes. A number beyond TOML's integers is no name.
+fn parse_value(text: &str) -> Result<Value, String> {
     let parsed = format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
-    parsed.unwrap_or_else(|| Value::String(text.to_owned()))
+    match parsed {
+        Some(value) => Ok(value),
+        None if text.parse::<i128>().is_ok_and(|number| i64::try_from(number).is_err()) => {
+            Err(format!("a whole number must be between {} and {}", i64::MIN, i64::MAX))
+        }
+        None => Ok(Value::String(text.to_owned())),
+    }
 }
 
 #[cfg(test)]

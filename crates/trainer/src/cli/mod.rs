@@ -95,7 +95,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Change {
     /// Seed of all randomness, as --set seed=N
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(0..=i64::MAX as u64))]
     seed: Option<u64>,
     /// Replace a field: --set train.steps=100; may be given many times
     #[arg(long = "set", value_name = "PATH=VALUE")]
