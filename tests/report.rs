@@ -53,6 +53,26 @@ fn progress_shows_concept_decodability() {
 }
 
 #[test]
+fn what_is_named_twice_is_done_once() {
+    let root = tempfile::tempdir().unwrap();
+    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
+    let run = only_run(root.path());
+    let cases = [
+        ["map", "--layer", "1", "map"],
+        ["positions", "--step", "10", "cd_positions"],
+        ["sites", "--step", "10", "cd_sites"],
+        ["patch", "--strengths", "-1", "patching"],
+    ];
+    for [command, option, value, table] in cases {
+        let rows = |options: &[&str]| {
+            succeed(&[&[command, run.to_str().unwrap()], options].concat());
+            std::fs::read_to_string(run.join(format!("{table}.csv"))).unwrap()
+        };
+        assert!(rows(&[option, value]) == rows(&[option, value, option, value]), "{command} {option}");
+    }
+}
+
+#[test]
 fn what_is_asked_of_a_finished_run_gets_a_table_and_is_in_the_next_report() {
     let root = tempfile::tempdir().unwrap();
     succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);

@@ -91,10 +91,13 @@ impl Patch {
         let plan = PatchPlan {
             pair,
             token,
+        let mut strengths = self.strengths;
+        strengths.sort_by(f64::total_cmp);
+        strengths.dedup();
             mean_prompts: self.mean_prompts as usize,
             layers: layers.into_iter().map(Layer).collect(),
             steered: Layer(self.steer.map_or_else(|| most_decodable(&run, &experiment), Ok)?),
-            strengths: self.strengths,
+            strengths,
         };
         let steps =
             if self.step.is_empty() { spread(&run.scheduled_steps(&experiment)?, PATCHED) } else { sorted(self.step) };

@@ -7,7 +7,7 @@ use data::TaskRegistry;
 use run::{Experiment, MapRow, ProbeToken};
 
 use crate::MapMethod;
-use crate::cli::{OnRun, check_layers};
+use crate::cli::{OnRun, check_layers, sorted};
 use crate::readings::{self, MapPlan};
 use crate::terminal::{Failure, patient_note};
 
@@ -38,7 +38,7 @@ impl Map {
         let _lock = run.lock()?;
         let note = patient_note();
         let progress = |step| note(&format!("step {step}"));
-        let plan = MapPlan { method: self.method, token, layers: self.layers };
+        let plan = MapPlan { method: self.method, token, layers: sorted(self.layers) };
         readings::write_map(&run, &experiment, &plan, device, progress)?;
         Ok(run.table::<MapRow>().path().to_owned())
     }

@@ -6,7 +6,7 @@ use clap::Args;
 use data::TaskRegistry;
 use run::PositionRow;
 
-use crate::cli::OnRun;
+use crate::cli::{OnRun, sorted};
 use crate::readings;
 use crate::terminal::{Failure, note};
 
@@ -23,9 +23,10 @@ pub struct Positions {
 impl Positions {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
         let (run, experiment, device) = self.on.open(registry)?;
+        self.step.iter().try_for_each(|&step| run.require(step))?;
         let _lock = run.lock()?;
         let progress = |step| note(&format!("step {step}"));
-        readings::write_positions(&run, &experiment, &self.step, device, progress)?;
+        readings::write_positions(&run, &experiment, &sorted(self.step), device, progress)?;
         Ok(run.table::<PositionRow>().path().to_owned())
     }
 }
