@@ -222,6 +222,10 @@ fn a_request_about_a_run_is_checked_against_that_run() {
     check(&["export", run, "--what", "model", "--format", "npz"], 2, &["--what", "--format", "model", "npz"]);
     check(&["export", run, "--what", "states", "--format", "hf"], 2, &["--what", "--format", "states", "hf"]);
     check(&["export", run, "--what", "prompts", "--format", "hf"], 2, &["--what", "--format", "prompts", "hf"]);
+    check(&["export", run, "--what", "prompts", "--step", "9"], 2, &["--step", "states or model", "prompts"]);
+    check(&["export", run, "--what", "prompts", "--resample", "1"], 2, &["--resample", "states", "prompts"]);
+    check(&["export", run, "--format", "hf", "--resample", "1"], 2, &["--resample", "states", "model"]);
+    check(&["export", run, "--mean-prompts", "9"], 2, &["--mean-prompts", "prompts", "states"]);
     check(&["positions", run, "--step", "3"], 2, &["step", "0, 1, 2, 4, 8, 10", "3"]);
     check(&["sites", run, "--step", "0,3"], 2, &["step", "0, 1, 2, 4, 8, 10", "3"]);
     check(&["sensitivity", run, "--step", "3"], 2, &["step", "0, 1, 2, 4, 8, 10", "3"]);
@@ -291,6 +295,7 @@ fn a_run_continues_only_as_what_it_was() {
         (&["--free", "first=0"], &["finetune.free", "model.n_layers (2)", "0"]),
         (&["--free", "last=3"], &["finetune.free", "model.n_layers (2)", "3"]),
         (&["--step", "7"], &["step", "0, 1, 2, 4, 8, 10", "7"]),
+        (&["--set", "finetune.free=all"], &["--set", "--free", "finetune.free=all"]),
         (&["--set", "task.d_x=5"], &["task.d_x", "starts from (4)", "5"]),
         (&["--set", "task.n_points=7"], &["task.n_points", "starts from (6)", "7"]),
         (&["--set", "model.d_model=32"], &["model.d_model", "starts from (16)", "32"]),

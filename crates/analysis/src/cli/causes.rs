@@ -12,6 +12,8 @@ use crate::cli::{OnRun, check_layers, sorted};
 use crate::stages::spread;
 use crate::terminal::{Failure, patient_note};
 
+/// Prompts behind a concept's mean activation unless told otherwise.
+pub(super) const MEAN_PROMPTS: u32 = 100;
 /// Checkpoints that are patched unless told otherwise.
 const PATCHED: usize = 9;
 /// Checkpoints whose layers are exchanged unless told otherwise.
@@ -38,7 +40,8 @@ pub struct Patch {
     #[arg(long, default_value = "x")]
     token: Changed,
     /// Prompts of every concept behind its mean activation
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = MEAN_PROMPTS)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     mean_prompts: u32,
     /// Factors of what is added to the state
     #[arg(long, value_delimiter = ',', default_value = "-4,-2,-1,-0.5,0,0.5,1,2,4")]
@@ -88,12 +91,12 @@ impl Patch {
             true => (0..=experiment.architecture.n_layers).collect(),
             false => sorted(self.layer),
         };
-        let plan = PatchPlan {
-            pair,
-            token,
         let mut strengths = self.strengths;
         strengths.sort_by(f64::total_cmp);
         strengths.dedup();
+        let plan = PatchPlan {
+            pair,
+            token,
             mean_prompts: self.mean_prompts as usize,
             layers: layers.into_iter().map(Layer).collect(),
             steered: Layer(self.steer.map_or_else(|| most_decodable(&run, &experiment), Ok)?),

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use data::TaskRegistry;
 
 use crate::cli::OnRun;
+use crate::cli::causes::MEAN_PROMPTS;
 use crate::terminal::Failure;
 use crate::{StatesExport, write_gpt2, write_prompts};
 
@@ -14,7 +15,7 @@ use crate::{StatesExport, write_gpt2, write_prompts};
 pub struct Export {
     #[command(flatten)]
     on: OnRun,
-    /// Checkpoint to export [default: the last]
+    /// Checkpoint whose states or model are exported [default: the last]
     #[arg(long)]
     step: Option<usize>,
     /// What to export [default: states, or the model with --format hf]
@@ -23,12 +24,12 @@ pub struct Export {
     /// File format [default: npz for states, hf for the model]
     #[arg(long)]
     format: Option<Format>,
-    /// Resample of the decodability table whose states are exported
-    #[arg(long, default_value_t = 0)]
-    resample: usize,
-    /// Prompts of every concept behind its mean activation, as given to `patch`
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    mean_prompts: u32,
+    /// Resample of the decodability table whose states are exported [default: 0]
+    #[arg(long)]
+    resample: Option<usize>,
+    /// Prompts of every concept behind its mean activation, as given to `patch`, for --what prompts [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    mean_prompts: Option<u32>,
     /// File or folder to write [default: STEP.npz, STEP.hf or prompts.npz in export/ in the run's folder]
     #[arg(long)]
     out: Option<PathBuf>,
@@ -65,6 +66,7 @@ impl Export {
                 return Err(Failure::Request(message));
             }
         };
+        self.check_options(what)?;
         let (run, experiment, device) = self.on.open(registry)?;
         let step = self.step.map_or_else(|| run.last_step(), Ok)?;
         let out = self.out.unwrap_or_else(|| match what {
@@ -74,12 +76,28 @@ impl Export {
         });
         match what {
             What::States => {
-                let export = StatesExport::collect(&run, &experiment, step, self.resample, device)?;
+                let export = StatesExport::collect(&run, &experiment, step, self.resample.unwrap_or(0), device)?;
                 export.write_npz(&out)?;
             }
             What::Model => write_gpt2(&run, step, &out)?,
-            What::Prompts => write_prompts(&experiment, self.mean_prompts as usize, &out)?,
+            What::Prompts => write_prompts(&experiment, self.mean_prompts.unwrap_or(MEAN_PROMPTS) as usize, &out)?,
         }
         Ok(out)
+    }
+
+    /// Errors if there is an option that what is exported does not depend on.
+    fn check_options(&self, what: What) -> Result<(), Failure> {
+        let options = [
+            ("--step", self.step.is_some(), "states or model", what != What::Prompts),
+            ("--resample", self.resample.is_some(), "states", what == What::States),
+            ("--mean-prompts", self.mean_prompts.is_some(), "prompts", what == What::Prompts),
+        ];
+        match options.into_iter().find(|(_, given, _, fits)| *given && !fits) {
+            None => Ok(()),
+            Some((option, _, with, _)) => {
+                let what = format!("{what:?}").to_lowercase();
+                Err(Failure::Request(anyhow::anyhow!("{option} must go with --what {with}, but is given with {what}")))
+            }
+        }
     }
 }

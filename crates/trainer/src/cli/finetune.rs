@@ -32,6 +32,11 @@ pub struct Finetune {
 
 impl Finetune {
     pub(super) fn run(mut self, registry: &TaskRegistry) -> Result<(), Failure> {
+        let its_own = |set: &&String| set.trim_start().split(['.', '=']).next() == Some("finetune");
+        if let Some(set) = self.change.sets.iter().find(its_own) {
+            let range = "a change of another section than finetune, which --step and --free are for";
+            return Err(Failure::Request(anyhow::anyhow!("--set must be {range}, but is {set:?}")));
+        }
         let from = RunDir::open(&self.run)?;
         let there = from.experiment(registry)?.config;
         let step = self.step.map_or_else(|| from.last_step(), Ok)?;
