@@ -7,7 +7,7 @@ use burn::module::AutodiffModule;
 use burn_flex::{Flex, FlexDevice};
 use data::{Purpose, Sampler, Stream, TaskRegistry};
 use model::{Free, Transformer, Weights, gradients_to_weights};
-use run::{Config, RunDir, Source};
+use run::{Checkpoint, Config, RunDir, Source};
 
 use crate::program::{emergence, only_run, stderr, succeed};
 
@@ -25,8 +25,13 @@ fn finetune(run: &Path, out: &Path, more: &[&str]) -> PathBuf {
     only_run(Path::new(out))
 }
 
+fn checkpoint(run: &Path, step: usize) -> Checkpoint {
+    let run = RunDir::open(run).unwrap();
+    run.checkpoint(&run.experiment(&TaskRegistry::builtin()).unwrap(), step).unwrap()
+}
+
 fn weights(run: &Path, step: usize) -> Weights {
-    RunDir::open(run).unwrap().checkpoint(step).unwrap().weights
+    checkpoint(run, step).weights
 }
 
 #[test]
@@ -51,7 +56,7 @@ fn frozen_weights_keep_their_bits_and_free_ones_move() {
             assert_eq!(bits(&last) == bits(&first), !is_free(name), "{name} with --free {free}");
         }
         // What is frozen has never had a gradient.
-        let moments = RunDir::open(&run).unwrap().checkpoint(40).unwrap().moments.unwrap();
+        let moments = checkpoint(&run, 40).moments.unwrap();
         for (name, tensor) in &moments.second {
             assert_eq!(tensor.values.iter().all(|&x| x == 0.0), !is_free(name), "{name} with --free {free}");
         }

@@ -296,12 +296,12 @@ fn a_run_continues_only_as_what_it_was() {
         (&["--free", "last=3"], &["finetune.free", "model.n_layers (2)", "3"]),
         (&["--step", "7"], &["step", "0, 1, 2, 4, 8, 10", "7"]),
         (&["--set", "finetune.free=all"], &["--set", "--free", "finetune.free=all"]),
-        (&["--set", "task.d_x=5"], &["task.d_x", "starts from (4)", "5"]),
-        (&["--set", "task.n_points=7"], &["task.n_points", "starts from (6)", "7"]),
-        (&["--set", "model.d_model=32"], &["model.d_model", "starts from (16)", "32"]),
-        (&["--set", "model.n_layers=3"], &["model.n_layers", "starts from (2)", "3"]),
-        (&["--set", "model.latent={width=4,decoder_layers=1}"], &["model.latent.width", "starts from (0)", "4"]),
-        (&["--set", "model.n_heads=4"], &["model.n_heads", "starts from (2)", "4"]),
+        (&["--set", "task.d_x=5"], &["task.d_x", "saved weights (4)", "5"]),
+        (&["--set", "task.n_points=7"], &["task.n_points", "saved weights (6)", "7"]),
+        (&["--set", "model.d_model=32"], &["model.d_model", "saved weights (16)", "32"]),
+        (&["--set", "model.n_layers=3"], &["model.n_layers", "saved weights (2)", "3"]),
+        (&["--set", "model.latent={width=4,decoder_layers=1}"], &["model.latent.width", "saved weights (0)", "4"]),
+        (&["--set", "model.n_heads=4"], &["model.n_heads", "saved weights (2)", "4"]),
     ];
     for (args, words) in cases {
         check(&[&["finetune", run, "--out", "/dev/null/never"], *args].concat(), 2, words);
@@ -400,6 +400,38 @@ fn a_checkpoint_in_another_place_or_behind_the_end_is_refused() {
     let shorter = std::fs::read_to_string(&config).unwrap().replace("steps = 40", "steps = 30");
     std::fs::write(&config, shorter).unwrap();
     check(&["resume", run.to_str().unwrap()], 1, &["train.steps must be at least 40", "but is 30"]);
+}
+
+#[test]
+fn a_run_whose_configuration_was_changed_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
+    let run = only_run(root.path());
+    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    let commands: &[&[&str]] = &[
+        &["resume"],
+        &["finetune", "--out", "/dev/null/never"],
+        &["cd"],
+        &["map"],
+        &["algorithms"],
+        &["positions"],
+        &["separation"],
+        &["sensitivity"],
+        &["sites"],
+        &["patch"],
+        &["prune"],
+        &["transplant"],
+        &["export"],
+        &["export", "--what", "model"],
+    ];
+    let changes = [("d_model = 16", "d_model = 32"), ("n_layers = 2", "n_layers = 3"), ("n_heads = 2", "n_heads = 4")];
+    for (field, changed) in changes {
+        std::fs::write(run.join("config.toml"), config.replace(field, changed)).unwrap();
+        for command in commands {
+            let words = ["is of another model", field.split_once(' ').unwrap().0, "saved weights"];
+            check(&[*command, &[run.to_str().unwrap()]].concat(), 1, &words);
+        }
+    }
 }
 
 /// Any text of `characters`.

@@ -72,7 +72,7 @@ impl StatesExport {
                 resample_states(model, self.0, self.1, device)
             }
         }
-        let states = with_model(run, step, device, Collect(experiment, resample))?;
+        let states = with_model(run, experiment, step, device, Collect(experiment, resample))?;
         let of_probe = |probe: Box<dyn Probe>| {
             let guess = |layer, token| probe.guess(&states.states(layer, token), &[&states.labels]).swap_remove(0);
             let of_layer = |layer| (0..states.tokens.len()).map(|token| guess(layer, token)).collect();
@@ -186,8 +186,8 @@ fn array<T: npyz::AutoSerialize>(
 ///
 /// # Errors
 /// When the model has a latent, which GPT-2 has not; when the checkpoint cannot be read or the folder not be written.
-pub fn write_gpt2(run: &RunDir, step: usize, folder: &Path) -> Result<(), ExportError> {
-    let checkpoint = run.checkpoint(step)?;
+pub fn write_gpt2(run: &RunDir, experiment: &Experiment, step: usize, folder: &Path) -> Result<(), ExportError> {
+    let checkpoint = run.checkpoint(experiment, step)?;
     if let Some(Latent { width, .. }) = checkpoint.architecture.latent {
         let (range, value) = ("absent for GPT2Model".to_owned(), format!("of width {width}"));
         return Err(ExportError::OutOfRange { field: "model.latent", range, value });

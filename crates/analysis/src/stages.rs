@@ -27,7 +27,7 @@ pub fn write_decodability(
     let (mut cd, mut best) = (Vec::new(), Vec::new());
     for step in run.scheduled_steps(experiment)? {
         progress(step);
-        let tables = with_model(run, step, device, Decode { experiment, step })?;
+        let tables = with_model(run, experiment, step, device, Decode { experiment, step })?;
         cd.extend(tables.cd);
         best.extend(tables.best);
     }
@@ -50,7 +50,7 @@ pub fn write_algorithms(
     let mut rows = Vec::new();
     for step in run.scheduled_steps(experiment)? {
         progress(step);
-        rows.extend(with_model(run, step, device, Compare { algorithms: &algorithms, step })?);
+        rows.extend(with_model(run, experiment, step, device, Compare { algorithms: &algorithms, step })?);
     }
     run.table().replace(&rows)
 }
@@ -80,6 +80,7 @@ pub(crate) trait OnModel {
 /// Loads the checkpoint at `step` on `device` and does `work` on it.
 pub(crate) fn with_model<W: OnModel>(
     run: &RunDir,
+    experiment: &Experiment,
     step: usize,
     device: Device,
     work: W,
@@ -92,7 +93,7 @@ pub(crate) fn with_model<W: OnModel>(
             self.1.on(&model.expect("a checkpoint's weights are checked when it is read"), &device)
         }
     }
-    Ok(device.run(Load(run.checkpoint(step)?, work)))
+    Ok(device.run(Load(run.checkpoint(experiment, step)?, work)))
 }
 
 /// Decodability of the checkpoint at `step`.

@@ -174,11 +174,11 @@ impl Config {
 }
 
 impl Experiment {
-    /// Errors unless a model of `found` can be trained on.
+    /// Errors unless saved weights of the architecture `found` are weights of this experiment's model.
     ///
     /// # Errors
     /// When the prompt or the model has another size.
-    pub fn check_start(&self, found: &Architecture) -> Result<(), ConfigError> {
+    pub fn check_weights(&self, found: &Architecture) -> Result<(), ConfigError> {
         let Architecture { d_x, n_points, d_model, n_layers, n_heads, latent } = self.architecture;
         let [width, decoder] = latent.map_or([0; 2], |latent| [latent.width, latent.decoder_layers]);
         let [width_there, decoder_there] = found.latent.map_or([0; 2], |latent| [latent.width, latent.decoder_layers]);
@@ -192,7 +192,7 @@ impl Experiment {
             ("model.latent.decoder_layers", decoder, decoder_there),
         ];
         let same = |(field, asked, there): (&str, usize, usize)| {
-            check(field, format!("that of the weights it starts from ({there})"), asked, asked == there)
+            check(field, format!("that of the saved weights ({there})"), asked, asked == there)
         };
         sizes.into_iter().try_for_each(same)
     }

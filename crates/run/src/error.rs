@@ -122,6 +122,14 @@ pub enum RunError {
         /// The run directory.
         path: PathBuf,
     },
+    /// A checkpoint that the configuration does not fit.
+    #[error("{} is of another model than its configuration describes: {error}", path.display())]
+    OtherModel {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What differs.
+        error: ConfigError,
+    },
     /// No checkpoint at that step.
     #[error("step must be one of the checkpoints of {} ({known}), but is {step}", path.display())]
     NoCheckpoint {

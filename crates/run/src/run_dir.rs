@@ -148,7 +148,7 @@ impl RunDir {
             return Err(RunError::Malformed { path, reason });
         }
         let decoded = model::decode(&bytes).map_err(|error| error.to_string()).and_then(|(architecture, weights)| {
-            experiment.check_start(&architecture).map_err(|error| error.to_string())?;
+            experiment.check_weights(&architecture).map_err(|error| error.to_string())?;
             Ok(weights)
         });
         decoded.map(Some).map_err(|reason| RunError::Malformed { path, reason })
@@ -217,13 +217,18 @@ impl RunDir {
         Ok(steps)
     }
 
-    /// The checkpoint at `step`.
+    /// The checkpoint at `step`, whose model is that of `experiment`.
     ///
     /// # Errors
-    /// When there is none or a file of it is damaged.
-    pub fn checkpoint(&self, step: usize) -> Result<Checkpoint, RunError> {
+    /// When there is none, a file of it is damaged, or its model is another: the configuration was changed since.
+    pub fn checkpoint(&self, experiment: &Experiment, step: usize) -> Result<Checkpoint, RunError> {
         self.require(step)?;
-        Checkpoint::load(&self.checkpoint_folder(step), step)
+        let path = self.checkpoint_folder(step);
+        let checkpoint = Checkpoint::load(&path, step)?;
+        match experiment.check_weights(&checkpoint.architecture) {
+            Ok(()) => Ok(checkpoint),
+            Err(error) => Err(RunError::OtherModel { path, error }),
+        }
     }
 
     /// Nothing, if there is a checkpoint at `step`.

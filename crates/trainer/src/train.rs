@@ -158,7 +158,7 @@ fn start<B: TrainingBackend>(
     let last = run.steps()?.last().copied();
     let (model, adam) = match last {
         Some(step) => {
-            let Checkpoint { weights, moments, .. } = run.checkpoint(step)?;
+            let Checkpoint { weights, moments, .. } = run.checkpoint(experiment, step)?;
             if step > config.train.steps {
                 return Err(TrainError::BehindTheEnd { last: step, steps: config.train.steps });
             }

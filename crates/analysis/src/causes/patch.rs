@@ -133,7 +133,7 @@ pub fn write_patching(
         progress(step);
         let strengths = if Some(&step) == steps.last() { plan.strengths.clone() } else { Vec::new() };
         let plan = PatchPlan { strengths, ..plan.clone() };
-        rows.extend(with_model(run, step, device, Patch { experiment, step, plan })?);
+        rows.extend(with_model(run, experiment, step, device, Patch { experiment, step, plan })?);
     }
     run.table().replace(&rows)
 }

@@ -54,7 +54,7 @@ pub fn write_transplants(
     device: Device,
     progress: &dyn Fn(usize),
 ) -> Result<(), RunError> {
-    let load = |step: &usize| Ok((*step, run.checkpoint(*step)?.weights));
+    let load = |step: &usize| Ok((*step, run.checkpoint(experiment, *step)?.weights));
     let checkpoints = steps.iter().map(load).collect::<Result<Vec<_>, RunError>>()?;
     run.table().replace(&device.run(Pairs { checkpoints: &checkpoints, experiment, layer, progress }))
 }

@@ -79,7 +79,7 @@ impl Export {
                 let export = StatesExport::collect(&run, &experiment, step, self.resample.unwrap_or(0), device)?;
                 export.write_npz(&out)?;
             }
-            What::Model => write_gpt2(&run, step, &out)?,
+            What::Model => write_gpt2(&run, &experiment, step, &out)?,
             What::Prompts => write_prompts(&experiment, self.mean_prompts.unwrap_or(MEAN_PROMPTS) as usize, &out)?,
         }
         Ok(out)

@@ -45,7 +45,7 @@ pub fn write_map(
     rows.retain(|row| row.method != plan.method.name());
     for step in milestones(run, experiment, &[])? {
         progress(step);
-        rows.extend(with_model(run, step, device, Map { experiment, step, plan: &plan })?);
+        rows.extend(with_model(run, experiment, step, device, Map { experiment, step, plan: &plan })?);
     }
     rows.sort_by(|a, b| a.method.cmp(&b.method));
     table.replace(&rows)

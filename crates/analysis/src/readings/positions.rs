@@ -27,7 +27,7 @@ pub fn write_positions(
     let mut rows = inferred(&along);
     for step in milestones(run, experiment, steps)? {
         progress(step);
-        rows.extend(read(&with_model(run, step, device, Decode { experiment: &along, step })?, &along));
+        rows.extend(read(&with_model(run, experiment, step, device, Decode { experiment: &along, step })?, &along));
     }
     run.table().replace(&rows)
 }

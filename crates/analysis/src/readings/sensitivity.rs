@@ -34,7 +34,7 @@ pub fn write_sensitivity(
         progress(size);
         let mut changed = experiment.clone();
         changed.config.probe.prompts_per_concept = size;
-        rows.extend(with_model(run, step, device, Vary { experiment: &changed, step, layers: &layers })?);
+        rows.extend(with_model(run, experiment, step, device, Vary { experiment: &changed, step, layers: &layers })?);
     }
     run.table().replace(&rows)
 }

@@ -80,7 +80,7 @@ pub fn write_separation(
     let (mut separations, mut pairs) = (Vec::new(), Vec::new());
     for step in run.scheduled_steps(experiment)? {
         progress(step);
-        let resamples = with_model(run, step, device, Separate { experiment, layers: &layers })?;
+        let resamples = with_model(run, experiment, step, device, Separate { experiment, layers: &layers })?;
         for (index, (&token, &layer)) in experiment.tokens.iter().zip(&layers).enumerate() {
             let here: Vec<&Measured> = resamples.iter().map(|tokens| &tokens[index]).collect();
             separations.extend(separation_rows(&here, step, layer, token));

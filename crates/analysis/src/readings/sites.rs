@@ -23,7 +23,7 @@ pub fn write_sites(
     let mut rows = Vec::new();
     for step in milestones(run, experiment, steps)? {
         progress(step);
-        rows.extend(with_model(run, step, device, Read { experiment, step })?);
+        rows.extend(with_model(run, experiment, step, device, Read { experiment, step })?);
     }
     run.table().replace(&rows)
 }

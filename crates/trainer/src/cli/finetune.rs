@@ -38,16 +38,16 @@ impl Finetune {
             return Err(Failure::Request(anyhow::anyhow!("--set must be {range}, but is {set:?}")));
         }
         let from = RunDir::open(&self.run)?;
-        let there = from.experiment(registry)?.config;
+        let before = from.experiment(registry)?;
         let step = self.step.map_or_else(|| from.last_step(), Ok)?;
-        let start = from.checkpoint(step)?;
+        let start = from.checkpoint(&before, step)?;
         // First of all changes, so that --set can name it otherwise.
-        self.change.sets.insert(0, format!("name={}-finetune", there.name));
+        self.change.sets.insert(0, format!("name={}-finetune", before.config.name));
         let mut config = self.change.resolve(&from.source())?;
         config.finetune =
-            Some(FinetuneConfig { run: there.run_name(), step, weights: start.digest(), free: self.free });
+            Some(FinetuneConfig { run: before.config.run_name(), step, weights: start.digest(), free: self.free });
         let experiment = config.build(registry)?;
-        experiment.check_start(&start.architecture)?;
+        experiment.check_weights(&start.architecture)?;
         let device = self.job.machine.prepare()?;
         self.job.run(&RunDir::create_from(&self.out, &experiment, &start)?, &experiment, device)
     }
