@@ -229,7 +229,7 @@ fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint() {
         let output = emergence(&[&out[..], &sets].concat()).output().unwrap();
         let message = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{message}");
-        assert!(message.contains("the loss became NaN after step 1 (gradient norm"), "{message}");
+        assert!(message.contains("the loss is not finite after step 1 (loss NaN"), "{message}");
         assert!(message.contains("the last good checkpoint is 0"), "{message}");
         let run = RunDir::open(&only_run(root.path())).unwrap();
         assert_eq!(run.steps().unwrap(), [0]);

@@ -69,7 +69,7 @@ fn a_failed_run_is_named_and_the_others_are_done() {
     let output = emergence(&["sweep", &file, "--out", out.path().to_str().unwrap()]).output().unwrap();
     let message = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("1 failed") && message.contains("the loss became"), "{message}");
+    assert!(message.contains("1 failed") && message.contains("the loss is not finite"), "{message}");
     let reports: Vec<bool> = runs(out.path()).iter().map(|run| run.join("report.html").exists()).collect();
     assert_eq!(reports.iter().filter(|there| **there).count(), 1);
     assert!(out.path().join("sweep.csv").exists());

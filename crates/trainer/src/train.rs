@@ -71,9 +71,11 @@ pub enum TrainError {
         /// The step.
         step: usize,
     },
-    /// The loss is not a number any more.
+    /// The loss or its gradient is not finite any more.
     #[error(
-        "the loss became {loss} after step {step} (gradient norm {gradient_norm}); the last good checkpoint is {last_good}"
+        "{what} is not finite after step {step} (loss {loss}, gradient norm {gradient_norm}); \
+         the last good checkpoint is {last_good}",
+        what = if .loss.is_finite() { "the gradient norm" } else { "the loss" }
     )]
     NonFinite {
         /// Steps taken.
@@ -94,8 +96,8 @@ pub enum TrainError {
 /// that was stopped anywhere and went on has the same weights and tables, to the bit, as one that was not.
 ///
 /// # Errors
-/// When the disk fails, training cannot go on from the last checkpoint, or the loss is not finite, be it of the last
-/// weights; what was saved before has a finite one.
+/// When the disk fails, training cannot go on from the last checkpoint, or the loss or its gradient is not finite, be it
+/// of the last weights; what was saved before has finite ones.
 pub fn train<B: TrainingBackend>(
     run: &RunDir,
     experiment: &Experiment,
@@ -243,5 +245,22 @@ impl<B: Backend> Pending<B> {
             gradient_norm,
             learning_rate: rate,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::NdArray;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_finite_is_named() {
+        for (values, what) in [([1.8, f32::INFINITY], "the gradient norm is"), ([f32::NAN; 2], "the loss is")] {
+            let scalars = values.map(|value| Tensor::<NdArray, 1>::from_floats([value], &Default::default()));
+            let mut pending = Pending { first: 4, last_good: Some(2), scalars: vec![scalars] };
+            let message = pending.check().unwrap_err().to_string();
+            assert!(message.starts_with(what) && message.contains("at step 5"), "{message}");
+        }
     }
 }
