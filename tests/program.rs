@@ -11,6 +11,13 @@ pub(crate) fn emergence<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Command {
     command
 }
 
+/// A command of the program under a limit that the shell sets, such as `ulimit -f 1`.
+pub(crate) fn emergence_within(limit: &str, args: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{limit}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_emergence")]).args(args);
+    command
+}
+
 /// Runs a command that must succeed and returns its standard output.
 pub(crate) fn succeed<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> String {
     let output = emergence(args).output().unwrap();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use run::{Config, Source};
 
-use crate::program::{emergence, only_run, stderr, succeed};
+use crate::program::{emergence, emergence_within, only_run, stderr, succeed};
 
 /// Runs a command that must fail with `code` and a message that contains every one of `words`.
 fn check(args: &[&str], code: i32, words: &[&str]) {
@@ -431,6 +431,24 @@ fn a_run_whose_configuration_was_changed_is_refused() {
             let words = ["is of another model", field.split_once(' ').unwrap().0, "saved weights"];
             check(&[*command, &[run.to_str().unwrap()]].concat(), 1, &words);
         }
+    }
+}
+
+#[test]
+fn a_write_that_fails_leaves_nothing_half_written() {
+    // Blocks of 512 bytes in a file: not enough for the configuration, and enough for all but a checkpoint.
+    for (blocks, failed) in [(1, "config.toml"), (512, "safetensors")] {
+        let root = tempfile::tempdir().unwrap();
+        let out = root.path().to_str().unwrap();
+        let train = ["train", "smoke", "--quiet", "--out", out, "--set", "model.d_model=128"];
+        let output = emergence_within(&format!("trap '' XFSZ; ulimit -f {blocks}"), &train).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert!(stderr(&output).contains("could not write") && stderr(&output).contains(failed), "{}", stderr(&output));
+        let run = only_run(root.path());
+        let mut left: Vec<_> =
+            ["", "checkpoints"].iter().flat_map(|folder| run.join(folder).read_dir().unwrap()).collect();
+        left.retain(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().contains("partial"));
+        assert!(left.is_empty(), "{left:?}");
     }
 }
 

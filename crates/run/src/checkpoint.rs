@@ -50,12 +50,20 @@ struct Meta {
 
 impl Checkpoint {
     /// Writes every file to `folder`, which must not be there yet: under another name, flushed to the disk, renamed.
+    /// What could not be written as a whole is removed.
     pub(crate) fn save(&self, folder: &Path) -> Result<(), RunError> {
         let partial = folder.with_extension("partial");
         if partial.exists() {
             fs::remove_dir_all(&partial).map_err(|error| io_error("remove", &partial, error))?;
         }
-        fs::create_dir_all(&partial).map_err(|error| io_error("create", &partial, error))?;
+        self.write(&partial, folder).inspect_err(|_| drop(fs::remove_dir_all(&partial)))?;
+        let parent = folder.parent().unwrap_or(folder);
+        File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| io_error("flush", parent, error))
+    }
+
+    /// Writes every file to `partial`, and gives that the name `folder`.
+    fn write(&self, partial: &Path, folder: &Path) -> Result<(), RunError> {
+        fs::create_dir_all(partial).map_err(|error| io_error("create", partial, error))?;
         let mut sha256 = BTreeMap::new();
         for (name, weights) in self.files() {
             let bytes = model::encode(&self.architecture, weights);
@@ -64,9 +72,7 @@ impl Checkpoint {
         }
         let meta = toml::to_string(&Meta { version: VERSION, step: self.step, sha256 });
         write_synced(&partial.join(META), meta.expect("strings and integers are TOML").as_bytes())?;
-        fs::rename(&partial, folder).map_err(|error| io_error("rename", &partial, error))?;
-        let parent = folder.parent().unwrap_or(folder);
-        File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| io_error("flush", parent, error))
+        fs::rename(partial, folder).map_err(|error| io_error("rename", partial, error))
     }
 
     /// SHA-256 of its weights as [`model::encode`] writes them.

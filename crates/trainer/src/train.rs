@@ -260,7 +260,7 @@ mod tests {
             let scalars = values.map(|value| Tensor::<NdArray, 1>::from_floats([value], &Default::default()));
             let mut pending = Pending { first: 4, last_good: Some(2), scalars: vec![scalars] };
             let message = pending.check().unwrap_err().to_string();
-            assert!(message.starts_with(what) && message.contains("at step 5"), "{message}");
+            assert!(message.starts_with(what) && message.contains("after step 5"), "{message}");
         }
     }
 }

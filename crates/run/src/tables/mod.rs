@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::files::remove_file;
+use crate::files::{remove_file, write_whole};
 use crate::{RunError, io_error};
 
 mod algorithms;
@@ -90,10 +90,9 @@ impl<R: Row> Table<R> {
 
     /// Writes the whole table anew, under another name first.
     pub fn replace(&self, rows: &[R]) -> Result<(), RunError> {
-        let partial = self.path.with_extension("csv.partial");
-        let fail = |error| io_error("write", &partial, error);
-        write_rows(BufWriter::new(File::create(&partial).map_err(fail)?), rows, true).map_err(fail)?;
-        std::fs::rename(&partial, &self.path).map_err(fail)
+        let mut text = Vec::new();
+        write_rows(&mut text, rows, true).map_err(|error| io_error("write", &self.path, error))?;
+        write_whole(&self.path, &text)
     }
 
     /// Drops the rows measured after `step`, and whatever a crash left half-written.
