@@ -452,6 +452,16 @@ fn a_write_that_fails_leaves_nothing_half_written() {
     }
 }
 
+#[test]
+fn threads_that_the_system_refuses_are_named() {
+    // Every thread needs a stack of its own.
+    let train = ["train", "smoke", "--out", "/dev/null/never", "--threads", "1024"];
+    let output = emergence_within("ulimit -v 1000000", &train).output().unwrap();
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("could not start 1024 threads (--threads): "), "{message}");
+}
+
 /// Any text of `characters`.
 fn text(characters: impl Strategy<Value = char>, most: usize) -> impl Strategy<Value = String> {
     prop::collection::vec(characters, 0..=most).prop_map(|characters| characters.into_iter().collect())

@@ -1,6 +1,7 @@
 //! How the programs speak: results to standard output, everything else to standard error, one exit code a meaning.
 
 use std::cell::Cell;
+use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -19,6 +20,13 @@ pub enum Failure {
     Run(anyhow::Error),
     /// Asked to stop, and everything is saved; says how to go on. Exit code 130.
     Interrupted(String),
+}
+
+impl Failure {
+    /// The system did not start so many threads.
+    pub fn threads(threads: usize, reason: impl Display) -> Self {
+        Self::Run(anyhow::anyhow!("could not start {threads} threads (--threads): {reason}"))
+    }
 }
 
 /// Writes a result to standard output. A reader that went away is no error.

@@ -1,8 +1,9 @@
 //! The prompts of every step.
 
+use std::io;
 use std::ops::Range;
 use std::sync::mpsc::{self, Receiver};
-use std::thread::Scope;
+use std::thread::{Builder, Scope};
 
 use data::{Prompt, Purpose, Sampler, Stream};
 use run::Experiment;
@@ -31,15 +32,23 @@ impl Batches {
     }
 
     /// Draws the batches of `steps` on a thread of its own, in order, a few ahead.
-    pub(crate) fn ahead<'scope>(self, scope: &'scope Scope<'scope, '_>, steps: Range<usize>) -> Receiver<Vec<Prompt>> {
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub(crate) fn ahead<'scope>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        steps: Range<usize>,
+    ) -> io::Result<Receiver<Vec<Prompt>>> {
         let (sender, receiver) = mpsc::sync_channel(AHEAD);
-        scope.spawn(move || {
+        let draw = move || {
             for step in steps {
                 if sender.send(self.draw(step)).is_err() {
                     return;
                 }
             }
-        });
-        receiver
+        };
+        Builder::new().spawn_scoped(scope, draw)?;
+        Ok(receiver)
     }
 }

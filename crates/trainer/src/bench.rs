@@ -1,5 +1,6 @@
 //! Times the training step.
 
+use std::io;
 use std::time::Instant;
 
 use burn::tensor::backend::Backend;
@@ -58,12 +59,15 @@ pub struct BenchPlan {
 }
 
 /// Times training steps of a new model.
+///
+/// # Errors
+/// When no thread can be started.
 pub fn bench<B: TrainingBackend>(
     experiment: &Experiment,
     shards: usize,
     device: &B::Device,
     BenchPlan { warm_up, counted, at_a_time }: BenchPlan,
-) -> BenchResult {
+) -> io::Result<BenchResult> {
     let config = &experiment.config;
     let weights = config.model.init(&experiment.architecture, &mut Stream::new(config.seed, Purpose::Init).rng(0));
     let on_host = <B::InnerBackend as FusedBackend>::HOST_PRODUCTS;
@@ -73,7 +77,7 @@ pub fn bench<B: TrainingBackend>(
     let again = Batches::new(experiment);
     let (mut times, mut sampling, mut products) = (Vec::new(), Vec::new(), Vec::new());
     std::thread::scope(|scope| {
-        let batches = Batches::new(experiment).ahead(scope, 0..warm_up + counted);
+        let batches = Batches::new(experiment).ahead(scope, 0..warm_up + counted)?;
         let (mut started, mut unread) = (Instant::now(), 0);
         for step in 0..warm_up + counted {
             let prompts = batches.recv().expect("the sampling thread ends after the last step");
@@ -97,8 +101,9 @@ pub fn bench<B: TrainingBackend>(
             }
             (started, unread) = (Instant::now(), 0);
         }
-    });
-    summary(experiment, <B::InnerBackend as Backend>::name(device), times, sampling, products)
+        Ok::<_, io::Error>(())
+    })?;
+    Ok(summary(experiment, <B::InnerBackend as Backend>::name(device), times, sampling, products))
 }
 
 fn summary(

@@ -1,7 +1,8 @@
 //! What happens at a checkpoint: it is measured, then saved.
 
+use std::io;
 use std::sync::mpsc::{self, SyncSender};
-use std::thread::{Scope, ScopedJoinHandle};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use model::{FusedBackend, Transformer};
 use rayon::ThreadPoolBuilder;
@@ -39,13 +40,17 @@ pub(crate) enum Checkpoints<'scope, B: FusedBackend> {
 
 impl<'scope, B: FusedBackend> Checkpoints<'scope, B> {
     /// Starts a thread for `keeper`. It works with as many others as the pool of the caller has, but for the caller's.
-    pub(crate) fn beside(scope: &'scope Scope<'scope, '_>, mut keeper: Keeper<'scope, B>) -> Self {
+    ///
+    /// # Errors
+    /// When one of them cannot be started.
+    pub(crate) fn beside(scope: &'scope Scope<'scope, '_>, mut keeper: Keeper<'scope, B>) -> io::Result<Self> {
         let threads = (rayon::current_num_threads() - 1).max(1);
-        let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be started");
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|error| io::Error::other(error.to_string()))?;
         // Without room for one that waits, no more than two models are alive beside the one that is trained.
         let (due, handed) = mpsc::sync_channel(0);
         let keep = move || handed.into_iter().try_for_each(|due| pool.install(|| keeper.keep(due)));
-        Self::Beside { due, thread: scope.spawn(keep) }
+        Ok(Self::Beside { due, thread: Builder::new().spawn_scoped(scope, keep)? })
     }
 
     /// Hands over the next one, as soon as the one before is saved.

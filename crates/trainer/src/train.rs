@@ -1,5 +1,6 @@
 //! The loop.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::module::AutodiffModule;
@@ -71,6 +72,9 @@ pub enum TrainError {
         /// The step.
         step: usize,
     },
+    /// The system has no room for a thread.
+    #[error("could not start a thread beside those of --threads")]
+    Thread(#[from] io::Error),
     /// The loss or its gradient is not finite any more.
     #[error(
         "{what} is not finite after step {step} (loss {loss}, gradient norm {gradient_norm}); \
@@ -96,8 +100,8 @@ pub enum TrainError {
 /// that was stopped anywhere and went on has the same weights and tables, to the bit, as one that was not.
 ///
 /// # Errors
-/// When the disk fails, training cannot go on from the last checkpoint, or the loss or its gradient is not finite, be it
-/// of the last weights; what was saved before has finite ones.
+/// When the disk fails, training cannot go on from the last checkpoint, no thread can be started, or the loss or its
+/// gradient is not finite, be it of the last weights; what was saved before has finite ones.
 pub fn train<B: TrainingBackend>(
     run: &RunDir,
     experiment: &Experiment,
@@ -114,11 +118,11 @@ pub fn train<B: TrainingBackend>(
     let keeper = Keeper { run, full: experiment.config.checkpoints.full, observers: measuring };
     std::thread::scope(|scope| {
         let mut checkpoints = match parallelism.measures_beside {
-            true => Checkpoints::beside(scope, keeper),
+            true => Checkpoints::beside(scope, keeper)?,
             false => Checkpoints::Here(keeper),
         };
         // One more than are trained on, for a look at the last weights.
-        let batches = Batches::new(experiment).ahead(scope, step..config.steps + 1);
+        let batches = Batches::new(experiment).ahead(scope, step..config.steps + 1)?;
         loop {
             let stopped = stop.load(Ordering::Relaxed);
             let prompts = batches.recv().expect("the sampling thread ends after the last step");

@@ -94,7 +94,7 @@ pub struct Machine {
     device: DeviceChoice,
     /// Threads to use [default: one a core]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
+    threads: Option<u16>,
 }
 
 /// The program `analysis`, for runs of the tasks in `registry`.
@@ -103,14 +103,19 @@ pub fn command_line(registry: &TaskRegistry) -> ExitCode {
 }
 
 impl Machine {
+    /// Threads to use.
+    pub fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.map_or_else(cores, usize::from)
+    }
+
     /// Makes the threads and finds the device; call it once, before any work.
     ///
     /// # Errors
-    /// When the device does not answer.
+    /// When the system has no room for the threads, or the device does not answer.
     pub fn prepare(&self) -> Result<Device, Failure> {
-        let threads = self.threads.map_or(0, usize::from);
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        pool.map_err(|error| Failure::Run(error.into()))?;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads()).build_global();
+        pool.map_err(|error| Failure::threads(self.threads(), error))?;
         self.device()
     }
 

@@ -1,5 +1,6 @@
 //! The command line of `trainer`.
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -145,7 +146,7 @@ impl Command {
                 let at_a_time = if device.is_cpu() { 1 } else { 10 };
                 let plan = BenchPlan { warm_up: warm_up as usize, counted: steps as usize, at_a_time };
                 let result = device.run(BenchHere { experiment: &experiment, device, plan });
-                say_bench(&result, json)
+                say_bench(&result.map_err(|error| Failure::threads(machine.threads() + 1, error))?, json)
             }
         }
     }
@@ -166,9 +167,9 @@ struct BenchHere<'a> {
 }
 
 impl OnBackend for BenchHere<'_> {
-    type Output = BenchResult;
+    type Output = io::Result<BenchResult>;
 
-    fn on<B: FusedBackend>(self, device: B::Device) -> BenchResult {
+    fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output {
         bench::<Autodiff<B>>(self.experiment, Parallelism::on(self.device, self.experiment).shards, &device, self.plan)
     }
 }

@@ -91,10 +91,9 @@ impl Sweep {
         stop: &AtomicBool,
     ) -> Result<Vec<End>, Failure> {
         let jobs = usize::from(self.jobs).min(runs.len());
-        let cores = || thread::available_parallelism().map_or(1, usize::from);
-        let threads = self.job.machine.threads.map_or_else(cores, usize::from).div_ceil(jobs);
+        let threads = self.job.machine.threads().div_ceil(jobs);
         let pools = (0..jobs).map(|_| ThreadPoolBuilder::new().num_threads(threads).build());
-        let pools = pools.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::Run(error.into()))?;
+        let pools = pools.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::threads(jobs * threads, error))?;
         let next = AtomicUsize::new(0);
         let ends: Vec<Mutex<End>> = runs.iter().map(|_| Mutex::new(End::Stopped)).collect();
         let work = |pool: &ThreadPool| {
@@ -108,7 +107,10 @@ impl Sweep {
                 *ends[i].lock().expect("nothing panics while it has the lock") = end;
             }
         };
-        thread::scope(|scope| pools.iter().for_each(|pool| drop(scope.spawn(|| work(pool)))));
+        thread::scope(|scope| {
+            pools.iter().try_for_each(|pool| thread::Builder::new().spawn_scoped(scope, || work(pool)).map(drop))
+        })
+        .map_err(|error| Failure::threads(jobs, error))?;
         Ok(ends.into_iter().map(|end| end.into_inner().expect("nothing panics while it has the lock")).collect())
     }
 
