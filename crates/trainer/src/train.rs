@@ -262,9 +262,9 @@ mod tests {
     fn what_is_not_finite_is_named() {
         for (values, what) in [([1.8, f32::INFINITY], "the gradient norm is"), ([f32::NAN; 2], "the loss is")] {
             let scalars = values.map(|value| Tensor::<NdArray, 1>::from_floats([value], &Default::default()));
-            let mut pending = Pending { first: 4, last_good: Some(2), scalars: vec![scalars] };
+            let mut pending = Pending { first: 4, last_good: Some(2), scalars: vec![scalars], read: None };
             let message = pending.check().unwrap_err().to_string();
-            assert!(message.starts_with(what) && message.contains("after step 5"), "{message}");
+            assert!(message.starts_with(what) && message.contains("after step 4"), "{message}");
         }
     }
 }
