@@ -1,6 +1,5 @@
 //! `analysis compare`.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -43,8 +42,7 @@ impl Compare {
         let mut runs = runs.into_iter().map(with_experiment).collect::<Result<Vec<_>, _>>()?;
         runs.sort_by_key(|(_, experiment)| experiment.config.run_name());
         // A run is the same wherever a copy of it lies, and counts once.
-        let mut seen = BTreeSet::new();
-        runs.retain(|(_, experiment)| seen.insert(experiment.config.identity()));
+        runs.dedup_by_key(|(_, experiment)| experiment.config.run_name());
         check_probe(self.probe, &runs)?;
         let out = ComparisonDir::create(&self.out.unwrap_or(beside))?;
         let rows = write_comparison(&runs, self.probe, &out)?;
