@@ -7,6 +7,7 @@
 //! - `finetune`: a run that continues from another; what is frozen keeps its bits
 //! - `sweep`: many runs from one file, stopped, failed and resumed one by one, and compared
 //! - `requests`: what is wrong is refused with the field, the range and the value, and never with a panic
+//! - `damage`: a damaged run, a full disk and a system that refuses are named in a line, and nothing is lost
 //! - `report`: a finished run has every table, figure and a report that opens offline
 //! - `presets`: every experiment asks a question, runs in small, and says how it runs at the paper's size
 //! - `bench`: memory does not grow with the steps; the sizes compared with PyTorch
@@ -18,6 +19,7 @@
 mod bench;
 mod causes;
 mod custom_task;
+mod damage;
 mod finetune;
 mod golden;
 mod layering;

@@ -12,7 +12,7 @@ pub(crate) fn emergence<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Command {
 }
 
 /// A command of the program under a limit that the shell sets, such as `ulimit -f 1`.
-pub(crate) fn emergence_within(limit: &str, args: &[&str]) -> Command {
+pub(crate) fn emergence_within<S: AsRef<std::ffi::OsStr>>(limit: &str, args: &[S]) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("{limit}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_emergence")]).args(args);
     command
@@ -51,4 +51,15 @@ pub(crate) fn only_run(root: &Path) -> PathBuf {
     let mut runs: Vec<_> = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(runs.len(), 1, "{runs:?}");
     runs.remove(0)
+}
+
+/// Runs a command that must fail with `code` and a message that contains every one of `words`.
+pub(crate) fn check(args: &[&str], code: i32, words: &[&str]) {
+    let output = emergence(args).output().unwrap();
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
+    assert!(!message.contains("panicked"), "{args:?}: {message}");
+    for word in words {
+        assert!(message.contains(word), "{args:?}: no {word:?} in: {message}");
+    }
 }

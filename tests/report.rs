@@ -1,11 +1,5 @@
 //! A finished run has every table, figure and a report that opens offline.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
 use run::{BestLayerRow, DecodabilityRow, RunDir, Site, SiteRow};
 
 use crate::program::{emergence, only_run, stderr, succeed};
@@ -168,89 +162,4 @@ fn the_algorithm_trace_enters_the_report() {
         html.contains("the model is nearest to zero at every checkpoint"),
         "a model that has learned nothing answers with little"
     );
-}
-
-#[test]
-fn a_result_that_does_not_arrive_is_an_error_unless_its_reader_went_away() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = only_run(root.path());
-    let run = run.to_str().unwrap();
-    for args in [&["show", "smoke"][..], &["tasks"], &["baselines", run], &["report", run, "--json"]] {
-        // Linux has a file that is a full disk.
-        if let Ok(full) = File::options().write(true).open("/dev/full") {
-            let output = emergence(args).stdout(full).output().unwrap();
-            assert_eq!(output.status.code(), Some(1), "{args:?}");
-            assert!(stderr(&output).contains("could not write to standard output"), "{}", stderr(&output));
-        }
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        let output = emergence(args).stdout(writer).output().unwrap();
-        assert!(output.status.success() && output.stderr.is_empty(), "{args:?}: {}", stderr(&output));
-    }
-}
-
-/// Every file under `folder`.
-fn files_under(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { files_under(&path) } else { vec![path] }).collect()
-}
-
-/// Runs a command with a limit on the size of files, in the blocks of the shell, which fails a write as a full disk does.
-fn with_files_of_at_most<S: AsRef<OsStr>>(blocks: usize, args: &[S]) -> Output {
-    let limit = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
-    let mut command = Command::new("sh");
-    command.args(["-c", &limit, "sh", env!("CARGO_BIN_EXE_emergence")]).args(args).output().unwrap()
-}
-
-#[test]
-fn a_full_disk_leaves_no_half_of_an_export() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = only_run(root.path());
-    let export = |what| ["export", run.to_str().unwrap(), "--what", what];
-    let exported = || -> BTreeMap<PathBuf, Vec<u8>> {
-        let files = files_under(&run.join("export"));
-        files.into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
-    };
-    for (what, file) in
-        [("states", "00000040.npz"), ("model", "00000040.hf/model.safetensors"), ("prompts", "prompts.npz")]
-    {
-        let limited = with_files_of_at_most(4, &export(what));
-        let message = stderr(&limited);
-        assert_eq!(limited.status.code(), Some(1), "{message}");
-        assert!(message.contains("could not write") && message.contains(file), "{message}");
-        assert_eq!(message.lines().count(), 1, "{message}");
-        assert_eq!(std::fs::read_dir(run.join("export")).unwrap().count(), 0, "after {what}");
-    }
-    // What was exported before stays as it was.
-    let whats = ["states", "model", "prompts"];
-    whats.iter().for_each(|what| drop(succeed(&export(what))));
-    let before = exported();
-    assert_eq!(before.len(), 1 + 3 + 1);
-    whats.iter().for_each(|what| assert!(!with_files_of_at_most(4, &export(what)).status.success(), "{what}"));
-    assert!(exported() == before);
-}
-
-#[test]
-fn a_full_disk_leaves_a_run_that_goes_on() {
-    let [whole, full] = [1, 2].map(|_| tempfile::tempdir().unwrap());
-    // With many tokens probed at many checkpoints cd.csv outgrows the limit in the middle of training, and the weights do
-    // not, whether this shell counts in blocks of 512 or of 1,024 bytes.
-    let arguments = |out: &Path| {
-        let tokens = "probe.tokens=[\"x1\",\"x2\",\"x3\",\"y4\",\"y5\",\"x6\"]";
-        let out = out.to_str().unwrap();
-        ["train", "smoke", "--quiet", "--set", tokens, "--set", "checkpoints.every=2", "--out", out].map(str::to_owned)
-    };
-    succeed(&arguments(whole.path()));
-    let limited = with_files_of_at_most(80, &arguments(full.path()));
-    let message = stderr(&limited);
-    assert_eq!(limited.status.code(), Some(1), "{message}");
-    assert!(message.contains("could not append to") && message.contains("cd.csv"), "{message}");
-    succeed(&["report", only_run(full.path()).to_str().unwrap()]);
-    succeed(&arguments(full.path()));
-    for table in ["training.csv", "metrics.csv", "cd.csv"] {
-        let [ours, theirs] = [&full, &whole].map(|root| std::fs::read(only_run(root.path()).join(table)).unwrap());
-        assert!(ours == theirs, "{table}");
-    }
 }

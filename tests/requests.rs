@@ -1,23 +1,9 @@
 //! What is wrong is refused with the field, the range and the value, and never with a panic.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
 use proptest::prelude::*;
 use run::{Config, Source};
 
-use crate::program::{emergence, emergence_within, only_run, stderr, succeed};
-
-/// Runs a command that must fail with `code` and a message that contains every one of `words`.
-fn check(args: &[&str], code: i32, words: &[&str]) {
-    let output = emergence(args).output().unwrap();
-    let message = stderr(&output);
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
-    assert!(!message.contains("panicked"), "{args:?}: {message}");
-    for word in words {
-        assert!(message.contains(word), "{args:?}: no {word:?} in: {message}");
-    }
-}
+use crate::program::{check, only_run, succeed};
 
 #[test]
 fn a_field_out_of_range_is_named_with_its_range_and_value() {
@@ -250,31 +236,6 @@ fn a_request_about_a_run_is_checked_against_that_run() {
 }
 
 #[test]
-fn a_run_without_a_checkpoint_keeps_its_tables() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = only_run(root.path());
-    let name = run.to_str().unwrap();
-    let commands =
-        ["cd", "map", "algorithms", "patch", "transplant", "positions", "separation", "sites", "prune", "sensitivity"];
-    commands.iter().for_each(|command| drop(succeed(&[command, name])));
-    let tables = || -> BTreeMap<PathBuf, Vec<u8>> {
-        let paths = std::fs::read_dir(&run).unwrap().map(|entry| entry.unwrap().path());
-        let tables = paths.filter(|path| path.extension().is_some_and(|extension| extension == "csv"));
-        tables.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
-    };
-    let before = tables();
-    assert_eq!(before.len(), 6 + 8 + 1, "those of training, one of each further command, and two of `separation`");
-    std::fs::rename(run.join("checkpoints"), run.join("elsewhere")).unwrap();
-    std::fs::create_dir(run.join("checkpoints")).unwrap();
-    for command in commands.into_iter().chain(["export", "finetune"]) {
-        check(&[command, name], 1, &[&format!("{name} has no checkpoint")]);
-    }
-    check(&["sites", name, "--step", "40"], 1, &["has no checkpoint"]);
-    assert!(tables() == before);
-}
-
-#[test]
 fn a_model_with_a_latent_is_no_gpt2() {
     let root = tempfile::tempdir().unwrap();
     let latent = ["--set", "model.latent={width=4,decoder_layers=1}"];
@@ -354,112 +315,6 @@ fn runs_are_compared_by_a_probe_that_all_of_them_have() {
     check(&["compare", out, "--probe", "quadratic"], 2, &["--probe", "probe.probes of every run (knn)", "quadratic"]);
     assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 2, "nothing is written");
     succeed(&["compare", out]);
-}
-
-#[test]
-fn a_damaged_run_is_refused_without_a_panic() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = only_run(root.path());
-    let last = run.join("checkpoints/00000040");
-    let damage = |path: &Path, change: &dyn Fn(&mut Vec<u8>), words: &[&str]| {
-        let good = std::fs::read(path).unwrap();
-        let mut bad = good.clone();
-        change(&mut bad);
-        std::fs::write(path, bad).unwrap();
-        check(&["export", run.to_str().unwrap(), "--what", "model"], 1, words);
-        std::fs::write(path, good).unwrap();
-    };
-    let weights = last.join("model.safetensors");
-    damage(&weights, &|bytes| bytes.truncate(100), &["model.safetensors", "SHA-256"]);
-    damage(&weights, &|bytes| bytes.clear(), &["model.safetensors", "SHA-256"]);
-    damage(&weights, &|bytes| bytes.extend([0; 9]), &["model.safetensors", "SHA-256"]);
-    damage(&weights, &|bytes| bytes[2000] ^= 1, &["model.safetensors", "SHA-256"]);
-    damage(&last.join("moment_1.safetensors"), &|bytes| bytes[2000] ^= 1, &["moment_1.safetensors", "SHA-256"]);
-    damage(&last.join("meta.toml"), &|bytes| bytes.truncate(8), &["meta.toml"]);
-    damage(&last.join("meta.toml"), &|bytes| bytes[10] = b'7', &["meta.toml", "version must be 1, but is 7"]);
-    damage(&run.join("config.toml"), &|bytes| bytes.truncate(30), &["config.toml"]);
-    damage(&run.join("config.toml"), &|bytes| bytes.extend(b"\ncolour = 3\n"), &["config.toml", "colour"]);
-    std::fs::write(run.join("metrics.csv"), "step,split\n1,eval\n").unwrap();
-    check(&["report", run.to_str().unwrap()], 1, &["metrics.csv", "missing field"]);
-}
-
-#[test]
-fn a_checkpoint_in_another_place_or_behind_the_end_is_refused() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = only_run(root.path());
-    let [here, elsewhere] = ["00000040", "00000060"].map(|step| run.join("checkpoints").join(step));
-    std::fs::rename(&here, &elsewhere).unwrap();
-    for command in ["resume", "cd", "export"] {
-        let expected = ["00000060/meta.toml is damaged", "step must be 60", "but is 40"];
-        check(&[command, run.to_str().unwrap()], 1, &expected[..]);
-    }
-    std::fs::rename(&elsewhere, &here).unwrap();
-    let config = run.join("config.toml");
-    let shorter = std::fs::read_to_string(&config).unwrap().replace("steps = 40", "steps = 30");
-    std::fs::write(&config, shorter).unwrap();
-    check(&["resume", run.to_str().unwrap()], 1, &["train.steps must be at least 40", "but is 30"]);
-}
-
-#[test]
-fn a_run_whose_configuration_was_changed_is_refused() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = only_run(root.path());
-    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
-    let commands: &[&[&str]] = &[
-        &["resume"],
-        &["finetune", "--out", "/dev/null/never"],
-        &["cd"],
-        &["map"],
-        &["algorithms"],
-        &["positions"],
-        &["separation"],
-        &["sensitivity"],
-        &["sites"],
-        &["patch"],
-        &["prune"],
-        &["transplant"],
-        &["export"],
-        &["export", "--what", "model"],
-    ];
-    let changes = [("d_model = 16", "d_model = 32"), ("n_layers = 2", "n_layers = 3"), ("n_heads = 2", "n_heads = 4")];
-    for (field, changed) in changes {
-        std::fs::write(run.join("config.toml"), config.replace(field, changed)).unwrap();
-        for command in commands {
-            let words = ["is of another model", field.split_once(' ').unwrap().0, "saved weights"];
-            check(&[*command, &[run.to_str().unwrap()]].concat(), 1, &words);
-        }
-    }
-}
-
-#[test]
-fn a_write_that_fails_leaves_nothing_half_written() {
-    // Blocks of 512 bytes in a file: not enough for the configuration, and enough for all but a checkpoint.
-    for (blocks, failed) in [(1, "config.toml"), (512, "safetensors")] {
-        let root = tempfile::tempdir().unwrap();
-        let out = root.path().to_str().unwrap();
-        let train = ["train", "smoke", "--quiet", "--out", out, "--set", "model.d_model=128"];
-        let output = emergence_within(&format!("trap '' XFSZ; ulimit -f {blocks}"), &train).output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-        assert!(stderr(&output).contains("could not write") && stderr(&output).contains(failed), "{}", stderr(&output));
-        let run = only_run(root.path());
-        let mut left: Vec<_> =
-            ["", "checkpoints"].iter().flat_map(|folder| run.join(folder).read_dir().unwrap()).collect();
-        left.retain(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().contains("partial"));
-        assert!(left.is_empty(), "{left:?}");
-    }
-}
-
-#[test]
-fn threads_that_the_system_refuses_are_named() {
-    // Every thread needs a stack of its own.
-    let train = ["train", "smoke", "--out", "/dev/null/never", "--threads", "1024"];
-    let output = emergence_within("ulimit -v 1000000", &train).output().unwrap();
-    let message = stderr(&output);
-    assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("could not start 1024 threads (--threads): "), "{message}");
 }
 
 /// Any text of `characters`.

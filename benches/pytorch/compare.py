@@ -167,10 +167,13 @@ def environment():
 
 
 def main():
+    known = OPPONENTS[arguments.device]
+    opponents = arguments.opponents.split(",") if arguments.opponents else known
+    if not set(opponents) <= set(known):
+        parser.error(f"--opponents must be among {', '.join(known)}, but is {arguments.opponents}")
     if not arguments.program:
         features = ["--features", "cuda"] if arguments.device == "cuda" else []
         subprocess.run(["cargo", "build", "--release", "-p", "trainer", *features], cwd=ROOT, check=True)
-    opponents = arguments.opponents.split(",") if arguments.opponents else OPPONENTS[arguments.device]
     print("| size | program | step, ms | over ours | memory, MiB | share of the products' rate |")
     print("|---|---|---|---|---|---|")
     for name in arguments.sizes.split(","):
