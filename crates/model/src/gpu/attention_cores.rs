@@ -4,11 +4,10 @@
 //! Which number of a head is which term of a sum, or which column of a product, is free as long as both factors agree. It
 //! is chosen such that every lane reads and writes whole vectors.
 
-use cubecl::cmma::MmaDefinition;
 use cubecl::prelude::*;
 
 use super::attention::{Heads, place};
-use super::tensor_cores::{self, Factor, INSTRUCTION, Tile};
+use super::tensor_cores::{self, Factor, INSTRUCTION, Tile, add_product, zeros};
 
 /// How many numbers are read at a time, if tensor cores can take heads of this width.
 pub(super) fn vector<R: Runtime>(client: &ComputeClient<R>, heads: &Heads) -> Option<usize> {
@@ -25,27 +24,13 @@ const COLUMNS: usize = INSTRUCTION[1];
 /// Weights of keys that a query does not see come from this score.
 const UNSEEN: f32 = -1e30;
 
-#[cube]
-fn zeros(#[comptime] tiles: usize) -> Sequence<Tile> {
-    let mut zeros = Sequence::<Tile>::new();
-    #[unroll]
-    for _ in 0..tiles {
-        let mut tile = Tile::new(2usize);
-        tile[0] = Vector::new(0.0f32);
-        tile[1] = Vector::new(0.0f32);
-        zeros.push(tile);
-    }
-    zeros
-}
-
 /// tile += a b
 #[cube]
 fn multiply(a: &Factor, b_0: f32, b_1: f32, tile: &mut Tile) {
     let mut b = Factor::new(2usize);
     b[0] = Vector::cast_from(b_0);
     b[1] = Vector::cast_from(b_1);
-    let instruction = MmaDefinition::<tf32, tf32, f32>::new(INSTRUCTION[0], INSTRUCTION[1], INSTRUCTION[2]);
-    instruction.execute_inplace(a, &b, tile);
+    add_product(a, &b, tile);
 }
 
 /// Row or column of a lane within a tile.
@@ -58,6 +43,12 @@ fn group() -> usize {
 #[cube]
 fn member() -> usize {
     UNIT_POS_X as usize % 4
+}
+
+/// One of a lane's two rows of a tile.
+#[cube]
+fn lane_row(tile: usize, row: usize) -> usize {
+    tile * ROWS + row * 8 + group()
 }
 
 #[cube]
@@ -174,6 +165,39 @@ fn store<N: Size>(
     }
 }
 
+/// Turns this lane's two scores of a row, of the keys from `own` on, into weights: 0 for a key behind the row's token.
+/// Where a larger score turns up, what was summed of the row is scaled down.
+#[cube]
+fn weigh(
+    weights: &mut Tile,
+    own: usize,
+    token: usize,
+    largest: &mut Array<f32>,
+    totals: &mut Array<f32>,
+    sums: &mut Sequence<Tile>,
+    #[comptime] row: usize,
+    #[comptime] tiles: usize,
+) {
+    let mut weight = weights[row];
+    #[unroll]
+    for column in 0..2usize {
+        if own + column > token {
+            weight[column] = f32::new(UNSEEN);
+        }
+    }
+    let most = max(largest[row], largest_of_four(max(weight[0], weight[1])));
+    let shrink = (largest[row] - most).exp();
+    largest[row] = most;
+    weight = (weight - Vector::new(most)).exp();
+    totals[row] = totals[row] * shrink + weight[0] + weight[1];
+    weights[row] = weight;
+    #[unroll]
+    for i in 0..tiles {
+        let sum = sums.index_mut(i);
+        sum[row] *= Vector::new(shrink);
+    }
+}
+
 /// As [`attention`](super::attention::attention), to TF32.
 #[cube(launch_unchecked)]
 pub(super) fn attention<N: Size>(
@@ -192,7 +216,7 @@ pub(super) fn attention<N: Size>(
         let (mut largest, mut totals) = (Array::<f32>::new(2usize), Array::<f32>::new(2usize));
         #[unroll]
         for row in 0..2usize {
-            tokens[row] = clamp_max(tile * ROWS + row * 8 + group(), queries - 1) * heads.every;
+            tokens[row] = clamp_max(lane_row(tile, row), queries - 1) * heads.every;
             largest[row] = f32::new(UNSEEN);
             totals[row] = 0.0f32;
         }
@@ -206,24 +230,7 @@ pub(super) fn attention<N: Size>(
             let own = columns * COLUMNS + 2 * member();
             #[unroll]
             for row in 0..2usize {
-                let mut weight = weights[row];
-                #[unroll]
-                for column in 0..2usize {
-                    if own + column > tokens[row] {
-                        weight[column] = f32::new(UNSEEN);
-                    }
-                }
-                let most = max(largest[row], largest_of_four(max(weight[0], weight[1])));
-                let shrink = (largest[row] - most).exp();
-                largest[row] = most;
-                weight = (weight - Vector::new(most)).exp();
-                totals[row] = totals[row] * shrink + weight[0] + weight[1];
-                weights[row] = weight;
-                #[unroll]
-                for i in 0..tiles {
-                    let sum = sums.index_mut(i);
-                    sum[row] *= Vector::new(shrink);
-                }
+                weigh(&mut weights, own, tokens[row], &mut largest, &mut totals, &mut sums, row, tiles);
             }
             let first = values + clamp_max(own, heads.tokens - 1) * 3 * d_model;
             let second = values + clamp_max(own + 1, heads.tokens - 1) * 3 * d_model;
@@ -231,7 +238,7 @@ pub(super) fn attention<N: Size>(
         }
         #[unroll]
         for row in 0..2usize {
-            let query = tile * ROWS + row * 8 + group();
+            let query = lane_row(tile, row);
             let total = sum_of_four(totals[row]);
             if query < queries {
                 store(mixed, place.mixed + query * d_model, &sums, 1.0 / total, row, heads);
@@ -298,7 +305,7 @@ fn query_gradients<N: Size>(
         let (mut means, mut sums_of_row) = (Array::<f32>::new(2usize), Array::<f32>::new(2usize));
         #[unroll]
         for row in 0..2usize {
-            let query = clamp_max(tile * ROWS + row * 8 + group(), queries - 1);
+            let query = clamp_max(lane_row(tile, row), queries - 1);
             tokens[row] = query * heads.every;
             from[row] = place.mixed + query * d_model;
             means[row] = sum_of_four(dot(gradient, mixed, from[row], heads));
@@ -333,7 +340,7 @@ fn query_gradients<N: Size>(
         }
         #[unroll]
         for row in 0..2usize {
-            if tile * ROWS + row * 8 + group() < queries {
+            if lane_row(tile, row) < queries {
                 store(qkv_gradient, place.qkv + tokens[row] * 3 * d_model, &sums, heads.scale(), row, heads);
             }
         }
@@ -356,7 +363,7 @@ fn key_value_gradients<N: Size>(
     let place = place(heads, n);
     let mut tile = UNIT_POS_Y as usize;
     while tile * ROWS < heads.tokens {
-        let (upper, lower) = (tile * ROWS + group(), tile * ROWS + 8 + group());
+        let (upper, lower) = (lane_row(tile, 0usize), lane_row(tile, 1usize));
         let first = place.qkv + clamp_max(upper, heads.tokens - 1) * 3 * d_model;
         let second = place.qkv + clamp_max(lower, heads.tokens - 1) * 3 * d_model;
         let k = rows(qkv, first + d_model, second + d_model, heads.scale(), heads);
@@ -374,8 +381,7 @@ fn key_value_gradients<N: Size>(
                 let (log_sum, mean) = (log_sums[place.log_sums + query], expected[query]);
                 #[unroll]
                 for row in 0..2usize {
-                    let seen =
-                        own + column < queries && (own + column) * heads.every >= tile * ROWS + row * 8 + group();
+                    let seen = own + column < queries && (own + column) * heads.every >= lane_row(tile, row);
                     let (mut slope, mut weight) = (slopes[row], weights[row]);
                     let likely = (slope[column] - log_sum).exp();
                     slope[column] = select(seen, likely * (weight[column] - mean), 0.0f32);
@@ -398,7 +404,7 @@ fn key_value_gradients<N: Size>(
         }
         #[unroll]
         for row in 0..2usize {
-            let token = tile * ROWS + row * 8 + group();
+            let token = lane_row(tile, row);
             if token < heads.tokens {
                 let own = place.qkv + token * 3 * d_model;
                 store(qkv_gradient, own + d_model, &k_sums, heads.scale(), row, heads);

@@ -104,6 +104,27 @@ pub(super) type Factor = Array<Vector<tf32, Const<1>>>;
 /// What a lane holds of sixteen rows and eight columns: of its first and of its second row two neighbouring columns.
 pub(super) type Tile = Array<Vector<f32, Const<2>>>;
 
+/// Sums to begin with.
+#[cube]
+pub(super) fn zeros(#[comptime] tiles: usize) -> Sequence<Tile> {
+    let mut zeros = Sequence::<Tile>::new();
+    #[unroll]
+    for _ in 0..tiles {
+        let mut tile = Tile::new(2usize);
+        tile[0] = Vector::new(0.0f32);
+        tile[1] = Vector::new(0.0f32);
+        zeros.push(tile);
+    }
+    zeros
+}
+
+/// sum += a b, by one instruction.
+#[cube]
+pub(super) fn add_product(a: &Factor, b: &Factor, sum: &mut Tile) {
+    let instruction = MmaDefinition::<tf32, tf32, f32>::new(INSTRUCTION[0], INSTRUCTION[1], INSTRUCTION[2]);
+    instruction.execute_inplace(a, b, sum);
+}
+
 /// What a unit brings of every slab of a factor: where it finds it and where it puts it.
 #[derive(CubeType)]
 struct Share {
@@ -222,7 +243,6 @@ fn multiply_slabs(
 ) {
     let (down, across) = comptime!((INSTRUCTIONS[0], INSTRUCTIONS[1]));
     let (a_layout, b_layout) = comptime!((plan.layouts[0], plan.layouts[1]));
-    let instruction = MmaDefinition::<tf32, tf32, f32>::new(INSTRUCTION[0], INSTRUCTION[1], INSTRUCTION[2]);
     let rows = take(a_slabs, a_from, a_layout);
     let columns = take(b_slabs, b_from, b_layout);
     #[unroll]
@@ -240,10 +260,46 @@ fn multiply_slabs(
                 let mut b = Factor::new(2usize);
                 b[0] = columns[comptime!(at(j, one, b_layout))];
                 b[1] = columns[comptime!(at(j, two, b_layout))];
-                instruction.execute_inplace(&a, &b, sums.index_mut(i * across + j));
+                add_product(&a, &b, sums.index_mut(i * across + j));
             }
         }
     }
+}
+
+/// The part of a product that a plane makes, from a row and a column of its cube on.
+#[cube]
+fn sum_slabs(
+    a: &Vectors,
+    b: &Vectors,
+    a_share: &Share,
+    b_share: &Share,
+    corner: (usize, usize),
+    terms: usize,
+    #[comptime] plan: Plan,
+) -> Sequence<Tile> {
+    let (a_layout, b_layout) = comptime!((plan.layouts[0], plan.layouts[1]));
+    let (a_places, b_places) = (places(corner.0, a_layout), places(corner.1, b_layout));
+    let len = CUBE * SLAB / VECTOR;
+    let (mut a_slabs, mut b_slabs) = (Slabs::new_aligned(2 * len, 16usize), Slabs::new_aligned(2 * len, 16usize));
+    let mut sums = zeros(comptime!(INSTRUCTIONS[0] * INSTRUCTIONS[1]));
+    put(&bring(a, a_share, 0usize, terms), &mut a_slabs, a_share, 0usize);
+    put(&bring(b, b_share, 0usize, terms), &mut b_slabs, b_share, 0usize);
+    sync_cube();
+    let count = terms.div_ceil(SLAB);
+    for slab in 1..count {
+        let (now, next) = ((slab - 1) % 2 * len, slab % 2 * len);
+        let a_brought = bring(a, a_share, slab, terms - slab * SLAB);
+        let b_brought = bring(b, b_share, slab, terms - slab * SLAB);
+        multiply_slabs(&a_slabs, &b_slabs, now + a_places.0, now + b_places.0, &mut sums, plan);
+        multiply_slabs(&a_slabs, &b_slabs, now + a_places.1, now + b_places.1, &mut sums, plan);
+        put(&a_brought, &mut a_slabs, a_share, next);
+        put(&b_brought, &mut b_slabs, b_share, next);
+        sync_cube();
+    }
+    let last = (count - 1) % 2 * len;
+    multiply_slabs(&a_slabs, &b_slabs, last + a_places.0, last + b_places.0, &mut sums, plan);
+    multiply_slabs(&a_slabs, &b_slabs, last + a_places.1, last + b_places.1, &mut sums, plan);
+    sums
 }
 
 /// Writes four neighbouring numbers of a product.
@@ -306,40 +362,12 @@ pub(super) fn multiply(
     let (rows, columns, terms) = (rows as usize, columns as usize, terms as usize);
     let (down, across) = comptime!((INSTRUCTIONS[0], INSTRUCTIONS[1]));
     let (a_layout, b_layout) = comptime!((plan.layouts[0], plan.layouts[1]));
-    let pair = CUBE_POS_Z as usize;
+    let (pair, plane) = (CUBE_POS_Z as usize, UNIT_POS_Y as usize);
     let (a_from, b_from) = (CUBE_POS_Y as usize * CUBE, CUBE_POS_X as usize * CUBE);
+    let corner = (plane % PLANES * PLANE, plane / PLANES * PLANE);
     let a_share = share(pair * rows * terms / VECTOR, a_from, rows, terms, a_layout);
     let b_share = share(pair * columns * terms / VECTOR, b_from, columns, terms, b_layout);
-    let plane = UNIT_POS_Y as usize;
-    let corner = (plane % PLANES * PLANE, plane / PLANES * PLANE);
-    let (a_places, b_places) = (places(corner.0, a_layout), places(corner.1, b_layout));
-    let len = CUBE * SLAB / VECTOR;
-    let (mut a_slabs, mut b_slabs) = (Slabs::new_aligned(2 * len, 16usize), Slabs::new_aligned(2 * len, 16usize));
-    let mut sums = Sequence::<Tile>::new();
-    #[unroll]
-    for _ in 0..down * across {
-        let mut zeros = Tile::new(2usize);
-        zeros[0] = Vector::new(0.0f32);
-        zeros[1] = Vector::new(0.0f32);
-        sums.push(zeros);
-    }
-    put(&bring(a, &a_share, 0usize, terms), &mut a_slabs, &a_share, 0usize);
-    put(&bring(b, &b_share, 0usize, terms), &mut b_slabs, &b_share, 0usize);
-    sync_cube();
-    let count = terms.div_ceil(SLAB);
-    for slab in 1..count {
-        let (now, next) = ((slab - 1) % 2 * len, slab % 2 * len);
-        let a_brought = bring(a, &a_share, slab, terms - slab * SLAB);
-        let b_brought = bring(b, &b_share, slab, terms - slab * SLAB);
-        multiply_slabs(&a_slabs, &b_slabs, now + a_places.0, now + b_places.0, &mut sums, plan);
-        multiply_slabs(&a_slabs, &b_slabs, now + a_places.1, now + b_places.1, &mut sums, plan);
-        put(&a_brought, &mut a_slabs, &a_share, next);
-        put(&b_brought, &mut b_slabs, &b_share, next);
-        sync_cube();
-    }
-    let last = (count - 1) % 2 * len;
-    multiply_slabs(&a_slabs, &b_slabs, last + a_places.0, last + b_places.0, &mut sums, plan);
-    multiply_slabs(&a_slabs, &b_slabs, last + a_places.1, last + b_places.1, &mut sums, plan);
+    let sums = sum_slabs(a, b, &a_share, &b_share, corner, terms, plan);
     // A lane's columns are eight neighbours: four of every first, and four of every second number of a tile.
     #[unroll]
     for i in 0..down {
