@@ -18,9 +18,15 @@ impl<B: Backend> Batch<B> {
     /// When `prompts` is empty or its prompts differ in size.
     pub fn new(prompts: &[Prompt], device: &B::Device) -> Self {
         let (n_points, width) = (prompts[0].ys.len(), prompts[0].xs.len());
-        let flat = |values: fn(&Prompt) -> &[f32]| prompts.iter().flat_map(values).copied().collect::<Vec<f32>>();
-        let xs = TensorData::new(flat(|prompt| &prompt.xs), [prompts.len(), n_points, width / n_points]);
-        let ys = TensorData::new(flat(|prompt| &prompt.ys), [prompts.len(), n_points]);
-        Self { xs: Tensor::from_data(xs, device), ys: Tensor::from_data(ys, device) }
+        let flat = |values: fn(&Prompt) -> &[f32]| {
+            let values: Vec<f32> = prompts.iter().flat_map(values).copied().collect();
+            // A GPU would space the rows of a matrix out, and put them side by side again before every use.
+            let len = values.len();
+            Tensor::<B, 1>::from_data(TensorData::new(values, [len]), device)
+        };
+        Self {
+            xs: flat(|prompt| &prompt.xs).reshape([prompts.len(), n_points, width / n_points]),
+            ys: flat(|prompt| &prompt.ys).reshape([prompts.len(), n_points]),
+        }
     }
 }

@@ -31,6 +31,7 @@ mod fused;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod latent;
+mod loss;
 mod parameters;
 mod transformer;
 mod weights;
@@ -42,8 +43,9 @@ pub use device::{Device, DeviceChoice, OnBackend};
 pub use error::ModelError;
 pub use format::{decode, encode, gpt2};
 pub use free::Free;
-pub use fused::{AdamStep, FusedBackend, TrainingBackend, products_per_second};
+pub use fused::{AdamStep, FusedBackend, TrainingBackend, Updates, products_per_second};
 pub use latent::Latent;
+pub use loss::squared_error;
 pub use parameters::{gradients_from_weights, gradients_to_weights};
 pub use transformer::{Layer, ResidualStream, Transformer};
 pub use weights::{HostTensor, Weights, transplant, without_head};

@@ -1,11 +1,9 @@
-use std::iter::Peekable;
-
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Int, Tensor};
 use model::{
-    AdamStep, Architecture, FusedBackend, ModelError, TrainingBackend, Transformer, gradients_from_weights,
+    AdamStep, Architecture, FusedBackend, ModelError, TrainingBackend, Transformer, Updates, gradients_from_weights,
     gradients_to_weights,
 };
 use run::{Moments, TrainConfig};
@@ -70,57 +68,32 @@ impl Adam {
         let t = (step + 1) as f64;
         let (rate, root) = (learning_rate / (1.0 - beta_1.powf(t)), (1.0 - beta_2.powf(t)).sqrt().recip());
         let step = AdamStep { beta_1, beta_2, epsilon, rate, root };
-        let mut gathered =
-            Gather { adam: self, from: gradients, ids: Vec::new(), states: Vec::new(), gradients: Vec::new() };
-        model.visit(&mut gathered);
-        let Gather { ids, states, gradients, .. } = gathered;
-        let states = B::InnerBackend::adam(step, factor, states, &gradients);
-        model.map(&mut Spread { adam: self, updated: ids.into_iter().zip(states).peekable() })
+        let mut update = Update { adam: self, gradients, updates: Updates::new(step, factor) };
+        let model = model.map(&mut update);
+        B::InnerBackend::finish(update.updates);
+        model
     }
 }
 
-/// Collects what is to be updated, in the order of the model's parameters.
-struct Gather<'a, B: Backend> {
+/// Moves every parameter that has a gradient.
+struct Update<'a, B: Backend> {
     adam: &'a mut Adam,
-    from: GradientsParams,
-    ids: Vec<ParamId>,
-    states: Vec<[Tensor<B, 1>; 3]>,
-    gradients: Vec<Tensor<B, 1>>,
+    gradients: GradientsParams,
+    updates: Updates<B>,
 }
 
-impl<B: TrainingBackend> ModuleVisitor<B> for Gather<'_, B::InnerBackend> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        let Some(gradient) = self.from.remove::<B::InnerBackend, D>(param.id) else {
-            return;
-        };
-        let Adam { first, second, .. } = &mut *self.adam;
-        let [mean, square] = [first, second]
-            .map(|moment| moment.remove::<B::InnerBackend, D>(param.id).unwrap_or_else(|| gradient.zeros_like()));
-        self.ids.push(param.id);
-        self.states.push([param.val().inner(), mean, square].map(|tensor| tensor.flatten(0, D - 1)));
-        self.gradients.push(gradient.flatten(0, D - 1));
-    }
-}
-
-/// Puts what was updated in its place.
-struct Spread<'a, I: Iterator> {
-    adam: &'a mut Adam,
-    updated: Peekable<I>,
-}
-
-impl<B, I> ModuleMapper<B> for Spread<'_, I>
-where
-    B: TrainingBackend,
-    I: Iterator<Item = (ParamId, [Tensor<B::InnerBackend, 1>; 3])>,
-{
+impl<B: TrainingBackend> ModuleMapper<B> for Update<'_, B::InnerBackend> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        let Some((_, updated)) = self.updated.next_if(|(id, _)| *id == param.id) else {
+        let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(param.id) else {
             return param;
         };
+        let Adam { first, second, .. } = &mut *self.adam;
+        let [mean, square] = [&mut *first, &mut *second]
+            .map(|moment| moment.remove::<B::InnerBackend, D>(param.id).unwrap_or_else(|| gradient.zeros_like()));
         let (id, value, mapper) = param.consume();
-        let [value, mean, square] = updated.map(|tensor| tensor.reshape(value.shape()));
-        self.adam.first.register(id, mean);
-        self.adam.second.register(id, square);
+        let [value, mean, square] = B::InnerBackend::adam(&mut self.updates, [value.inner(), mean, square], gradient);
+        first.register(id, mean);
+        second.register(id, square);
         Param::from_mapped_value(id, Tensor::from_inner(value).require_grad(), mapper)
     }
 

@@ -5,7 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use data::{Batch, Prompt};
-use model::{FusedBackend, TrainingBackend, Transformer};
+use model::{FusedBackend, TrainingBackend, Transformer, squared_error};
 use rayon::prelude::*;
 
 /// What one batch says about the model, still on the device.
@@ -29,22 +29,21 @@ pub fn gradients<B: TrainingBackend>(
     shards: usize,
     device: &B::Device,
 ) -> Gradients<B::InnerBackend> {
-    let total = (prompts.len() * prompts[0].ys.len()) as f64;
+    let total = prompts.len() * prompts[0].ys.len();
     let bounds = |shard: usize| shard * prompts.len() / shards;
     let part = |shard: usize| {
-        let model = model.clone().fork(device);
+        let forked = (shards > 1).then(|| model.clone().fork(device));
+        let model = forked.as_ref().unwrap_or(model);
         let batch = Batch::<B>::new(&prompts[bounds(shard)..bounds(shard + 1)], device);
-        let residuals = model.forward(batch.xs, batch.ys.clone()) - batch.ys;
-        // Not `sum()`, whose order is not fixed on a GPU.
-        let loss = (residuals.clone() * residuals).flatten::<1>(0, 1).sum_dim(0) / total;
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        let loss = squared_error(model.forward(batch.xs, batch.ys.clone()), batch.ys, total);
+        let gradients = GradientsParams::from_grads(loss.backward(), model);
         (loss.inner(), gradients)
     };
     let (losses, parts): (Vec<_>, Vec<_>) = (0..shards).into_par_iter().map(part).unzip();
     let mut sum = Sum { parts, parameters: GradientsParams::new(), sums: Vec::new() };
     model.visit(&mut sum);
     let norm = B::InnerBackend::squares(sum.sums).sqrt();
-    Gradients { parameters: sum.parameters, loss: Tensor::cat(losses, 0).sum(), norm }
+    Gradients { parameters: sum.parameters, loss: B::InnerBackend::add_parts(losses), norm }
 }
 
 impl<B: Backend> Gradients<B> {

@@ -12,14 +12,16 @@ mod ends;
 mod fold;
 mod geometry;
 mod kernels;
+mod loss;
 mod operation;
 mod product;
 mod update;
 
 pub(crate) use ends::{Embed, ReadOut};
 pub(crate) use geometry::Geometry;
+pub(crate) use loss::SquaredError;
 pub(crate) use operation::operate;
-pub use operation::{FusedBackend, TrainingBackend};
+pub use operation::{FusedBackend, TrainingBackend, Updates};
 pub use product::products_per_second;
 pub use update::AdamStep;
 

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -108,28 +109,50 @@ pub trait FusedBackend: Backend {
         Tensor::cat(tensors.into_iter().map(|tensor| (tensor.clone() * tensor).sum()).collect(), 0).sum()
     }
 
-    /// One step of Adam on parameters and their two moments, with every gradient multiplied by `factor`, `[1]`.
+    /// One of many [`Updates`] by Adam: of a parameter and its two moments from its gradient, in their memory where
+    /// nobody else holds it. What comes back is to be read only behind [`finish`](Self::finish).
     ///
     /// # Source
     /// Kingma and Ba (2015), arXiv 1412.6980; the order of operations is PyTorch's.
-    fn adam(
-        step: AdamStep,
-        factor: Option<Tensor<Self, 1>>,
-        states: Vec<[Tensor<Self, 1>; 3]>,
-        gradients: &[Tensor<Self, 1>],
-    ) -> Vec<[Tensor<Self, 1>; 3]> {
-        let AdamStep { beta_1, beta_2, epsilon, rate, root } = step;
-        let update = |([value, first, second], gradient): ([Tensor<Self, 1>; 3], &Tensor<Self, 1>)| {
-            let gradient = match &factor {
-                Some(factor) => gradient.clone() * factor.clone(),
-                None => gradient.clone(),
-            };
-            let first = first * beta_1 + gradient.clone() * (1.0 - beta_1);
-            let second = second * beta_2 + gradient.clone() * gradient * (1.0 - beta_2);
-            let value = value - first.clone() * rate / (second.clone().sqrt() * root + epsilon);
-            [value, first, second]
+    fn adam<const D: usize>(
+        updates: &mut Updates<Self>,
+        [value, first, second]: [Tensor<Self, D>; 3],
+        gradient: Tensor<Self, D>,
+    ) -> [Tensor<Self, D>; 3] {
+        let AdamStep { beta_1, beta_2, epsilon, rate, root } = updates.step;
+        let gradient = match &updates.factor {
+            Some(factor) => gradient * factor.clone().reshape([1; D]),
+            None => gradient,
         };
-        states.into_iter().zip(gradients).map(update).collect()
+        let first = first * beta_1 + gradient.clone() * (1.0 - beta_1);
+        let second = second * beta_2 + gradient.clone() * gradient * (1.0 - beta_2);
+        let value = value - first.clone() * rate / (second.clone().sqrt() * root + epsilon);
+        [value, first, second]
+    }
+
+    /// Does what updates are still to be done.
+    fn finish(_: Updates<Self>) {}
+}
+
+/// A step of Adam for many parameters.
+#[derive(Debug)]
+pub struct Updates<B: Backend> {
+    step: AdamStep,
+    factor: Option<Tensor<B, 1>>,
+    /// Parameters with their two moments, and their gradients: a GPU moves many with one launch.
+    #[cfg(feature = "gpu")]
+    waiting: Vec<([FloatTensor<B>; 3], FloatTensor<B>)>,
+}
+
+impl<B: Backend> Updates<B> {
+    /// None as yet. Every gradient will be multiplied by `factor`, `[1]`.
+    pub fn new(step: AdamStep, factor: Option<Tensor<B, 1>>) -> Self {
+        Self {
+            step,
+            factor,
+            #[cfg(feature = "gpu")]
+            waiting: Vec::new(),
+        }
     }
 }
 
@@ -193,20 +216,16 @@ impl FusedBackend for Flex {
         from_primitive::<1>(tensor(squares, vec![len])).sum()
     }
 
-    fn adam(
-        step: AdamStep,
-        factor: Option<Tensor<Self, 1>>,
-        states: Vec<[Tensor<Self, 1>; 3]>,
-        gradients: &[Tensor<Self, 1>],
-    ) -> Vec<[Tensor<Self, 1>; 3]> {
-        let factor = factor.map_or(1.0, |factor| values(&primitive(factor))[0]);
-        let update = |(state, gradient): ([Tensor<Self, 1>; 3], &Tensor<Self, 1>)| {
-            let [mut value, mut first, mut second] = state.map(|tensor| primitive(tensor).to_contiguous());
-            let state = [&mut value, &mut first, &mut second].map(values_mut);
-            update::adam(Arch::new(), step, factor, state, values(&primitive(gradient.clone()).to_contiguous()));
-            [value, first, second].map(from_primitive)
-        };
-        states.into_iter().zip(gradients).map(update).collect()
+    fn adam<const D: usize>(
+        updates: &mut Updates<Self>,
+        state: [Tensor<Self, D>; 3],
+        gradient: Tensor<Self, D>,
+    ) -> [Tensor<Self, D>; 3] {
+        let factor = updates.factor.as_ref().map_or(1.0, |factor| values(&primitive(factor.clone()))[0]);
+        let [mut value, mut first, mut second] = state.map(|tensor| primitive(tensor).to_contiguous());
+        let state = [&mut value, &mut first, &mut second].map(values_mut);
+        update::adam(Arch::new(), updates.step, factor, state, values(&primitive(gradient).to_contiguous()));
+        [value, first, second].map(from_primitive)
     }
 }
 
@@ -247,18 +266,18 @@ where
         Tensor::<Self, 1>::from_primitive(TensorPrimitive::Float(gpu::squares(tensors)))
     }
 
-    fn adam(
-        step: AdamStep,
-        factor: Option<Tensor<Self, 1>>,
-        states: Vec<[Tensor<Self, 1>; 3]>,
-        gradients: &[Tensor<Self, 1>],
-    ) -> Vec<[Tensor<Self, 1>; 3]> {
-        let cubes = |tensor: Tensor<Self, 1>| tensor.into_primitive().tensor();
-        let states = states.into_iter().map(|state| state.map(cubes)).collect();
-        let gradients = gradients.iter().cloned().map(cubes).collect();
-        let updated = gpu::adam(step, factor.map(cubes), states, gradients);
-        let tensor = |cubes| Tensor::from_primitive(TensorPrimitive::Float(cubes));
-        updated.into_iter().map(|state| state.map(tensor)).collect()
+    fn adam<const D: usize>(
+        updates: &mut Updates<Self>,
+        state: [Tensor<Self, D>; 3],
+        gradient: Tensor<Self, D>,
+    ) -> [Tensor<Self, D>; 3] {
+        let state = state.map(|tensor| gpu::own(tensor.into_primitive().tensor()));
+        updates.waiting.push((state.clone(), gradient.into_primitive().tensor()));
+        state.map(|tensor| Tensor::from_primitive(TensorPrimitive::Float(tensor)))
+    }
+
+    fn finish(Updates { step, factor, waiting }: Updates<Self>) {
+        gpu::adam(step, factor.map(|factor| factor.into_primitive().tensor()), waiting);
     }
 }
 
@@ -301,31 +320,35 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
     const WIDE_PRODUCTS: bool = B::WIDE_PRODUCTS;
 
     fn operate<const N: usize>(operation: impl Operation<N>, inputs: [FloatTensor<Self>; N]) -> FloatTensor<Self> {
-        let parents = inputs.each_ref().map(|parent| parent.node.clone());
+        let tracked = inputs.each_ref().map(|input| (!input.node.requirement.is_none()).then_some(input.node.id));
+        let order = |input: &&FloatTensor<Self>| (!input.node.requirement.is_none(), input.node.order);
+        let parent = inputs.iter().max_by_key(order).expect("an operation has inputs").node.clone();
         let inputs = inputs.map(|input| input.primitive);
-        match Gradient(operation.clone()).prepare::<C>(parents).compute_bound().stateful() {
+        match Gradient::<_, N>(operation.clone()).prepare::<C>([parent]).compute_bound().stateful() {
             OpsKind::UnTracked(prepared) => prepared.finish(B::operate(operation, inputs)),
             OpsKind::Tracked(prepared) => {
                 let (out, kept) = B::operate_kept(&operation, &inputs);
-                prepared.finish((inputs, kept), out)
+                prepared.finish((inputs, tracked, kept), out)
             }
         }
     }
 }
 
-/// The backward pass of an operation; its parents are the inputs.
+/// The backward pass of an operation. Its parent is the one input that comes from another operation, or some parameter
+/// where there is none. To all other parameters, which no gradient goes beyond, it gives theirs itself: a graph that has
+/// every parameter costs the host more than the operations do.
 #[derive(Debug)]
-struct Gradient<O>(O);
+struct Gradient<O, const N: usize>(O);
 
-impl<B: FusedBackend, O: Operation<N>, const N: usize> Backward<B, N> for Gradient<O> {
-    type State = ([FloatTensor<B>; N], AnyKept);
+impl<B: FusedBackend, O: Operation<N>, const N: usize> Backward<B, 1> for Gradient<O, N> {
+    type State = ([FloatTensor<B>; N], [Option<NodeId>; N], AnyKept);
 
-    fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let (inputs, kept) = ops.state;
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let (inputs, tracked, kept) = ops.state;
         let gradient = gradients.consume::<B>(&ops.node);
-        for (parent, gradient) in ops.parents.into_iter().zip(B::gradient(&self.0, &inputs, &kept, gradient)) {
-            if let (Some(parent), Some(gradient)) = (parent, gradient) {
-                gradients.register::<B>(parent.id, gradient);
+        for (input, gradient) in tracked.into_iter().zip(B::gradient(&self.0, &inputs, &kept, gradient)) {
+            if let (Some(input), Some(gradient)) = (input, gradient) {
+                gradients.register::<B>(input, gradient);
             }
         }
     }

@@ -7,7 +7,7 @@ use cubecl::prelude::*;
 
 use super::attention::{Heads, attention, attention_gradient};
 use super::attention_cores;
-use super::products::{Then, product, product_over_rows, transposed};
+use super::products::{Then, parts, product, product_over_rows, transposed};
 use super::rows::{self, Rows};
 use super::sums::column_sums;
 use super::{arg, by_row, empty, shaped};
@@ -40,9 +40,10 @@ impl<R: CubeRuntime> Kept<R> {
         let ([all, taken], d, n_heads) = (geometry.rows(), geometry.d_model, geometry.n_heads);
         let of_attention = [[all, d], [all, 2], [all, 3 * d], [taken, d], [taken, n_heads]];
         let of_feed_forward = [[taken, d], [taken, d], [taken, 2], [taken, 4 * d], [taken, 4 * d]];
-        let [values, statistics, qkv, mixed, log_sums] = empty(like, of_attention);
+        let [[values, statistics, qkv, mixed, log_sums], of_feed_forward] =
+            empty(like, [of_attention, of_feed_forward]);
         let attention_normed = Normed { values, statistics };
-        let [h, values, statistics, hidden, active] = empty(like, of_feed_forward);
+        let [h, values, statistics, hidden, active] = of_feed_forward;
         let feed_forward_normed = Normed { values, statistics };
         Self { attention_normed, qkv, mixed, log_sums, h, feed_forward_normed, hidden, active }
     }
@@ -137,7 +138,7 @@ fn feed_forward<R: CubeRuntime>(
         geometry.written(),
     );
     kept.hidden = product(normed, w_in, Then::Gelu([b_in, &kept.active]), &kept.hidden);
-    let [out] = empty(h, [[geometry.rows()[1], d]]);
+    let [[out]] = empty(h, [[[geometry.rows()[1], d]]]);
     product(&kept.active, w_down, Then::AddStream([b_down, &kept.h]), &out)
 }
 
@@ -152,12 +153,24 @@ pub(crate) fn backward<R: CubeRuntime>(
     let [gamma_1, _, w_qkv, _, w_out, _, gamma_2, _, w_in, b_in, w_down, _, h] = inputs.map(into_contiguous);
     let ([all, taken], d) = (geometry.rows(), geometry.d_model);
     let (h, gradient) = (shaped(h, &[all, d]), shaped(into_contiguous(gradient), &[taken, d]));
+    let [of_attention, of_feed_forward] = room(geometry, &h);
     let (gradient, of_feed_forward) =
-        feed_forward_gradient(geometry, [&gamma_2, &w_in, &b_in, &w_down], kept, gradient);
-    let (gradient, of_attention) = attend_gradient(geometry, [&gamma_1, &w_qkv, &w_out], &h, kept, gradient);
+        feed_forward_gradient(geometry, [&gamma_2, &w_in, &b_in, &w_down], kept, gradient, of_feed_forward);
+    let (gradient, of_attention) =
+        attend_gradient(geometry, [&gamma_1, &w_qkv, &w_out], &h, kept, gradient, of_attention);
     let of_parameters = column_sums(of_attention.into_iter().chain(of_feed_forward).collect());
     let mut found = of_parameters.into_iter().chain([gradient]);
     shapes.map(|shape| shaped(found.next().expect("there are as many gradients as inputs"), shape.as_slice()))
+}
+
+/// Room for the gradients of attention and of the feed-forward part: of the norm's input, its output, its scale, what the
+/// part has inside, and of the two weights as [`product_over_rows`] makes them.
+fn room<R: CubeRuntime>(geometry: &Geometry, like: &CubeTensor<R>) -> [[CubeTensor<R>; 6]; 2] {
+    let ([all, taken], d) = (geometry.rows(), geometry.d_model);
+    let weight = |n: usize, m: usize| [parts([n, m], geometry.sequences), n * m];
+    let of_attention = [[all, d], [all, d], [all, d], [all, 3 * d], weight(d, 3 * d), weight(d, d)];
+    let of_feed_forward = [[taken, d], [taken, d], [taken, d], [taken, 4 * d], weight(d, 4 * d), weight(4 * d, d)];
+    empty(like, [of_attention, of_feed_forward])
 }
 
 /// The gradient of the residual stream behind attention from that of the block's output, and matrices whose column sums
@@ -167,17 +180,16 @@ fn feed_forward_gradient<R: CubeRuntime>(
     [gamma, w_in, b_in, w_down]: [&CubeTensor<R>; 4],
     kept: &Kept<R>,
     gradient: CubeTensor<R>,
+    [of_h, of_normed, of_gamma, of_hidden, of_in, of_down]: [CubeTensor<R>; 6],
 ) -> (CubeTensor<R>, [CubeTensor<R>; 6]) {
-    let ([_, taken], d) = (geometry.rows(), geometry.d_model);
-    let [of_hidden, of_normed] = empty(&gradient, [[taken, 4 * d], [taken, d]]);
     let then = Then::GeluGradient([b_in, &kept.hidden]);
     let of_hidden = product(&gradient, &transposed(w_down), then, &of_hidden);
     let of_normed = product(&of_hidden, &transposed(w_in), Then::Nothing, &of_normed);
     let Normed { values, statistics } = &kept.feed_forward_normed;
-    let rows = Rows { width: d, tokens: 1, every: 1 };
-    let (of_h, of_gamma) = norm_gradient([&kept.h, statistics, gamma], &of_normed, Some(&gradient), rows);
-    let [of_in, of_down] = [(values, &of_hidden), (&kept.active, &gradient)]
-        .map(|(input, of_output)| product_over_rows(input, of_output, geometry.sequences));
+    let rows = Rows { width: geometry.d_model, tokens: 1, every: 1 };
+    norm_gradient([&kept.h, statistics, gamma], &of_normed, Some(&gradient), rows, [&of_h, &of_gamma]);
+    let [of_in, of_down] = [(values, &of_hidden, &of_in), (&kept.active, &gradient, &of_down)]
+        .map(|(input, of_output, room)| product_over_rows(input, of_output, room));
     (of_h, [of_gamma, of_normed, of_in, of_hidden, of_down, gradient])
 }
 
@@ -189,9 +201,10 @@ fn attend_gradient<R: CubeRuntime>(
     h: &CubeTensor<R>,
     kept: &Kept<R>,
     gradient: CubeTensor<R>,
+    [of_h, of_normed, of_gamma, of_qkv, of_w_qkv, of_w_out]: [CubeTensor<R>; 6],
 ) -> (CubeTensor<R>, [CubeTensor<R>; 6]) {
-    let ([all, taken], d) = (geometry.rows(), geometry.d_model);
-    let [of_mixed, of_qkv, of_normed] = empty(h, [[taken, d], [all, 3 * d], [all, d]]);
+    // The norm's output gets its gradient when that of what attention mixed has been used.
+    let of_mixed = shaped(of_normed.clone(), kept.mixed.meta.shape().as_slice());
     let of_mixed = product(&gradient, &transposed(w_out), Then::Nothing, &of_mixed);
     let heads = geometry.heads();
     let vector = attention_cores::vector(&h.client, &heads);
@@ -207,22 +220,21 @@ fn attend_gradient<R: CubeRuntime>(
     }
     let of_normed = product(&of_qkv, &transposed(w_qkv), Then::Nothing, &of_normed);
     let Normed { values, statistics } = &kept.attention_normed;
-    let (of_h, of_gamma) = norm_gradient([h, statistics, gamma], &of_normed, Some(&gradient), geometry.written());
-    let [of_w_qkv, of_w_out] = [(values, &of_qkv), (&kept.mixed, &gradient)]
-        .map(|(input, of_output)| product_over_rows(input, of_output, geometry.sequences));
+    norm_gradient([h, statistics, gamma], &of_normed, Some(&gradient), geometry.written(), [&of_h, &of_gamma]);
+    let [of_w_qkv, of_w_out] = [(values, &of_qkv, &of_w_qkv), (&kept.mixed, &gradient, &of_w_out)]
+        .map(|(input, of_output, room)| product_over_rows(input, of_output, room));
     (of_h, [of_gamma, of_normed, of_w_qkv, of_qkv, of_w_out, gradient])
 }
 
 /// The gradient of a norm's input from that of its output, plus what the rows that are written have already, and a
-/// matrix whose column sums are the gradient of its scale.
+/// matrix whose column sums are the gradient of its scale, each into its room.
 pub(super) fn norm_gradient<R: CubeRuntime>(
     [h, statistics, gamma]: [&CubeTensor<R>; 3],
     gradient: &CubeTensor<R>,
     written: Option<&CubeTensor<R>>,
     rows: Rows,
-) -> (CubeTensor<R>, CubeTensor<R>) {
-    let shape = [h.meta.shape()[0], rows.width];
-    let ([of_h], [of_gamma]) = (empty(h, [shape]), empty(h, [shape]));
+    [of_h, of_gamma]: [&CubeTensor<R>; 2],
+) {
     let (count, dim) = by_row(h);
     let (adds, written) = (written.is_some(), written.unwrap_or(gradient));
     let [states, statistics, gamma, gradient, written] = [h, statistics, gamma, gradient, written].map(arg);
@@ -235,10 +247,9 @@ pub(super) fn norm_gradient<R: CubeRuntime>(
         gamma,
         gradient,
         written,
-        arg(&of_h),
-        arg(&of_gamma),
+        arg(of_h),
+        arg(of_gamma),
         rows,
         adds,
     );
-    (of_h, of_gamma)
 }

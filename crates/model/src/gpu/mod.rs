@@ -9,6 +9,7 @@ mod attention;
 mod attention_cores;
 mod block;
 mod ends;
+mod loss;
 mod products;
 mod rows;
 mod sums;
@@ -24,7 +25,8 @@ use cubecl::server::MemoryLayoutDescriptor;
 
 pub(crate) use block::{Kept, backward, forward};
 pub(crate) use ends::{embed, embed_gradient, read_out, read_out_gradient};
-pub(crate) use update::{adam, squares};
+pub(crate) use loss::{squared_error, squared_error_gradient};
+pub(crate) use update::{adam, own, squares};
 
 /// Whether products are taken in f64.
 pub(crate) const WIDE_PRODUCTS: bool = cfg!(feature = "cuda-f64");
@@ -46,9 +48,13 @@ fn empty_all<R: CubeRuntime, const D: usize>(like: &CubeTensor<R>, shapes: &[[us
     found.into_iter().zip(shapes).map(|(layout, shape)| tensor(layout.memory, shape)).collect()
 }
 
-/// [`empty_all`], of some matrices.
-fn empty<R: CubeRuntime, const N: usize>(like: &CubeTensor<R>, shapes: [[usize; 2]; N]) -> [CubeTensor<R>; N] {
-    empty_all(like, &shapes).try_into().expect("as many tensors as shapes")
+/// [`empty_all`], of some groups of matrices.
+fn empty<R: CubeRuntime, const N: usize, const M: usize>(
+    like: &CubeTensor<R>,
+    shapes: [[[usize; 2]; N]; M],
+) -> [[CubeTensor<R>; N]; M] {
+    let mut found = empty_all(like, shapes.as_flattened()).into_iter();
+    shapes.map(|group| group.map(|_| found.next().expect("there are as many tensors as shapes")))
 }
 
 /// The same elements in another shape.
@@ -56,9 +62,12 @@ fn shaped<R: CubeRuntime>(tensor: CubeTensor<R>, shape: &[usize]) -> CubeTensor<
     CubeTensor::new_contiguous(tensor.client, tensor.device, shape.into(), tensor.handle, tensor.dtype)
 }
 
-/// As a kernel takes it.
+/// As a kernel takes it, without a copy of all that a tensor is beside its memory: a step has hundreds of these.
 fn arg<R: CubeRuntime>(tensor: &CubeTensor<R>) -> ArrayArg<R> {
-    tensor.clone().into_array_arg()
+    #[expect(unsafe_code, reason = "nothing checks the length, which is the tensor's own")]
+    unsafe {
+        ArrayArg::from_raw_parts(tensor.handle.clone(), len(tensor))
+    }
 }
 
 fn len<R: CubeRuntime>(tensor: &CubeTensor<R>) -> usize {
@@ -89,7 +98,9 @@ mod tests {
 
     use crate::fused::tests::{SHAPES, assert_close, random, random_block};
     use crate::weights::tests::random as random_weights;
-    use crate::{AdamStep, Architecture, FusedBackend, Latent, Transformer, gradients_to_weights};
+    use crate::{
+        AdamStep, Architecture, FusedBackend, Latent, Transformer, Updates, gradients_to_weights, squared_error,
+    };
 
     #[cfg(feature = "cuda-f64")]
     type Gpu = burn::backend::Cuda;
@@ -135,7 +146,7 @@ mod tests {
         }
     }
 
-    /// The predictions of a model and the gradients of all its parameters.
+    /// The predictions of a model, its loss, and the gradients of all its parameters.
     fn model<B: FusedBackend>(architecture: &Architecture, prompts: usize) -> Vec<Vec<f32>> {
         let (device, mut rng) = (B::Device::default(), rand_chacha::ChaCha8Rng::seed_from_u64(0));
         let Architecture { d_x, n_points, .. } = *architecture;
@@ -145,9 +156,11 @@ mod tests {
         let xs = Tensor::<Autodiff<B>, 1>::from_data(xs, &device).reshape([prompts, n_points, d_x]);
         let ys = Tensor::<Autodiff<B>, 1>::from_data(ys, &device).reshape([prompts, n_points]);
         let predictions = model.forward(xs, ys.clone());
-        let gradients = (predictions.clone() * ys).sum().backward();
+        let loss = squared_error(predictions.clone(), ys, 7);
+        let gradients = loss.backward();
         let gradients = gradients_to_weights(&model.valid(), &GradientsParams::from_grads(gradients, &model));
-        std::iter::once(host(predictions.inner())).chain(gradients.into_values().map(|tensor| tensor.values)).collect()
+        let found = [host(predictions.inner()), host(loss.inner())];
+        found.into_iter().chain(gradients.into_values().map(|tensor| tensor.values)).collect()
     }
 
     #[test]
@@ -170,18 +183,18 @@ mod tests {
         fn update<B: FusedBackend>(clips: bool) -> Vec<Vec<f32>> {
             let (device, mut rng) = (B::Device::default(), rand_chacha::ChaCha8Rng::seed_from_u64(0));
             let mut tensor = || Tensor::<B, 1>::from_floats(random(70_001, &mut rng).as_slice(), &device).abs();
-            let (state, gradient) = ([tensor(), tensor(), tensor()], tensor());
+            let (state, held, gradient) = ([tensor(), tensor(), tensor()], [tensor(), tensor(), tensor()], tensor());
             let step = AdamStep { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, rate: 1e-2, root: 30.0 };
-            let factor = clips.then(|| Tensor::from_floats([0.25], &device));
-            let squares = B::squares(vec![gradient.clone(), state[0].clone()]);
-            let before = state.clone();
-            let found = B::adam(
-                step,
-                factor,
-                vec![state.clone(), [0, 0, 0].map(|i| state[i].clone().narrow(0, 0, 3))],
-                &[gradient.clone(), gradient.narrow(0, 3, 3)],
-            );
-            found.into_iter().flatten().chain(before).chain([squares]).map(host).collect()
+            let mut updates = Updates::new(step, clips.then(|| Tensor::from_floats([0.25], &device)));
+            let squares = B::squares(vec![gradient.clone(), held[0].clone()]);
+            let part = held.clone().map(|tensor| tensor.narrow(0, 0, 3));
+            let found = [
+                B::adam(&mut updates, state, gradient.clone()),
+                B::adam(&mut updates, held.clone(), gradient.clone()),
+                B::adam(&mut updates, part, gradient.narrow(0, 3, 3)),
+            ];
+            B::finish(updates);
+            found.into_iter().flatten().chain(held).chain([squares]).map(host).collect()
         }
         for clips in [false, true] {
             for (i, (found, expected)) in update::<Gpu>(clips).iter().zip(&update::<NdArray>(clips)).enumerate() {

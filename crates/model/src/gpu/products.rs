@@ -7,7 +7,7 @@ use burn_cubecl::kernel::{cast, into_contiguous};
 use burn_cubecl::tensor::CubeTensor;
 
 use super::tensor_cores::{self, Contiguous, Ending, Plan, VECTOR};
-use super::{WIDE_PRODUCTS, arg, by_element, empty, rows, shaped};
+use super::{WIDE_PRODUCTS, arg, by_element, rows, shaped};
 
 /// Rows and columns of the result that a cube of a product's kernel works on, about.
 const TILE: usize = 64;
@@ -129,22 +129,28 @@ fn layouts<R: CubeRuntime>(a: &CubeTensor<R>, b: &CubeTensor<R>) -> Option<[Cont
     (wide && tensor_cores::available(&a.client)).then_some([a_layout, b_layout])
 }
 
-/// aᵀ b of two matrices of many rows, which are cut into parts where the result alone would not keep a GPU busy; what
-/// comes back has a row for every part, whose products are to be added up. `sequences` is a number of equal parts that
-/// can be made.
+/// Parts to cut many rows into for a product of so many columns over them, which alone would not keep a GPU busy.
+/// `sequences` is a number of equal parts that can be made.
+pub(super) fn parts([n, m]: [usize; 2], sequences: usize) -> usize {
+    let tiles = n.div_ceil(TILE) * m.div_ceil(TILE);
+    let mut parts = 1;
+    while !WIDE_PRODUCTS && parts * tiles < TILES && sequences.is_multiple_of(2 * parts) {
+        parts *= 2;
+    }
+    parts
+}
+
+/// aᵀ b of two matrices of many rows, in `room`, which has a row for every one of the [`parts`], whose products are to be
+/// added up.
 pub(super) fn product_over_rows<R: CubeRuntime>(
     a: &CubeTensor<R>,
     b: &CubeTensor<R>,
-    sequences: usize,
+    room: &CubeTensor<R>,
 ) -> CubeTensor<R> {
     let [rows, n, m] = [a.meta.shape()[0], a.meta.shape()[1], b.meta.shape()[1]];
-    let tiles = n.div_ceil(TILE) * m.div_ceil(TILE);
-    let mut parts = 1;
-    while parts * tiles < TILES && sequences.is_multiple_of(2 * parts) {
-        parts *= 2;
-    }
-    let [room] = empty(a, [[parts, n * m]]);
-    if parts == 1 || WIDE_PRODUCTS {
+    let parts = room.meta.shape()[0];
+    let room = room.clone();
+    if parts == 1 {
         return shaped(product(&transposed(a), b, Then::Nothing, &shaped(room, &[n, m])), &[1, n * m]);
     }
     let [mut a, b] = [(a, n), (b, m)].map(|(matrix, width)| shaped(matrix.clone(), &[parts, rows / parts, width]));

@@ -6,14 +6,14 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::sums::column_sums;
-use super::{ROWS, UNITS, arg, by_row, empty, empty_all, len, shaped};
+use super::{ROWS, UNITS, arg, by_row, empty, shaped};
 use crate::AdamStep;
 
 /// Cubes that share a tensor: enough to keep a GPU busy.
 const CUBES: u32 = 512;
 
 /// Tensors that one launch updates.
-const AT_ONCE: usize = 24;
+const AT_ONCE: usize = 40;
 
 /// A parameter and its two moments.
 #[derive(CubeType, CubeLaunch)]
@@ -27,9 +27,8 @@ struct State {
 /// `factor[0]`. See [`AdamStep`].
 #[cube(launch)]
 fn adam_kernel(
-    before: &Sequence<State>,
+    states: &mut Sequence<State>,
     gradients: &Sequence<Array<f32>>,
-    after: &mut Sequence<State>,
     factor: &Array<f32>,
     constants: &AdamConstants,
     #[comptime] clips: bool,
@@ -39,17 +38,17 @@ fn adam_kernel(
         scale = factor[0];
     }
     #[unroll]
-    for i in 0..before.len() {
-        let (before, gradient) = (before.index(i), gradients.index(i));
-        let after = after.index_mut(i);
+    for i in 0..gradients.len() {
+        let gradient = gradients.index(i);
+        let state = states.index_mut(i);
         let mut at = ABSOLUTE_POS;
         while at < gradient.len() {
             let g = gradient[at] * scale;
-            let m = before.first[at] * constants.beta_1 + g * constants.take_1;
-            let v = before.second[at] * constants.beta_2 + g * g * constants.take_2;
-            after.first[at] = m;
-            after.second[at] = v;
-            after.value[at] = before.value[at] - m * constants.rate / (v.sqrt() * constants.root + constants.epsilon);
+            let m = state.first[at] * constants.beta_1 + g * constants.take_1;
+            let v = state.second[at] * constants.beta_2 + g * g * constants.take_2;
+            state.first[at] = m;
+            state.second[at] = v;
+            state.value[at] -= m * constants.rate / (v.sqrt() * constants.root + constants.epsilon);
             at += CUBE_COUNT * CUBE_DIM as usize;
         }
     }
@@ -76,38 +75,35 @@ impl AdamConstants {
     }
 }
 
-/// One step of Adam on parameters and their two moments, what it finds in a piece of memory a launch.
+/// A tensor in memory that nobody else holds: its own, or that of a copy.
+pub(crate) fn own<R: CubeRuntime>(tensor: CubeTensor<R>) -> CubeTensor<R> {
+    let tensor = into_contiguous(tensor);
+    if tensor.can_mut() { tensor } else { tensor.copy() }
+}
+
+/// One step of Adam on parameters and their two moments, in their memory, from their gradients.
 pub(crate) fn adam<R: CubeRuntime>(
     step: AdamStep,
     factor: Option<CubeTensor<R>>,
-    states: Vec<[CubeTensor<R>; 3]>,
-    gradients: Vec<CubeTensor<R>>,
-) -> Vec<[CubeTensor<R>; 3]> {
-    let states: Vec<_> = states.into_iter().map(|state| state.map(into_contiguous)).collect();
-    let gradients: Vec<_> = gradients.into_iter().map(into_contiguous).collect();
-    let clips = factor.is_some();
-    let factor = factor.unwrap_or_else(|| gradients[0].clone());
-    let update = |(states, gradients): (&[[CubeTensor<R>; 3]], &[CubeTensor<R>])| {
-        let shapes: Vec<_> = states.iter().flatten().map(|tensor| [len(tensor)]).collect();
-        let updated = empty_all(&factor, &shapes).as_chunks().0.to_vec();
-        let [before, after] = [states, &updated].map(|states| states.iter().map(state).collect());
+    waiting: Vec<([CubeTensor<R>; 3], CubeTensor<R>)>,
+) {
+    let waiting: Vec<_> = waiting.into_iter().map(|(state, gradient)| (state, into_contiguous(gradient))).collect();
+    for waiting in waiting.chunks(AT_ONCE) {
+        let first = &waiting[0].1;
         adam_kernel::launch(
-            &factor.client,
+            &first.client,
             CubeCount::Static(CUBES, 1, 1),
             CubeDim::new_1d(UNITS),
-            before,
-            gradients.iter().map(arg).collect(),
-            after,
-            arg(&factor),
+            waiting.iter().map(|(state, _)| launched(state)).collect(),
+            waiting.iter().map(|(_, gradient)| arg(gradient)).collect(),
+            arg(factor.as_ref().unwrap_or(first)),
             AdamConstants::of(step),
-            clips,
+            factor.is_some(),
         );
-        updated
-    };
-    states.chunks(AT_ONCE).zip(gradients.chunks(AT_ONCE)).flat_map(update).collect()
+    }
 }
 
-fn state<R: CubeRuntime>(tensors: &[CubeTensor<R>; 3]) -> StateLaunch<R> {
+fn launched<R: CubeRuntime>(tensors: &[CubeTensor<R>; 3]) -> StateLaunch<R> {
     let [value, first, second] = tensors.each_ref().map(arg);
     StateLaunch::new(value, first, second)
 }
@@ -134,9 +130,9 @@ fn squares_kernel(tensors: &Sequence<Array<f32>>, sums: &mut Array<f32>) {
 /// The sum of the squares of all elements of several tensors, `[1]`.
 pub(crate) fn squares<R: CubeRuntime>(tensors: Vec<CubeTensor<R>>) -> CubeTensor<R> {
     let client = tensors[0].client.clone();
-    let [sums] = empty(&tensors[0], [[(CUBES * ROWS) as usize, 1]]);
+    let [[sums]] = empty(&tensors[0], [[[(CUBES * ROWS) as usize, 1]]]);
     let (count, dim) = (CubeCount::Static(CUBES, 1, 1), by_row(&sums).1);
-    let tensors = tensors.into_iter().map(|tensor| into_contiguous(tensor).into_array_arg()).collect();
-    squares_kernel::launch(&client, count, dim, tensors, arg(&sums));
+    let tensors: Vec<_> = tensors.into_iter().map(into_contiguous).collect();
+    squares_kernel::launch(&client, count, dim, tensors.iter().map(arg).collect(), arg(&sums));
     shaped(column_sums(vec![sums]).remove(0), &[1])
 }
