@@ -4,18 +4,27 @@ use std::path::Path;
 
 use crate::program::succeed;
 
-fn bench(config: &str, steps: &str) -> serde_json::Value {
-    serde_json::from_str(&succeed(&["bench", config, "--steps", steps, "--json"])).unwrap()
+fn bench(config: &str, steps: &str, jobs: &str) -> serde_json::Value {
+    serde_json::from_str(&succeed(&["bench", config, "--steps", steps, "--jobs", jobs, "--json"])).unwrap()
 }
 
 #[test]
 fn memory_does_not_grow_with_the_steps() {
-    let peak = |steps| bench("smoke", steps)["peak_memory_mib"].as_f64();
+    let peak = |steps| bench("smoke", steps, "1")["peak_memory_mib"].as_f64();
     let (short, long) = (peak("100"), peak("10000"));
     if cfg!(target_os = "linux") {
         let (short, long) = (short.unwrap(), long.unwrap());
         assert!(long < short + 4.0, "{short} MiB after 100 steps, {long} MiB after 10,000");
     }
+}
+
+#[test]
+fn models_side_by_side_are_counted_together() {
+    let found = bench("smoke", "7", "3");
+    let number = |name: &str| found[name].as_f64().unwrap();
+    assert_eq!([number("jobs"), number("steps")], [3.0, 21.0]);
+    let a_model = number("gflop_per_step") / (number("median_ms") / 1e3);
+    assert!((number("gflop_per_second") / (3.0 * a_model) - 1.0).abs() < 1e-9, "{found}");
 }
 
 /// The arithmetic of a step, counted token by token, is what the closed form says.

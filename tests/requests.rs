@@ -188,6 +188,7 @@ fn a_command_line_that_makes_no_sense_is_refused() {
             &["--seed", "9223372036854775807", "9223372036854775808"],
         ),
         (&["bench", "smoke", "--steps", "0"], &["--steps", "0"]),
+        (&["bench", "smoke", "--jobs", "0"], &["--jobs", "0"]),
         (&["resume", folder], &["is not a run", "config.toml"]),
         (&["report", "/nowhere/at/all"], &["is not a run", "/nowhere/at/all"]),
         (&["dance"], &["dance"]),

@@ -1,11 +1,13 @@
 //! Times the training step.
 
-use std::io;
+use std::panic::resume_unwind;
 use std::time::Instant;
+use std::{io, thread};
 
 use burn::tensor::backend::Backend;
 use data::{Purpose, Stream};
 use model::{FusedBackend, TrainingBackend, Transformer, products_per_second};
+use rayon::ThreadPool;
 use run::Experiment;
 use serde::Serialize;
 
@@ -19,9 +21,11 @@ pub struct BenchResult {
     pub name: String,
     /// The backend, by burn's name for it.
     pub device: String,
-    /// Threads at hand.
+    /// Models that were trained side by side.
+    pub jobs: usize,
+    /// Threads at hand for each of them.
     pub threads: usize,
-    /// Steps counted, after the warm-up.
+    /// Steps counted, after the warm-up, of all models together.
     pub steps: usize,
     /// Median time of a step, gradients and update, in milliseconds; the next batch is drawn meanwhile, as in training.
     pub median_ms: f64,
@@ -29,11 +33,11 @@ pub struct BenchResult {
     pub min_ms: f64,
     /// Longest step in milliseconds.
     pub max_ms: f64,
-    /// Tokens a second at the median.
+    /// Tokens a second at the median, of all models together.
     pub tokens_per_second: f64,
     /// Arithmetic of the matrix products of a step, in 10⁹ operations.
     pub gflop_per_step: f64,
-    /// `gflop_per_step` over the median time, in 10⁹ operations a second.
+    /// `gflop_per_step` over the median time, in 10⁹ operations a second, of all models together.
     pub gflop_per_second: f64,
     /// `gflop_per_second` over the rate of the machine's products at this width, measured between the steps; where
     /// those are the products that the steps are made of.
@@ -58,7 +62,14 @@ pub struct BenchPlan {
     pub at_a_time: usize,
 }
 
-/// Times training steps of a new model.
+/// What was timed, each in seconds but for the products, which are in operations a second.
+struct Times {
+    steps: Vec<f64>,
+    sampling: Vec<f64>,
+    products: Vec<f64>,
+}
+
+/// Times training steps of new models, side by side, one on every pool of threads.
 ///
 /// # Errors
 /// When no thread can be started.
@@ -66,8 +77,25 @@ pub fn bench<B: TrainingBackend>(
     experiment: &Experiment,
     shards: usize,
     device: &B::Device,
-    BenchPlan { warm_up, counted, at_a_time }: BenchPlan,
+    plan: BenchPlan,
+    pools: &[ThreadPool],
 ) -> io::Result<BenchResult> {
+    let time = |pool: &ThreadPool| pool.install(|| time_steps::<B>(experiment, shards, device, plan));
+    let times = thread::scope(|scope| {
+        let jobs = pools.iter().map(|pool| thread::Builder::new().spawn_scoped(scope, || time(pool)));
+        let jobs = jobs.collect::<io::Result<Vec<_>>>()?;
+        let times = jobs.into_iter().map(|job| job.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        times.collect::<io::Result<Vec<_>>>()
+    })?;
+    Ok(summary(experiment, <B::InnerBackend as Backend>::name(device), pools, &times))
+}
+
+fn time_steps<B: TrainingBackend>(
+    experiment: &Experiment,
+    shards: usize,
+    device: &B::Device,
+    BenchPlan { warm_up, counted, at_a_time }: BenchPlan,
+) -> io::Result<Times> {
     let config = &experiment.config;
     let weights = config.model.init(&experiment.architecture, &mut Stream::new(config.seed, Purpose::Init).rng(0));
     let on_host = <B::InnerBackend as FusedBackend>::HOST_PRODUCTS;
@@ -75,8 +103,8 @@ pub fn bench<B: TrainingBackend>(
         .expect("freshly drawn weights have the architecture's shapes");
     let mut adam = Adam::new(&config.train);
     let again = Batches::new(experiment);
-    let (mut times, mut sampling, mut products) = (Vec::new(), Vec::new(), Vec::new());
-    std::thread::scope(|scope| {
+    let (mut steps, mut sampling, mut products) = (Vec::new(), Vec::new(), Vec::new());
+    thread::scope(|scope| {
         let batches = Batches::new(experiment).ahead(scope, 0..warm_up + counted)?;
         let (mut started, mut unread) = (Instant::now(), 0);
         for step in 0..warm_up + counted {
@@ -91,9 +119,9 @@ pub fn bench<B: TrainingBackend>(
             let _ = found.loss.into_data();
             let time = started.elapsed().as_secs_f64() / unread as f64;
             if step >= warm_up {
-                times.extend(std::iter::repeat_n(time, unread));
+                steps.extend(std::iter::repeat_n(time, unread));
             }
-            if times.len() >= REFERENCE_EVERY * sampling.len() {
+            if steps.len() >= REFERENCE_EVERY * sampling.len() {
                 let drawing = Instant::now();
                 let _ = again.draw(step);
                 sampling.push(drawing.elapsed().as_secs_f64());
@@ -103,33 +131,30 @@ pub fn bench<B: TrainingBackend>(
         }
         Ok::<_, io::Error>(())
     })?;
-    Ok(summary(experiment, <B::InnerBackend as Backend>::name(device), times, sampling, products))
+    Ok(Times { steps, sampling, products })
 }
 
-fn summary(
-    experiment: &Experiment,
-    device: String,
-    times: Vec<f64>,
-    sampling: Vec<f64>,
-    products: Vec<f64>,
-) -> BenchResult {
-    let batch_size = experiment.config.train.batch_size;
-    let [min, median, max] = spread(times.clone()).expect("at least one step is counted");
+fn summary(experiment: &Experiment, device: String, pools: &[ThreadPool], times: &[Times]) -> BenchResult {
+    let all = |which: fn(&Times) -> &Vec<f64>| times.iter().flat_map(which).copied().collect::<Vec<_>>();
+    let (batch_size, jobs, steps) = (experiment.config.train.batch_size, pools.len(), all(|times| &times.steps));
+    let counted = steps.len();
+    let [min, median, max] = spread(steps).expect("at least one step is counted");
     let gflop = experiment.architecture.step_flops(batch_size) as f64 / 1e9;
-    let rate = spread(products).map(|[_, median, _]| median / 1e9);
+    let rate = spread(all(|times| &times.products)).map(|[_, median, _]| median / 1e9);
     BenchResult {
         name: experiment.config.name.clone(),
         device,
-        threads: rayon::current_num_threads(),
-        steps: times.len(),
+        jobs,
+        threads: pools[0].current_num_threads(),
+        steps: counted,
         median_ms: median * 1e3,
         min_ms: min * 1e3,
         max_ms: max * 1e3,
-        tokens_per_second: (batch_size * experiment.architecture.seq_len()) as f64 / median,
+        tokens_per_second: (jobs * batch_size * experiment.architecture.seq_len()) as f64 / median,
         gflop_per_step: gflop,
-        gflop_per_second: gflop / median,
+        gflop_per_second: jobs as f64 * gflop / median,
         share_of_products: rate.map(|rate| gflop / median / rate),
-        sampling_share: spread(sampling).map_or(0.0, |[_, sampling, _]| sampling / median),
+        sampling_share: spread(all(|times| &times.sampling)).map_or(0.0, |[_, sampling, _]| sampling / median),
         peak_memory_mib: peak_memory_mib(),
     }
 }

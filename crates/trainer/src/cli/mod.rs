@@ -9,6 +9,7 @@ use burn::backend::Autodiff;
 use clap::{Args, Parser, Subcommand};
 use data::TaskRegistry;
 use model::{Device, FusedBackend, OnBackend};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use run::{Config, Experiment, PRESETS, RunDir, Source};
 
 use crate::{BenchPlan, BenchResult, Parallelism, bench};
@@ -86,6 +87,9 @@ pub enum Command {
         /// Steps before them that are not
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
         warm_up: u32,
+        /// Models that are trained side by side, each on its share of the threads
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+        jobs: u8,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -139,17 +143,25 @@ impl Command {
                 say(config.to_toml().trim_end())
             }
             Self::Tasks => registry.kinds().try_for_each(say),
-            Self::Bench { config, change, machine, steps, warm_up, json } => {
+            Self::Bench { config, change, machine, steps, warm_up, jobs, json } => {
                 let experiment = change.resolve(&Source::named(&config))?.build(registry)?;
-                let device = machine.prepare()?;
+                let device = machine.device()?;
+                let pools = pools(machine.threads(), usize::from(jobs))?;
                 // Waiting for a GPU after every step would leave it idle while the next one is prepared.
                 let at_a_time = if device.is_cpu() { 1 } else { 10 };
                 let plan = BenchPlan { warm_up: warm_up as usize, counted: steps as usize, at_a_time };
-                let result = device.run(BenchHere { experiment: &experiment, device, plan });
-                say_bench(&result.map_err(|error| Failure::threads(machine.threads() + 1, error))?, json)
+                let result = device.run(BenchHere { experiment: &experiment, device, plan, pools: &pools });
+                say_bench(&result.map_err(|error| Failure::threads(2 * pools.len(), error))?, json)
             }
         }
     }
+}
+
+/// Threads for some jobs, each of which gets its share.
+fn pools(threads: usize, jobs: usize) -> Result<Vec<ThreadPool>, Failure> {
+    let threads = threads.div_ceil(jobs);
+    let pools = (0..jobs).map(|_| ThreadPoolBuilder::new().num_threads(threads).build());
+    pools.collect::<Result<_, _>>().map_err(|error| Failure::threads(jobs * threads, error))
 }
 
 impl Change {
@@ -164,13 +176,15 @@ struct BenchHere<'a> {
     experiment: &'a Experiment,
     device: Device,
     plan: BenchPlan,
+    pools: &'a [ThreadPool],
 }
 
 impl OnBackend for BenchHere<'_> {
     type Output = io::Result<BenchResult>;
 
     fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output {
-        bench::<Autodiff<B>>(self.experiment, Parallelism::on(self.device, self.experiment).shards, &device, self.plan)
+        let Self { experiment, device: kind, plan, pools } = self;
+        bench::<Autodiff<B>>(experiment, Parallelism::on(kind, experiment).shards, &device, plan, pools)
     }
 }
 
@@ -178,12 +192,13 @@ fn say_bench(result: &BenchResult, json: bool) -> Result<(), Failure> {
     if json {
         return say_json(result);
     }
-    let BenchResult { name, device, threads, steps, median_ms, min_ms, max_ms, .. } = result;
+    let BenchResult { name, device, jobs, threads, steps, median_ms, min_ms, max_ms, .. } = result;
+    let times = if *jobs > 1 { format!("{jobs} × ") } else { String::new() };
     let share = result
         .share_of_products
         .map_or(String::new(), |share| format!(" ({:.0}% of the products' rate)", 100.0 * share));
     say(&format!(
-        "{name} on {device}, {threads} threads: {median_ms:.2} ms a step (median of {steps}, {min_ms:.2} to {max_ms:.2})\n\
+        "{times}{name} on {device}, {threads} threads: {median_ms:.2} ms a step (median of {steps}, {min_ms:.2} to {max_ms:.2})\n\
          {:.0} tokens/s, {:.2} GFLOP a step, {:.1} GFLOP/s{share}, sampling {:.1}% of a step",
         result.tokens_per_second,
         result.gflop_per_step,

@@ -18,11 +18,11 @@ use analysis::{Failure, note, say_sweep, write_comparison};
 use clap::Args;
 use data::TaskRegistry;
 use model::Device;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::ThreadPool;
 use run::{ComparisonDir, Experiment, ProbeKind, RunDir, Source};
 
-use super::Job;
 use super::job::{complete, is_complete, stop_signal};
+use super::{Job, pools};
 use crate::Outcome;
 
 /// What to sweep over, and how.
@@ -91,9 +91,7 @@ impl Sweep {
         stop: &AtomicBool,
     ) -> Result<Vec<End>, Failure> {
         let jobs = usize::from(self.jobs).min(runs.len());
-        let threads = self.job.machine.threads().div_ceil(jobs);
-        let pools = (0..jobs).map(|_| ThreadPoolBuilder::new().num_threads(threads).build());
-        let pools = pools.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::threads(jobs * threads, error))?;
+        let pools = pools(self.job.machine.threads(), jobs)?;
         let next = AtomicUsize::new(0);
         let ends: Vec<Mutex<End>> = runs.iter().map(|_| Mutex::new(End::Stopped)).collect();
         let work = |pool: &ThreadPool| {
