@@ -35,6 +35,23 @@ compare:
 compare-cuda:
     python benches/pytorch/compare.py --device cuda
 
+# What a step on a GPU costs the host, timed with a driver that does nothing; needs no GPU
+host *ARGS="--warm-up 50 --steps 500":
+    mkdir -p target/host/include
+    cc -O2 -shared -fPIC -o target/host/libcuda.so benches/host/nothing.c
+    ln -sf libcuda.so target/host/libnvrtc.so
+    for size in small medium paper; do \
+      LD_LIBRARY_PATH=target/host CUDA_PATH=target/host \
+        cargo run -p trainer --features cuda -- bench benches/sizes/$size.toml --device cuda {{ARGS}}; \
+    done
+
+# Everything that is timed on a GPU, ours alone: a step, 2,000 steps, and five models at once
+time-cuda:
+    for size in small medium paper; do for jobs in 1 5; do \
+      cargo run -p trainer --features cuda -- bench benches/sizes/$size.toml --device cuda --warm-up 20 --steps 400 --jobs $jobs; \
+    done; done
+    cargo run -p trainer --features cuda -- bench benches/sizes/paper.toml --device cuda --warm-up 20 --steps 2000
+
 # Hold a GPU to the CPU, with products in TF32 and in f64
 test-cuda:
     cargo test --features cuda -- cuda gpu

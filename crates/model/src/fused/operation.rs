@@ -321,7 +321,12 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
 
     fn operate<const N: usize>(operation: impl Operation<N>, inputs: [FloatTensor<Self>; N]) -> FloatTensor<Self> {
         let tracked = inputs.each_ref().map(|input| (!input.node.requirement.is_none()).then_some(input.node.id));
+        // Parameters have order 0.
         let order = |input: &&FloatTensor<Self>| (!input.node.requirement.is_none(), input.node.order);
+        debug_assert!(
+            inputs.iter().filter(|input| order(input) > (true, 0)).count() < 2,
+            "two inputs are no parameters"
+        );
         let parent = inputs.iter().max_by_key(order).expect("an operation has inputs").node.clone();
         let inputs = inputs.map(|input| input.primitive);
         match Gradient::<_, N>(operation.clone()).prepare::<C>([parent]).compute_bound().stateful() {
