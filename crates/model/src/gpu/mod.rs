@@ -8,6 +8,7 @@
 mod attention;
 mod attention_cores;
 mod block;
+mod endings;
 mod ends;
 mod loss;
 mod products;

@@ -1,14 +1,15 @@
 //! Products on tensor cores, with factors of TF32 and sums of f32.
 //!
 //! A cube makes one rectangle of the product, and goes along the sum a slab at a time: while its planes multiply one slab
-//! out of shared memory, the next is on its way into registers.
+//! out of shared memory, the next is on its way into registers. A unit brings four rows or columns by four terms, however
+//! those lie in memory, and puts them as instructions take them: what a lane then reads it multiplies as it is.
 
 use cubecl::cmma::MmaDefinition;
 use cubecl::features::MmaConfig;
 use cubecl::prelude::*;
 
 use super::WIDE_PRODUCTS;
-use super::rows::{gelu, gelu_slope};
+use super::endings::{Ending, end};
 
 /// Which index of a factor has its neighbours beside it in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,21 +18,6 @@ pub(super) enum Contiguous {
     Summed,
     /// The one that the product keeps.
     Kept,
-}
-
-/// What becomes of every number of a product before it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Ending {
-    /// Nothing.
-    Plain,
-    /// The bias of its column is added.
-    Bias,
-    /// Its bias and the number at its place in another matrix are added.
-    Sum,
-    /// Nothing, and the GELU of it and its bias is written elsewhere.
-    Gelu,
-    /// It is multiplied by the derivative of the GELU of another number and its bias.
-    GeluGradient,
 }
 
 /// What a kernel is compiled for.
@@ -66,6 +52,8 @@ const CUBE: usize = PLANES * PLANE;
 /// Terms of the sum in a slab.
 const SLAB: usize = 32;
 
+const _: () = assert!(CUBE * SLAB == UNITS * VECTOR * VECTOR, "a unit brings four by four numbers of a slab");
+
 /// What TF32 has of an f32: all but the last 13 binary places.
 const KEPT_BITS: u32 = !0 << 13;
 
@@ -74,9 +62,6 @@ const LOSS: f32 = 0.72 / 2048.0;
 
 /// Numbers that are read at a time.
 pub(super) const VECTOR: usize = 4;
-
-/// Vectors of a slab that a unit brings.
-const SHARE: usize = CUBE * SLAB / VECTOR / UNITS;
 
 /// The cubes that make so many products of such a size.
 pub(super) fn cubes([rows, columns]: [usize; 2], pairs: usize) -> (CubeCount, CubeDim) {
@@ -125,7 +110,17 @@ pub(super) fn add_product(a: &Factor, b: &Factor, sum: &mut Tile) {
     instruction.execute_inplace(a, b, sum);
 }
 
-/// What a unit brings of every slab of a factor: where it finds it and where it puts it.
+/// Which factor of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Side {
+    /// The one with the product's rows.
+    Rows,
+    /// The one with its columns.
+    Columns,
+}
+
+/// What a unit brings of every slab of a factor, four rows or columns by four terms: where it finds them and where it
+/// puts them.
 #[derive(CubeType)]
 struct Share {
     /// Its vectors of the first slab.
@@ -134,41 +129,54 @@ struct Share {
     step: usize,
     /// The first term of each, in a slab.
     terms: Array<usize>,
-    /// Their places in shared memory, in vectors.
+    /// The places in shared memory of those that it makes of them.
     to: Array<usize>,
 }
 
-/// Where a number of a slab lies in shared memory: vectors that neighbouring lanes read at once are in different banks.
+/// Where in shared memory two terms of two rows are, in vectors, of which a pair of rows has sixteen: those that
+/// neighbouring lanes write or read at once are in different banks.
 #[cube]
-fn place(kept: usize, term: usize, #[comptime] layout: Contiguous) -> usize {
-    if comptime!(layout == Contiguous::Summed) {
-        kept * SLAB + (term ^ (kept / 4 % 2 * 16))
-    } else {
-        term * CUBE + (kept ^ (term / 4 % 4 * 8))
-    }
+fn row_place(rows: usize, terms: usize) -> usize {
+    rows * (SLAB / 2) + (terms ^ (rows / 2 % 8) ^ (terms / 8))
 }
 
-/// The share of a unit in a factor that begins at vector `first` and of which the cube needs rows or columns from `begin`.
+/// Where in shared memory four terms of a column are, likewise; a column has eight vectors.
 #[cube]
-fn share(first: usize, begin: usize, kept: usize, terms: usize, #[comptime] layout: Contiguous) -> Share {
-    let (mut from, mut own_terms, mut to) = (Array::new(SHARE), Array::new(SHARE), Array::new(SHARE));
+fn column_place(column: usize, terms: usize) -> usize {
+    column * (SLAB / VECTOR) + (terms ^ (column / 4 % 2 * 4) ^ (column / 8 % 4))
+}
+
+/// A unit's share of a factor that begins at a vector, from a row or column on.
+#[cube]
+fn share(
+    first: usize,
+    begin: usize,
+    kept: usize,
+    terms: usize,
+    #[comptime] layout: Contiguous,
+    #[comptime] side: Side,
+) -> Share {
+    let (mut from, mut own_terms, mut to) = (Array::new(VECTOR), Array::new(VECTOR), Array::new(VECTOR));
     let mut step = kept * (SLAB / VECTOR);
+    let (mut block, mut along) = (UNIT_POS as usize % (CUBE / VECTOR), UNIT_POS as usize / (CUBE / VECTOR));
     if comptime!(layout == Contiguous::Summed) {
         step = usize::cast_from(SLAB / VECTOR);
+        block = UNIT_POS as usize / (SLAB / VECTOR);
+        along = UNIT_POS as usize % (SLAB / VECTOR);
     }
     #[unroll]
-    for i in 0..SHARE {
-        let vector = UNIT_POS as usize + i * UNITS;
+    for i in 0..VECTOR {
         if comptime!(layout == Contiguous::Summed) {
-            let (row, term) = (vector / (SLAB / VECTOR), vector % (SLAB / VECTOR) * VECTOR);
-            from[i] = first + (clamp_max(begin + row, kept - 1) * terms + term) / VECTOR;
-            own_terms[i] = term;
-            to[i] = place(row, term, layout) / VECTOR;
+            own_terms[i] = along * VECTOR;
+            from[i] = first + (clamp_max(begin + block * VECTOR + i, kept - 1) * terms + along * VECTOR) / VECTOR;
         } else {
-            let (column, term) = (vector % (CUBE / VECTOR) * VECTOR, vector / (CUBE / VECTOR));
-            from[i] = first + (term * kept + clamp_max(begin + column, kept - VECTOR)) / VECTOR;
-            own_terms[i] = term;
-            to[i] = place(column, term, layout) / VECTOR;
+            own_terms[i] = along * VECTOR + i;
+            from[i] = first + ((along * VECTOR + i) * kept + clamp_max(begin + block * VECTOR, kept - VECTOR)) / VECTOR;
+        }
+        if comptime!(side == Side::Rows) {
+            to[i] = row_place(block * 2 + i / 2, along * 2 + i % 2);
+        } else {
+            to[i] = column_place(block * VECTOR + i, along);
         }
     }
     Share { from, step, terms: own_terms, to }
@@ -177,9 +185,9 @@ fn share(first: usize, begin: usize, kept: usize, terms: usize, #[comptime] layo
 /// A unit's share of a slab, beyond the end of the sum zeros. So many terms are `left`.
 #[cube]
 fn bring(values: &Vectors, share: &Share, slab: usize, left: usize) -> Vectors {
-    let mut brought = Vectors::new(SHARE);
+    let mut brought = Vectors::new(VECTOR);
     #[unroll]
-    for i in 0..SHARE {
+    for i in 0..VECTOR {
         let mut vector = Vector::<f32, Const<4>>::new(0.0f32);
         if share.terms[i] < left {
             vector = values[share.from[i] + slab * share.step];
@@ -191,75 +199,87 @@ fn bring(values: &Vectors, share: &Share, slab: usize, left: usize) -> Vectors {
 
 /// Cuts what a unit has brought to TF32, and puts it where its cube finds it.
 #[cube]
-fn put(brought: &Vectors, slabs: &mut Slabs, share: &Share, first: usize) {
-    #[unroll]
-    for i in 0..SHARE {
-        let to = first + share.to[i];
-        let bits = Vector::<u32, Const<4>>::reinterpret(brought[i] * Vector::new(1.0 + LOSS));
-        slabs[to] = Vector::reinterpret(bits & Vector::new(KEPT_BITS));
-    }
-}
-
-/// Where a lane finds the four rows or columns that it multiplies, `4 · group` and on, in vectors: for each half of a slab
-/// where terms are neighbours.
-#[cube]
-fn places(begin: usize, #[comptime] layout: Contiguous) -> (usize, usize) {
-    let (kept, term) = (begin + UNIT_POS_X as usize / 4 * VECTOR, UNIT_POS_X as usize % 4 * VECTOR);
-    (place(kept, term, layout) / VECTOR, place(kept, term + 16, layout) / VECTOR)
-}
-
-/// Four rows or columns by four terms, which a lane multiplies, one vector after the other: the terms of a row where those
-/// are neighbours, else the rows of a term. Which terms and which rows are a lane's is free, as long as the former are the
-/// same for both factors.
-#[cube]
-fn take(slabs: &Slabs, from: usize, #[comptime] layout: Contiguous) -> Factor {
-    let mut taken = Factor::new(VECTOR * VECTOR);
-    let step = comptime!((if layout == Contiguous::Summed { SLAB } else { CUBE }) / VECTOR);
+fn put(
+    brought: &Vectors,
+    slabs: &mut Slabs,
+    share: &Share,
+    first: usize,
+    #[comptime] layout: Contiguous,
+    #[comptime] side: Side,
+) {
+    let mut cut = Array::<Vector<tf32, Const<4>>>::new(VECTOR);
     #[unroll]
     for i in 0..VECTOR {
-        let vector = slabs[from + i * step];
+        let bits = Vector::<u32, Const<4>>::reinterpret(brought[i] * Vector::new(1.0 + LOSS));
+        cut[i] = Vector::reinterpret(bits & Vector::new(KEPT_BITS));
+    }
+    #[unroll]
+    for i in 0..VECTOR {
+        let mut vector = Vector::<tf32, Const<4>>::empty();
         #[unroll]
         for j in 0..VECTOR {
-            taken[i * VECTOR + j] = Vector::new(vector[j]);
+            let (kept, term) =
+                comptime!(if side == Side::Rows { (i / 2 * 2 + j % 2, i % 2 * 2 + j / 2) } else { (i, j) });
+            let (which, place) = comptime!(if layout == Contiguous::Summed { (kept, term) } else { (term, kept) });
+            vector[j] = cut[which][place];
         }
+        let to = first + share.to[i];
+        slabs[to] = vector;
     }
-    taken
 }
 
-/// Where a number is in what [`take`] gives.
-fn at(kept: usize, term: usize, layout: Contiguous) -> usize {
-    if layout == Contiguous::Summed { kept * VECTOR + term } else { term * VECTOR + kept }
+/// Where a lane finds what it multiplies: four neighbouring rows and columns, and four neighbouring terms of each half of a
+/// slab. Which rows and which terms are a lane's is free, as long as the terms are the same for both factors.
+#[derive(CubeType)]
+struct Places {
+    /// Of its first two rows, the first two terms and the two after them.
+    rows: (usize, usize),
+    /// Of its first column, the terms of the first half and those of the second.
+    columns: (usize, usize),
 }
 
-/// sums += the product of half a slab of each factor, from which a lane takes what begins at a vector.
 #[cube]
-fn multiply_slabs(
-    a_slabs: &Slabs,
-    b_slabs: &Slabs,
-    a_from: usize,
-    b_from: usize,
-    sums: &mut Sequence<Tile>,
-    #[comptime] plan: Plan,
-) {
+fn places(corner: (usize, usize)) -> Places {
+    let (group, lane) = (UNIT_POS_X as usize / 4, UNIT_POS_X as usize % 4);
+    let (row, column) = (corner.0 / 2 + 2 * group, corner.1 + VECTOR * group);
+    Places {
+        rows: (row_place(row, 2 * lane), row_place(row, 2 * lane + 1)),
+        columns: (column_place(column, lane), column_place(column, 4 + lane)),
+    }
+}
+
+/// sums += the product of a slab of each factor, which begins at a vector.
+#[cube]
+fn multiply_slab(a: &Slabs, b: &Slabs, first: usize, places: &Places, sums: &mut Sequence<Tile>) {
+    let (one, two) = (first + places.rows.0, first + places.rows.1);
+    multiply_half(a, b, (one, two), first + places.columns.0, sums);
+    // Eight vectors on, the two have changed places.
+    multiply_half(a, b, (two + 8, one + 8), first + places.columns.1, sums);
+}
+
+#[cube]
+fn multiply_half(a_slabs: &Slabs, b_slabs: &Slabs, rows: (usize, usize), column: usize, sums: &mut Sequence<Tile>) {
     let (down, across) = comptime!((INSTRUCTIONS[0], INSTRUCTIONS[1]));
-    let (a_layout, b_layout) = comptime!((plan.layouts[0], plan.layouts[1]));
-    let rows = take(a_slabs, a_from, a_layout);
-    let columns = take(b_slabs, b_from, b_layout);
     #[unroll]
     for pair in 0..2usize {
-        let (one, two) = (2 * pair, 2 * pair + 1);
+        let mut row = rows.0;
+        if comptime!(pair == 1) {
+            row = rows.1;
+        }
         #[unroll]
         for i in 0..down {
-            let mut a = Factor::new(4usize);
-            a[0] = rows[comptime!(at(2 * i, one, a_layout))];
-            a[1] = rows[comptime!(at(2 * i + 1, one, a_layout))];
-            a[2] = rows[comptime!(at(2 * i, two, a_layout))];
-            a[3] = rows[comptime!(at(2 * i + 1, two, a_layout))];
+            let of_rows = a_slabs[row + i * (SLAB / 2)];
+            let mut a = Factor::new(VECTOR);
+            #[unroll]
+            for k in 0..VECTOR {
+                a[k] = Vector::new(of_rows[k]);
+            }
             #[unroll]
             for j in 0..across {
+                let of_column = b_slabs[column + j * (SLAB / VECTOR)];
                 let mut b = Factor::new(2usize);
-                b[0] = columns[comptime!(at(j, one, b_layout))];
-                b[1] = columns[comptime!(at(j, two, b_layout))];
+                b[0] = Vector::new(of_column[2 * pair]);
+                b[1] = Vector::new(of_column[2 * pair + 1]);
                 add_product(&a, &b, sums.index_mut(i * across + j));
             }
         }
@@ -278,66 +298,26 @@ fn sum_slabs(
     #[comptime] plan: Plan,
 ) -> Sequence<Tile> {
     let (a_layout, b_layout) = comptime!((plan.layouts[0], plan.layouts[1]));
-    let (a_places, b_places) = (places(corner.0, a_layout), places(corner.1, b_layout));
+    let places = places(corner);
     let len = CUBE * SLAB / VECTOR;
     let (mut a_slabs, mut b_slabs) = (Slabs::new_aligned(2 * len, 16usize), Slabs::new_aligned(2 * len, 16usize));
     let mut sums = zeros(comptime!(INSTRUCTIONS[0] * INSTRUCTIONS[1]));
-    put(&bring(a, a_share, 0usize, terms), &mut a_slabs, a_share, 0usize);
-    put(&bring(b, b_share, 0usize, terms), &mut b_slabs, b_share, 0usize);
+    put(&bring(a, a_share, 0usize, terms), &mut a_slabs, a_share, 0usize, a_layout, Side::Rows);
+    put(&bring(b, b_share, 0usize, terms), &mut b_slabs, b_share, 0usize, b_layout, Side::Columns);
     sync_cube();
     let count = terms.div_ceil(SLAB);
     for slab in 1..count {
         let (now, next) = ((slab - 1) % 2 * len, slab % 2 * len);
         let a_brought = bring(a, a_share, slab, terms - slab * SLAB);
         let b_brought = bring(b, b_share, slab, terms - slab * SLAB);
-        multiply_slabs(&a_slabs, &b_slabs, now + a_places.0, now + b_places.0, &mut sums, plan);
-        multiply_slabs(&a_slabs, &b_slabs, now + a_places.1, now + b_places.1, &mut sums, plan);
-        put(&a_brought, &mut a_slabs, a_share, next);
-        put(&b_brought, &mut b_slabs, b_share, next);
+        multiply_slab(&a_slabs, &b_slabs, now, &places, &mut sums);
+        put(&a_brought, &mut a_slabs, a_share, next, a_layout, Side::Rows);
+        put(&b_brought, &mut b_slabs, b_share, next, b_layout, Side::Columns);
         sync_cube();
     }
     let last = (count - 1) % 2 * len;
-    multiply_slabs(&a_slabs, &b_slabs, last + a_places.0, last + b_places.0, &mut sums, plan);
-    multiply_slabs(&a_slabs, &b_slabs, last + a_places.1, last + b_places.1, &mut sums, plan);
+    multiply_slab(&a_slabs, &b_slabs, last, &places, &mut sums);
     sums
-}
-
-/// Writes four neighbouring numbers of a product.
-#[cube]
-fn end(
-    sums: Vector<f32, Const<4>>,
-    at: usize,
-    column: usize,
-    bias: &Array<Vector<f32, Const<4>>>,
-    other: &Array<Vector<f32, Const<4>>>,
-    product: &mut Array<Vector<f32, Const<4>>>,
-    active: &mut Array<Vector<f32, Const<4>>>,
-    #[comptime] ending: Ending,
-) {
-    if comptime!(ending == Ending::Bias) {
-        product[at] = sums + bias[column];
-    } else if comptime!(ending == Ending::Sum) {
-        product[at] = sums + other[at] + bias[column];
-    } else if comptime!(ending == Ending::GeluGradient) {
-        let x = other[at] + bias[column];
-        let mut slopes = Vector::<f32, Const<4>>::empty();
-        #[unroll]
-        for i in 0..VECTOR {
-            slopes[i] = gelu_slope(x[i]);
-        }
-        product[at] = sums * slopes;
-    } else {
-        product[at] = sums;
-        if comptime!(ending == Ending::Gelu) {
-            let x = sums + bias[column];
-            let mut gelus = Vector::<f32, Const<4>>::empty();
-            #[unroll]
-            for i in 0..VECTOR {
-                gelus[i] = gelu(x[i]);
-            }
-            active[at] = gelus;
-        }
-    }
 }
 
 /// a b, for every one of several pairs of matrices, and its [`Ending`], which is for one pair. What an ending does not
@@ -365,8 +345,8 @@ pub(super) fn multiply(
     let (pair, plane) = (CUBE_POS_Z as usize, UNIT_POS_Y as usize);
     let (a_from, b_from) = (CUBE_POS_Y as usize * CUBE, CUBE_POS_X as usize * CUBE);
     let corner = (plane % PLANES * PLANE, plane / PLANES * PLANE);
-    let a_share = share(pair * rows * terms / VECTOR, a_from, rows, terms, a_layout);
-    let b_share = share(pair * columns * terms / VECTOR, b_from, columns, terms, b_layout);
+    let a_share = share(pair * rows * terms / VECTOR, a_from, rows, terms, a_layout, Side::Rows);
+    let b_share = share(pair * columns * terms / VECTOR, b_from, columns, terms, b_layout, Side::Columns);
     let sums = sum_slabs(a, b, &a_share, &b_share, corner, terms, plan);
     // A lane's columns are eight neighbours: four of every first, and four of every second number of a tile.
     #[unroll]
