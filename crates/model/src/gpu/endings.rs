@@ -2,8 +2,8 @@
 
 use cubecl::prelude::*;
 
+use super::VECTOR;
 use super::rows::{gelu, gelu_slope};
-use super::tensor_cores::VECTOR;
 
 /// What becomes of every number of a product before it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -38,6 +38,9 @@ const UNITS: u32 = 256;
 /// Rows that a cube works on where a row is summed by a plane.
 const ROWS: u32 = 8;
 
+/// Neighbouring numbers that a product's kernel reads and writes at a time.
+const VECTOR: usize = 4;
+
 /// New tensors of f32 on the device of another, side by side in one piece of its memory: every search for a piece costs
 /// the host time, and more the more there are.
 fn empty_all<R: CubeRuntime, const D: usize>(like: &CubeTensor<R>, shapes: &[[usize; D]]) -> Vec<CubeTensor<R>> {

@@ -7,8 +7,8 @@ use burn_cubecl::kernel::{cast, into_contiguous};
 use burn_cubecl::tensor::CubeTensor;
 
 use super::endings::Ending;
-use super::tensor_cores::{self, Contiguous, Plan, VECTOR};
-use super::{WIDE_PRODUCTS, arg, by_element, rows, shaped};
+use super::tensor_cores::{self, Contiguous, Plan};
+use super::{VECTOR, WIDE_PRODUCTS, arg, by_element, rows, shaped};
 
 /// Rows and columns of the result that a cube of a product's kernel works on, about.
 const TILE: usize = 64;

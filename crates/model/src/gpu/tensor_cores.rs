@@ -8,8 +8,8 @@ use cubecl::cmma::MmaDefinition;
 use cubecl::features::MmaConfig;
 use cubecl::prelude::*;
 
-use super::WIDE_PRODUCTS;
 use super::endings::{Ending, end};
+use super::{VECTOR, WIDE_PRODUCTS};
 
 /// Which index of a factor has its neighbours beside it in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,9 +59,6 @@ const KEPT_BITS: u32 = !0 << 13;
 
 /// How much of itself a number loses on average as it is cut to that; it is made larger by as much before.
 const LOSS: f32 = 0.72 / 2048.0;
-
-/// Numbers that are read at a time.
-pub(super) const VECTOR: usize = 4;
 
 /// The cubes that make so many products of such a size.
 pub(super) fn cubes([rows, columns]: [usize; 2], pairs: usize) -> (CubeCount, CubeDim) {
