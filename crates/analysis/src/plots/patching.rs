@@ -131,9 +131,10 @@ fn change_grid(title: String, changes: &Changes, steps: &BTreeSet<usize>) -> Gri
     Grid { title, x: step_axis(steps), y: layer_axis(top), cells: changes.iter().map(cell).collect(), scale, bar: true }
 }
 
-/// `+0.25`, `-0.1`, `0`.
+/// `+0.25`, `-0.10`, `0.00`: cells of one figure have the same places.
 fn two_places(value: f64) -> String {
-    signed((100.0 * value).round() / 100.0)
+    let rounded = (100.0 * value).round() / 100.0;
+    if rounded == 0.0 { "0.00".to_owned() } else { format!("{rounded:+.2}") }
 }
 
 /// Draws the change of error of every concept's prompts against the strength of steering: towards the mean of their own
