@@ -1,13 +1,13 @@
 //! [`attention`](super::attention) on tensor cores. A plane works on sixteen queries and eight keys at a time, and in the
 //! gradients of keys and values on sixteen keys and eight queries.
-//!
-//! Which number of a head is which term of a sum, or which column of a product, is free as long as both factors agree. It
-//! is chosen such that every lane reads and writes whole vectors.
 
 use cubecl::prelude::*;
 
 use super::attention::{Heads, place};
-use super::tensor_cores::{self, Factor, INSTRUCTION, Tile, add_product, zeros};
+use super::tensor_cores::{self, Tile, zeros};
+use super::tiles::{
+    COLUMNS, ROWS, add_weighted, group, lane_row, largest_of_four, member, rows, scores, store, sum_of_four,
+};
 
 /// How many numbers are read at a time, if tensor cores can take heads of this width.
 pub(super) fn vector<R: Runtime>(client: &ComputeClient<R>, heads: &Heads) -> Option<usize> {
@@ -15,155 +15,8 @@ pub(super) fn vector<R: Runtime>(client: &ComputeClient<R>, heads: &Heads) -> Op
     [4, 2].into_iter().find(fits).filter(|_| tensor_cores::available(client))
 }
 
-/// Rows of a tile.
-pub(super) const ROWS: usize = INSTRUCTION[0];
-
-/// Columns of a tile.
-const COLUMNS: usize = INSTRUCTION[1];
-
 /// Weights of keys that a query does not see come from this score.
 const UNSEEN: f32 = -1e30;
-
-/// tile += a b
-#[cube]
-fn multiply(a: &Factor, b_0: f32, b_1: f32, tile: &mut Tile) {
-    let mut b = Factor::new(2usize);
-    b[0] = Vector::cast_from(b_0);
-    b[1] = Vector::cast_from(b_1);
-    add_product(a, &b, tile);
-}
-
-/// Row or column of a lane within a tile.
-#[cube]
-fn group() -> usize {
-    UNIT_POS_X as usize / 4
-}
-
-/// Place of a lane among the four that share a row.
-#[cube]
-fn member() -> usize {
-    UNIT_POS_X as usize % 4
-}
-
-/// One of a lane's two rows of a tile.
-#[cube]
-fn lane_row(tile: usize, row: usize) -> usize {
-    tile * ROWS + row * 8 + group()
-}
-
-#[cube]
-fn sum_of_four(value: f32) -> f32 {
-    let pair = value + plane_shuffle_xor(value, 1u32);
-    pair + plane_shuffle_xor(pair, 2u32)
-}
-
-#[cube]
-fn largest_of_four(value: f32) -> f32 {
-    let pair = max(value, plane_shuffle_xor(value, 1u32));
-    max(pair, plane_shuffle_xor(pair, 2u32))
-}
-
-/// scale · two rows, as the first factor of [`scores`].
-#[cube]
-fn rows<N: Size>(
-    from: &Array<Vector<f32, N>>,
-    first: usize,
-    second: usize,
-    scale: f32,
-    #[comptime] heads: Heads,
-) -> Sequence<Factor> {
-    let mut rows = Sequence::<Factor>::new();
-    let n = N::value();
-    #[unroll]
-    for i in 0..comptime!(heads.d_head / 4 / n) {
-        let at = i * 4 + member();
-        let (upper, lower) = (from[first + at] * Vector::new(scale), from[second + at] * Vector::new(scale));
-        #[unroll]
-        for pair in 0..comptime!(n / 2) {
-            let mut row = Factor::new(4usize);
-            row[0] = Vector::cast_from(upper[2 * pair]);
-            row[1] = Vector::cast_from(lower[2 * pair]);
-            row[2] = Vector::cast_from(upper[2 * pair + 1]);
-            row[3] = Vector::cast_from(lower[2 * pair + 1]);
-            rows.push(row);
-        }
-    }
-    rows
-}
-
-/// The products of the rows of a plane with one row for every column, that of this lane's column being `at`.
-#[cube]
-fn scores<N: Size>(rows: &Sequence<Factor>, from: &Array<Vector<f32, N>>, at: usize, #[comptime] heads: Heads) -> Tile {
-    let mut tile = Tile::new(2usize);
-    tile[0] = Vector::new(0.0f32);
-    tile[1] = Vector::new(0.0f32);
-    let n = N::value();
-    let (vectors, pairs) = comptime!((heads.d_head / 4 / n, n / 2));
-    #[unroll]
-    for i in 0..vectors {
-        let row = from[at + i * 4 + member()];
-        #[unroll]
-        for pair in 0..pairs {
-            multiply(rows.index(i * pairs + pair), row[2 * pair], row[2 * pair + 1], &mut tile);
-        }
-    }
-    tile
-}
-
-/// sums += the rows at `first` and `second`, which belong to this lane's two columns of `weights`, and those of all other
-/// lanes, by their weights.
-#[cube]
-fn add_weighted<N: Size>(
-    sums: &mut Sequence<Tile>,
-    weights: &Tile,
-    from: &Array<Vector<f32, N>>,
-    first: usize,
-    second: usize,
-    #[comptime] heads: Heads,
-) {
-    let mut a = Factor::new(4usize);
-    a[0] = Vector::cast_from(weights[0][0]);
-    a[1] = Vector::cast_from(weights[1][0]);
-    a[2] = Vector::cast_from(weights[0][1]);
-    a[3] = Vector::cast_from(weights[1][1]);
-    let n = N::value();
-    let (vectors, n) = comptime!((heads.d_head / 8 / n, n));
-    #[unroll]
-    for i in 0..vectors {
-        let at = i * 8 + group();
-        let (upper, lower) = (from[first + at], from[second + at]);
-        #[unroll]
-        for j in 0..n {
-            multiply(&a, upper[j], lower[j], sums.index_mut(i * n + j));
-        }
-    }
-}
-
-/// to = scale · this lane's share of one of its two rows of sums.
-#[cube]
-fn store<N: Size>(
-    to: &mut Array<Vector<f32, N>>,
-    at: usize,
-    sums: &Sequence<Tile>,
-    scale: f32,
-    #[comptime] row: usize,
-    #[comptime] heads: Heads,
-) {
-    let n = N::value();
-    let (vectors, n) = comptime!((heads.d_head / 8 / n, n));
-    #[unroll]
-    for i in 0..vectors {
-        #[unroll]
-        for column in 0..2usize {
-            let mut vector = Vector::<f32, N>::empty();
-            #[unroll]
-            for j in 0..n {
-                vector[j] = sums.index(i * n + j)[row][column] * scale;
-            }
-            to[at + i * 8 + 2 * member() + column] = vector;
-        }
-    }
-}
 
 /// Turns this lane's two scores of a row, of the keys from `own` on, into weights: 0 for a key behind the row's token.
 /// Where a larger score turns up, what was summed of the row is scaled down.

@@ -10,6 +10,7 @@ use super::attention_cores;
 use super::products::{Then, parts, product, product_over_rows, transposed};
 use super::rows::{self, Rows};
 use super::sums::column_sums;
+use super::tiles;
 use super::{arg, by_row, empty, shaped};
 use crate::fused::Geometry;
 
@@ -58,7 +59,7 @@ impl Geometry {
     /// Cubes of attention: one a head of a sequence, with a plane for every tile of tokens, or without tensor cores a unit
     /// for every token, as far as it can have as many.
     fn cubes(&self, on_tensor_cores: bool) -> (CubeCount, CubeDim) {
-        let planes = self.tokens.div_ceil(attention_cores::ROWS).min(8) as u32;
+        let planes = self.tokens.div_ceil(tiles::ROWS).min(8) as u32;
         let units = self.tokens.next_multiple_of(32).min(256) as u32;
         let dim = if on_tensor_cores { CubeDim::new_2d(32, planes) } else { CubeDim::new_1d(units) };
         (CubeCount::Static(self.sequences as u32, self.n_heads as u32, 1), dim)

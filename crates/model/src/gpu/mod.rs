@@ -15,6 +15,7 @@ mod products;
 mod rows;
 mod sums;
 mod tensor_cores;
+mod tiles;
 mod update;
 
 use burn::tensor::DType;
