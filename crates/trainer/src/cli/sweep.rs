@@ -33,7 +33,7 @@ pub struct Sweep {
     /// Replace a field before anything is varied: --set train.steps=100; may be given many times
     #[arg(long = "set", value_name = "PATH=VALUE")]
     sets: Vec<String>,
-    /// Runs at a time; they share the threads
+    /// Runs at a time; they share the threads, of which on a GPU each needs one, and all of them one more
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: u16,
     #[command(flatten)]
@@ -90,8 +90,14 @@ impl Sweep {
         device: Device,
         stop: &AtomicBool,
     ) -> Result<Vec<End>, Failure> {
-        let jobs = usize::from(self.jobs).min(runs.len());
-        let pools = pools(self.job.machine.threads(), jobs)?;
+        let (asked, threads) = (usize::from(self.jobs).min(runs.len()), self.job.machine.threads());
+        let jobs = at_a_time(asked, device.is_cpu(), threads);
+        if jobs < asked && !self.job.quiet {
+            note(&format!(
+                "{jobs} of {asked} at a time: on a GPU each keeps a thread busy, of which there are {threads}"
+            ));
+        }
+        let pools = pools(threads, jobs)?;
         let next = AtomicUsize::new(0);
         let ends: Vec<Mutex<End>> = runs.iter().map(|_| Mutex::new(End::Stopped)).collect();
         let work = |pool: &ThreadPool| {
@@ -132,6 +138,13 @@ impl Sweep {
     }
 }
 
+/// How many of the runs that are asked for go on at the same time. On a GPU each keeps a thread busy that launches kernels,
+/// and CubeCL's keeps another; they wait for each other without giving way, so that with fewer cores they would be many
+/// times slower than one after the other.
+fn at_a_time(asked: usize, on_cpu: bool, threads: usize) -> usize {
+    if on_cpu { asked } else { asked.min(threads.saturating_sub(1)).max(1) }
+}
+
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -139,5 +152,16 @@ impl fmt::Display for End {
             Self::Stopped => f.write_str("stopped"),
             Self::Failed(reason) => write!(f, "failed: {reason}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::at_a_time;
+
+    #[test]
+    fn runs_on_a_gpu_leave_a_thread_free() {
+        assert_eq!([1, 2, 3, 16].map(|threads| at_a_time(5, false, threads)), [1, 1, 2, 5]);
+        assert_eq!([1, 16].map(|threads| at_a_time(5, true, threads)), [5, 5]);
     }
 }
