@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use crate::program::{check, emergence, emergence_within, only_run, stderr, succeed};
+use crate::program::{check, emergence, emergence_within, only_run, smoke_run, stderr, succeed};
 
 /// Runs a command with files of at most so many blocks of 512 or 1,024 bytes, whichever the shell counts in: what is
 /// longer fails as on a full disk.
@@ -16,9 +16,7 @@ fn with_files_of_at_most<S: AsRef<OsStr>>(blocks: usize, args: &[S]) -> Output {
 
 #[test]
 fn a_run_without_a_checkpoint_keeps_its_tables() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = only_run(root.path());
+    let (_root, run) = smoke_run();
     let name = run.to_str().unwrap();
     let commands =
         ["cd", "map", "algorithms", "patch", "transplant", "positions", "separation", "sites", "prune", "sensitivity"];
@@ -41,9 +39,7 @@ fn a_run_without_a_checkpoint_keeps_its_tables() {
 
 #[test]
 fn a_damaged_run_is_refused_without_a_panic() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = only_run(root.path());
+    let (_root, run) = smoke_run();
     let last = run.join("checkpoints/00000040");
     let damage = |path: &Path, change: &dyn Fn(&mut Vec<u8>), words: &[&str]| {
         let good = std::fs::read(path).unwrap();
@@ -69,9 +65,7 @@ fn a_damaged_run_is_refused_without_a_panic() {
 
 #[test]
 fn a_checkpoint_in_another_place_or_behind_the_end_is_refused() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = only_run(root.path());
+    let (_root, run) = smoke_run();
     let [here, elsewhere] = ["00000040", "00000060"].map(|step| run.join("checkpoints").join(step));
     std::fs::rename(&here, &elsewhere).unwrap();
     for command in ["resume", "cd", "export"] {
@@ -87,9 +81,7 @@ fn a_checkpoint_in_another_place_or_behind_the_end_is_refused() {
 
 #[test]
 fn a_run_whose_configuration_was_changed_is_refused() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = only_run(root.path());
+    let (_root, run) = smoke_run();
     let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
     let commands: &[&[&str]] = &[
         &["resume"],
@@ -153,9 +145,7 @@ fn files_under(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn a_full_disk_leaves_no_half_of_an_export() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = only_run(root.path());
+    let (_root, run) = smoke_run();
     let export = |what| ["export", run.to_str().unwrap(), "--what", what];
     let exported = || -> BTreeMap<PathBuf, Vec<u8>> {
         let files = files_under(&run.join("export"));
@@ -205,9 +195,7 @@ fn a_full_disk_leaves_a_run_that_goes_on() {
 
 #[test]
 fn a_result_that_does_not_arrive_is_an_error_unless_its_reader_went_away() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = only_run(root.path());
+    let (_root, run) = smoke_run();
     let run = run.to_str().unwrap();
     for args in [&["show", "smoke"][..], &["tasks"], &["baselines", run], &["report", run, "--json"]] {
         // Linux has a file that is a full disk.

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 /// A command of the program, with its output captured.
 pub(crate) fn emergence<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_emergence"));
@@ -51,6 +53,14 @@ pub(crate) fn only_run(root: &Path) -> PathBuf {
     let mut runs: Vec<_> = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(runs.len(), 1, "{runs:?}");
     runs.remove(0)
+}
+
+/// A short run, and the folder that it lies in, which goes when it is dropped.
+pub(crate) fn smoke_run() -> (TempDir, PathBuf) {
+    let root = tempfile::tempdir().unwrap();
+    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
+    let run = only_run(root.path());
+    (root, run)
 }
 
 /// Runs a command that must fail with `code` and a message that contains every one of `words`.

@@ -2,7 +2,7 @@
 
 use run::{BestLayerRow, DecodabilityRow, RunDir, Site, SiteRow};
 
-use crate::program::{emergence, only_run, stderr, succeed};
+use crate::program::{emergence, only_run, smoke_run, stderr, succeed};
 
 #[test]
 fn one_command_makes_tables_figures_and_a_report() {
@@ -48,9 +48,7 @@ fn progress_shows_concept_decodability() {
 
 #[test]
 fn what_is_named_twice_is_done_once() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = only_run(root.path());
+    let (_root, run) = smoke_run();
     let cases = [
         ["map", "--layer", "1", "map"],
         ["positions", "--step", "10", "cd_positions"],
@@ -68,9 +66,7 @@ fn what_is_named_twice_is_done_once() {
 
 #[test]
 fn what_is_asked_of_a_finished_run_gets_a_table_and_is_in_the_next_report() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = only_run(root.path());
+    let (_root, run) = smoke_run();
     let run_name = run.to_str().unwrap();
     for command in ["positions", "separation", "sensitivity", "sites"] {
         let tables = succeed(&[command, run_name]);
@@ -109,9 +105,7 @@ fn every_method_of_the_map_has_rows_and_a_figure_of_its_own() {
 
 #[test]
 fn tables_computed_again_from_checkpoints_are_the_same() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = only_run(root.path());
+    let (_root, run) = smoke_run();
     for (command, table) in
         [("cd", "cd.csv"), ("cd", "cd_best.csv"), ("map", "map.csv"), ("baselines", "baselines.csv")]
     {
@@ -123,9 +117,8 @@ fn tables_computed_again_from_checkpoints_are_the_same() {
 
 #[test]
 fn the_residual_stream_among_the_sites_is_the_one_of_the_cd_table() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = RunDir::open(&only_run(root.path())).unwrap();
+    let (_root, run) = smoke_run();
+    let run = RunDir::open(&run).unwrap();
     succeed(&["sites", run.path().to_str().unwrap(), "--step", "40,8"]);
     let sites = run.table::<SiteRow>().read().unwrap();
     let residual: Vec<DecodabilityRow> = sites
@@ -151,9 +144,7 @@ fn the_residual_stream_among_the_sites_is_the_one_of_the_cd_table() {
 
 #[test]
 fn the_algorithm_trace_enters_the_report() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = only_run(root.path());
+    let (_root, run) = smoke_run();
     succeed(&["algorithms", run.to_str().unwrap()]);
     succeed(&["report", run.to_str().unwrap()]);
     let html = std::fs::read_to_string(run.join("report.html")).unwrap();

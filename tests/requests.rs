@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use run::{Config, Source};
 
-use crate::program::{check, only_run, succeed};
+use crate::program::{check, only_run, smoke_run, succeed};
 
 #[test]
 fn a_field_out_of_range_is_named_with_its_range_and_value() {
@@ -200,9 +200,7 @@ fn a_command_line_that_makes_no_sense_is_refused() {
 
 #[test]
 fn a_request_about_a_run_is_checked_against_that_run() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = only_run(root.path());
+    let (_root, run) = smoke_run();
     let run = run.to_str().unwrap();
     check(&["export", run, "--step", "7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
     check(&["export", run, "--resample", "4"], 2, &["--resample", "(3)", "4"]);
@@ -247,9 +245,7 @@ fn a_model_with_a_latent_is_no_gpt2() {
 
 #[test]
 fn a_run_continues_only_as_what_it_was() {
-    let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
-    let run = only_run(root.path());
+    let (root, run) = smoke_run();
     let run = run.to_str().unwrap();
     let cases: &[(&[&str], &[&str])] = &[
         (&["--free", "middle=1"], &["free", "all, first=N, last=N or read_out", "middle=1"]),

@@ -1,4 +1,4 @@
-//! The loss: a step of a small model on a GPU would spend a seventh of its launches on it as ordinary operations.
+//! The loss in one piece: as ordinary operations it would be many launches on a GPU.
 
 #[cfg(feature = "gpu")]
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};

@@ -341,7 +341,7 @@ impl<B: FusedBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
 
 /// The backward pass of an operation. Its parent is the one input that comes from another operation, or some parameter
 /// where there is none. To all other parameters, which no gradient goes beyond, it gives theirs itself: a graph that has
-/// every parameter costs the host more than the operations do.
+/// every parameter would cost the host of a GPU much of a step.
 #[derive(Debug)]
 struct Gradient<O, const N: usize>(O);
 

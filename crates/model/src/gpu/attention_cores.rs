@@ -4,10 +4,8 @@
 use cubecl::prelude::*;
 
 use super::attention::{Heads, place};
-use super::tensor_cores::{self, Tile, zeros};
-use super::tiles::{
-    COLUMNS, ROWS, add_weighted, group, lane_row, largest_of_four, member, rows, scores, store, sum_of_four,
-};
+use super::tensor_cores::{self, Tile, group, member, zeros};
+use super::tiles::{COLUMNS, ROWS, add_weighted, lane_row, largest_of_four, rows, scores, store, sum_of_four};
 
 /// How many numbers are read at a time, if tensor cores can take heads of this width.
 pub(super) fn vector<R: Runtime>(client: &ComputeClient<R>, heads: &Heads) -> Option<usize> {

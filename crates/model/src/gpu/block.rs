@@ -11,7 +11,7 @@ use super::products::{Then, parts, product, product_over_rows, transposed};
 use super::rows::{self, Rows};
 use super::sums::column_sums;
 use super::tiles;
-use super::{arg, by_row, empty, shaped};
+use super::{arg, by_row, empty, empty_groups, shaped};
 use crate::fused::Geometry;
 
 /// What the backward pass needs of the forward pass, matrices of `[rows, width]`.
@@ -42,7 +42,7 @@ impl<R: CubeRuntime> Kept<R> {
         let of_attention = [[all, d], [all, 2], [all, 3 * d], [taken, d], [taken, n_heads]];
         let of_feed_forward = [[taken, d], [taken, d], [taken, 2], [taken, 4 * d], [taken, 4 * d]];
         let [[values, statistics, qkv, mixed, log_sums], of_feed_forward] =
-            empty(like, [of_attention, of_feed_forward]);
+            empty_groups(like, [of_attention, of_feed_forward]);
         let attention_normed = Normed { values, statistics };
         let [h, values, statistics, hidden, active] = of_feed_forward;
         let feed_forward_normed = Normed { values, statistics };
@@ -139,7 +139,7 @@ fn feed_forward<R: CubeRuntime>(
         geometry.written(),
     );
     kept.hidden = product(normed, w_in, Then::Gelu([b_in, &kept.active]), &kept.hidden);
-    let [[out]] = empty(h, [[[geometry.rows()[1], d]]]);
+    let [out] = empty(h, [[geometry.rows()[1], d]]);
     product(&kept.active, w_down, Then::AddStream([b_down, &kept.h]), &out)
 }
 
@@ -171,7 +171,7 @@ fn room<R: CubeRuntime>(geometry: &Geometry, like: &CubeTensor<R>) -> [[CubeTens
     let weight = |n: usize, m: usize| [parts([n, m], geometry.sequences), n * m];
     let of_attention = [[all, d], [all, d], [all, d], [all, 3 * d], weight(d, 3 * d), weight(d, d)];
     let of_feed_forward = [[taken, d], [taken, d], [taken, d], [taken, 4 * d], weight(d, 4 * d), weight(4 * d, d)];
-    empty(like, [of_attention, of_feed_forward])
+    empty_groups(like, [of_attention, of_feed_forward])
 }
 
 /// The gradient of the residual stream behind attention from that of the block's output, and matrices whose column sums
@@ -189,7 +189,7 @@ fn feed_forward_gradient<R: CubeRuntime>(
     let Normed { values, statistics } = &kept.feed_forward_normed;
     let rows = Rows { width: geometry.d_model, tokens: 1, every: 1 };
     norm_gradient([&kept.h, statistics, gamma], &of_normed, Some(&gradient), rows, [&of_h, &of_gamma]);
-    let [of_in, of_down] = [(values, &of_hidden, &of_in), (&kept.active, &gradient, &of_down)]
+    let [of_in, of_down] = [(values, &of_hidden, of_in), (&kept.active, &gradient, of_down)]
         .map(|(input, of_output, room)| product_over_rows(input, of_output, room));
     (of_h, [of_gamma, of_normed, of_in, of_hidden, of_down, gradient])
 }
@@ -222,7 +222,7 @@ fn attend_gradient<R: CubeRuntime>(
     let of_normed = product(&of_qkv, &transposed(w_qkv), Then::Nothing, &of_normed);
     let Normed { values, statistics } = &kept.attention_normed;
     norm_gradient([h, statistics, gamma], &of_normed, Some(&gradient), geometry.written(), [&of_h, &of_gamma]);
-    let [of_w_qkv, of_w_out] = [(values, &of_qkv, &of_w_qkv), (&kept.mixed, &gradient, &of_w_out)]
+    let [of_w_qkv, of_w_out] = [(values, &of_qkv, of_w_qkv), (&kept.mixed, &gradient, of_w_out)]
         .map(|(input, of_output, room)| product_over_rows(input, of_output, room));
     (of_h, [of_gamma, of_normed, of_w_qkv, of_qkv, of_w_out, gradient])
 }

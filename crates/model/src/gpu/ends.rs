@@ -72,7 +72,7 @@ pub(crate) fn embed<R: CubeRuntime>(embed: &Embed, inputs: [CubeTensor<R>; 5]) -
     let [weight, bias, positions, xs, ys] = inputs.map(into_contiguous);
     let (client, d_x, n_points) = (weight.client.clone(), weight.meta.shape()[0], ys.meta.shape()[1]);
     let Embed { prompts, tokens, d_model } = *embed;
-    let [[read, out]] = empty(&weight, [[[prompts * tokens, d_x], [prompts * tokens, d_model]]]);
+    let [read, out] = empty(&weight, [[prompts * tokens, d_x], [prompts * tokens, d_model]]);
     let (count, dim) = by_element(&read);
     interleave::launch(&client, count, dim, arg(&xs), arg(&ys), arg(&read), d_x, n_points, tokens);
     let out = product(&read, &weight, Then::Nothing, &out);
@@ -94,10 +94,10 @@ pub(crate) fn embed_gradient<R: CubeRuntime>(
     let shapes = [weight, bias, positions].map(|input| input.meta.shape().clone());
     let d_x = read.meta.shape()[1];
     let of_weight = [parts([d_x, d_model], prompts), d_x * d_model];
-    let [[of_positions, of_weight]] = empty(&gradient, [[[shapes[2][0], d_model], of_weight]]);
+    let [of_positions, of_weight] = empty(&gradient, [[shapes[2][0], d_model], of_weight]);
     let (count, dim) = by_element(&of_positions);
     sum_prompts::launch(&gradient.client, count, dim, arg(&gradient), arg(&of_positions), tokens * d_model);
-    let of_weight = product_over_rows(read, &gradient, &of_weight);
+    let of_weight = product_over_rows(read, &gradient, of_weight);
     let sums = column_sums(vec![of_weight, of_positions.clone()]);
     let mut found = sums.into_iter().chain([of_positions]);
     shapes.map(|shape| shaped(found.next().expect("there are three"), shape.as_slice()))
@@ -162,7 +162,7 @@ pub(crate) fn read_out<R: CubeRuntime>(
 ) -> (CubeTensor<R>, CubeTensor<R>) {
     let [gamma, beta, weight, bias, h] = inputs.map(into_contiguous);
     let (rows, d) = (read_out.shape.iter().product(), gamma.meta.shape()[0]);
-    let [[predictions, statistics]] = empty(&h, [[[rows, 1], [rows, 2]]]);
+    let [predictions, statistics] = empty(&h, [[rows, 1], [rows, 2]]);
     let h = shaped(h, &[rows, d]);
     let (count, dim) = by_row(&h);
     let [states, gamma, beta, weight, bias, out, moments] =
@@ -181,7 +181,7 @@ pub(crate) fn read_out_gradient<R: CubeRuntime>(
     let [gamma, beta, weight, _, h] = inputs.map(into_contiguous);
     let (rows, d) = (statistics.meta.shape()[0], gamma.meta.shape()[0]);
     let (h, gradient) = (shaped(h, &[rows, d]), shaped(into_contiguous(gradient), &[rows, 1]));
-    let [[of_normed, of_weight, of_h, of_gamma]] = empty(&h, [[[rows, d]; 4]]);
+    let [of_normed, of_weight, of_h, of_gamma] = empty(&h, [[rows, d]; 4]);
     let (count, dim) = by_element(&h);
     let [states, moments, scale, shift, weight, of_predictions, of_norm, of_map] =
         [&h, statistics, &gamma, &beta, &weight, &gradient, &of_normed, &of_weight].map(arg);

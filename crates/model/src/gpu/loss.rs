@@ -5,7 +5,7 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::{ROWS, arg, by_element, empty_all, len, shaped};
+use super::{ROWS, arg, by_element, empty_all, len, planes, shaped};
 
 /// The sum of the squares of all errors over `total`, by one cube: there are a few thousand.
 #[cube(launch)]
@@ -50,9 +50,8 @@ fn squared_error_gradient_kernel(
 pub(crate) fn squared_error<R: CubeRuntime>(total: f32, inputs: [CubeTensor<R>; 2]) -> CubeTensor<R> {
     let [predictions, ys] = inputs.map(into_contiguous);
     let loss = empty_all(&predictions, &[[1]]).remove(0);
-    let dim = CubeDim::new_2d(predictions.client.properties().hardware.plane_size_max, ROWS);
     let (client, one) = (&predictions.client, CubeCount::Static(1, 1, 1));
-    squared_error_kernel::launch(client, one, dim, arg(&predictions), arg(&ys), arg(&loss), total);
+    squared_error_kernel::launch(client, one, planes(client), arg(&predictions), arg(&ys), arg(&loss), total);
     loss
 }
 

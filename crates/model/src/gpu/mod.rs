@@ -1,4 +1,5 @@
-//! The model on a GPU: products by CubeCL's kernels, and everything between them by a few of our own.
+//! The model on a GPU: products by our kernel where there are tensor cores, else by CubeCL's, and everything between them
+//! by a few more of our own.
 //!
 //! A step of a small model on a GPU waits for the host to launch kernels, so there are as few as can be. Generic over
 //! the runtime; nothing here knows CUDA.
@@ -53,8 +54,14 @@ fn empty_all<R: CubeRuntime, const D: usize>(like: &CubeTensor<R>, shapes: &[[us
     found.into_iter().zip(shapes).map(|(layout, shape)| tensor(layout.memory, shape)).collect()
 }
 
-/// [`empty_all`], of some groups of matrices.
-fn empty<R: CubeRuntime, const N: usize, const M: usize>(
+/// [`empty_all`], of some matrices.
+fn empty<R: CubeRuntime, const N: usize>(like: &CubeTensor<R>, shapes: [[usize; 2]; N]) -> [CubeTensor<R>; N] {
+    let [found] = empty_groups(like, [shapes]);
+    found
+}
+
+/// The same of some groups of matrices.
+fn empty_groups<R: CubeRuntime, const N: usize, const M: usize>(
     like: &CubeTensor<R>,
     shapes: [[[usize; 2]; N]; M],
 ) -> [[CubeTensor<R>; N]; M] {
@@ -85,11 +92,15 @@ fn by_element<R: CubeRuntime>(tensor: &CubeTensor<R>) -> (CubeCount, CubeDim) {
     (calculate_cube_count_elemwise(&tensor.client, len(tensor), dim), dim)
 }
 
+/// A cube of a few planes, each of which sums something up.
+fn planes<R: CubeRuntime>(client: &ComputeClient<R>) -> CubeDim {
+    CubeDim::new_2d(client.properties().hardware.plane_size_max, ROWS)
+}
+
 /// Cubes with a plane for every row.
 fn by_row<R: CubeRuntime>(matrix: &CubeTensor<R>) -> (CubeCount, CubeDim) {
-    let plane = matrix.client.properties().hardware.plane_size_max;
-    let dim = CubeDim::new_2d(plane, ROWS);
-    (calculate_cube_count_elemwise(&matrix.client, matrix.meta.shape()[0] * plane as usize, dim), dim)
+    let dim = planes(&matrix.client);
+    (calculate_cube_count_elemwise(&matrix.client, matrix.meta.shape()[0] * dim.x as usize, dim), dim)
 }
 
 /// In TF32 there would be little to compare.

@@ -146,11 +146,10 @@ pub(super) fn parts([n, m]: [usize; 2], sequences: usize) -> usize {
 pub(super) fn product_over_rows<R: CubeRuntime>(
     a: &CubeTensor<R>,
     b: &CubeTensor<R>,
-    room: &CubeTensor<R>,
+    room: CubeTensor<R>,
 ) -> CubeTensor<R> {
     let [rows, n, m] = [a.meta.shape()[0], a.meta.shape()[1], b.meta.shape()[1]];
     let parts = room.meta.shape()[0];
-    let room = room.clone();
     if parts == 1 {
         return shaped(product(&transposed(a), b, Then::Nothing, &shaped(room, &[n, m])), &[1, n * m]);
     }

@@ -107,6 +107,18 @@ pub(super) fn add_product(a: &Factor, b: &Factor, sum: &mut Tile) {
     instruction.execute_inplace(a, b, sum);
 }
 
+/// Row or column of a lane within a tile.
+#[cube]
+pub(super) fn group() -> usize {
+    UNIT_POS_X as usize / 4
+}
+
+/// Place of a lane among the four that share a row.
+#[cube]
+pub(super) fn member() -> usize {
+    UNIT_POS_X as usize % 4
+}
+
 /// Which factor of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Side {
@@ -237,11 +249,10 @@ struct Places {
 
 #[cube]
 fn places(corner: (usize, usize)) -> Places {
-    let (group, lane) = (UNIT_POS_X as usize / 4, UNIT_POS_X as usize % 4);
-    let (row, column) = (corner.0 / 2 + 2 * group, corner.1 + VECTOR * group);
+    let (row, column) = (corner.0 / 2 + 2 * group(), corner.1 + VECTOR * group());
     Places {
-        rows: (row_place(row, 2 * lane), row_place(row, 2 * lane + 1)),
-        columns: (column_place(column, lane), column_place(column, 4 + lane)),
+        rows: (row_place(row, 2 * member()), row_place(row, 2 * member() + 1)),
+        columns: (column_place(column, member()), column_place(column, 4 + member())),
     }
 }
 
@@ -350,10 +361,10 @@ pub(super) fn multiply(
     for i in 0..down {
         #[unroll]
         for half in 0..2usize {
-            let row = a_from + corner.0 + UNIT_POS_X as usize / 4 * VECTOR + 2 * i + half;
+            let row = a_from + corner.0 + group() * VECTOR + 2 * i + half;
             #[unroll]
             for side in 0..2usize {
-                let column = b_from + corner.1 + (UNIT_POS_X as usize % 4 * 2 + side) * VECTOR;
+                let column = b_from + corner.1 + (member() * 2 + side) * VECTOR;
                 if row < rows && column < columns {
                     let mut sum = Vector::<f32, Const<4>>::empty();
                     #[unroll]

@@ -6,7 +6,7 @@
 use cubecl::prelude::*;
 
 use super::attention::Heads;
-use super::tensor_cores::{Factor, INSTRUCTION, Tile, add_product};
+use super::tensor_cores::{Factor, INSTRUCTION, Tile, add_product, group, member};
 
 /// Rows of a tile.
 pub(super) const ROWS: usize = INSTRUCTION[0];
@@ -21,18 +21,6 @@ pub(super) fn multiply(a: &Factor, b_0: f32, b_1: f32, tile: &mut Tile) {
     b[0] = Vector::cast_from(b_0);
     b[1] = Vector::cast_from(b_1);
     add_product(a, &b, tile);
-}
-
-/// Row or column of a lane within a tile.
-#[cube]
-pub(super) fn group() -> usize {
-    UNIT_POS_X as usize / 4
-}
-
-/// Place of a lane among the four that share a row.
-#[cube]
-pub(super) fn member() -> usize {
-    UNIT_POS_X as usize % 4
 }
 
 /// One of a lane's two rows of a tile.

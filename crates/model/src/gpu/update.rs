@@ -6,7 +6,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::sums::column_sums;
-use super::{ROWS, UNITS, arg, by_row, empty, shaped};
+use super::{ROWS, UNITS, arg, empty, planes, shaped};
 use crate::AdamStep;
 
 /// Cubes that share a tensor: enough to keep a GPU busy.
@@ -94,7 +94,7 @@ pub(crate) fn adam<R: CubeRuntime>(
             &first.client,
             CubeCount::Static(CUBES, 1, 1),
             CubeDim::new_1d(UNITS),
-            waiting.iter().map(|(state, _)| launched(state)).collect(),
+            waiting.iter().map(|(state, _)| state_arg(state)).collect(),
             waiting.iter().map(|(_, gradient)| arg(gradient)).collect(),
             arg(factor.as_ref().unwrap_or(first)),
             AdamConstants::of(step),
@@ -103,7 +103,7 @@ pub(crate) fn adam<R: CubeRuntime>(
     }
 }
 
-fn launched<R: CubeRuntime>(tensors: &[CubeTensor<R>; 3]) -> StateLaunch<R> {
+fn state_arg<R: CubeRuntime>(tensors: &[CubeTensor<R>; 3]) -> StateLaunch<R> {
     let [value, first, second] = tensors.each_ref().map(arg);
     StateLaunch::new(value, first, second)
 }
@@ -130,8 +130,8 @@ fn squares_kernel(tensors: &Sequence<Array<f32>>, sums: &mut Array<f32>) {
 /// The sum of the squares of all elements of several tensors, `[1]`.
 pub(crate) fn squares<R: CubeRuntime>(tensors: Vec<CubeTensor<R>>) -> CubeTensor<R> {
     let client = tensors[0].client.clone();
-    let [[sums]] = empty(&tensors[0], [[[(CUBES * ROWS) as usize, 1]]]);
-    let (count, dim) = (CubeCount::Static(CUBES, 1, 1), by_row(&sums).1);
+    let [sums] = empty(&tensors[0], [[(CUBES * ROWS) as usize, 1]]);
+    let (count, dim) = (CubeCount::Static(CUBES, 1, 1), planes(&client));
     let tensors: Vec<_> = tensors.into_iter().map(into_contiguous).collect();
     squares_kernel::launch(&client, count, dim, tensors.iter().map(arg).collect(), arg(&sums));
     shaped(column_sums(vec![sums]).remove(0), &[1])
