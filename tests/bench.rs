@@ -18,6 +18,19 @@ fn memory_does_not_grow_with_the_steps() {
     }
 }
 
+/// Else a model that fits could be refused.
+#[test]
+fn what_training_takes_at_least_is_not_more_than_it_takes() {
+    let (size, batch_size) = size("paper", &[]);
+    let shard = batch_size / 4;
+    let found = succeed(&["bench", "paper", "--steps", "1", "--warm-up", "0", "--json"]);
+    let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+    if cfg!(target_os = "linux") {
+        let (least, peak) = (size.training_bytes(shard) as f64 / 1024.0 / 1024.0, found["peak_memory_mib"].as_f64());
+        assert!((200.0..peak.unwrap()).contains(&least), "at least {least} MiB, {peak:?} at most");
+    }
+}
+
 #[test]
 fn models_side_by_side_are_counted_together() {
     let found = bench("smoke", "7", "3");

@@ -114,7 +114,8 @@ fn facts(run: &RunDir, experiment: &Experiment, summary: &Summary) -> Vec<(Strin
     ];
     if let Some(made) = run.environment() {
         facts.push(("Version", format!("{} ({})", made.version, made.commit)));
-        facts.push(("Made on", format!("{}, {} threads, {}", made.device, made.threads, made.platform)));
+        let products = made.products.map_or(String::new(), |products| format!(" (products in {products})"));
+        facts.push(("Made on", format!("{}{products}, {} threads, {}", made.device, made.threads, made.platform)));
     }
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -1,8 +1,13 @@
 //! Whether an NVIDIA GPU can be used, asked before burn does: burn panics, on a thread of its own, when it cannot.
 
+use burn::backend::cuda::CudaDevice;
+use cubecl::Runtime;
+use cubecl_cuda::CudaRuntime;
 use cubecl_cuda::install::cuda_path;
 use cudarc::driver::result::{device, init};
 use cudarc::{driver, nvrtc};
+
+use crate::gpu;
 
 /// Errors with what is missing: the driver, the GPU, or what compiles kernels when the program runs.
 pub(crate) fn check(index: usize) -> Result<(), String> {
@@ -29,4 +34,18 @@ pub(crate) fn check(index: usize) -> Result<(), String> {
                 .to_owned())
         }
     }
+}
+
+/// Bytes of a GPU's memory.
+pub(crate) fn memory(index: usize) -> Option<u64> {
+    let gpu = device::get(i32::try_from(index).ok()?).ok()?;
+    // The driver has given the number away itself.
+    #[expect(unsafe_code, reason = "any number of a device can be asked about")]
+    let bytes = unsafe { device::total_mem(gpu) };
+    Some(bytes.ok()? as u64)
+}
+
+/// What its factors are in products.
+pub(crate) fn products(index: usize) -> &'static str {
+    gpu::products_are(&CudaRuntime::client(&CudaDevice::new(index)))
 }

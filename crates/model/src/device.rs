@@ -7,7 +7,7 @@ use burn_flex::{Flex, FlexDevice};
 
 #[cfg(feature = "cuda")]
 use crate::cuda;
-use crate::{FusedBackend, ModelError};
+use crate::{FusedBackend, ModelError, fused};
 
 /// Where a model runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +61,25 @@ impl Device {
         }
     }
 
+    /// Bytes of memory there are for it in all, a CPU's swap space too, if the system says so.
+    pub fn memory(self) -> Option<u64> {
+        match self {
+            Self::Flex | Self::NdArray => host_memory(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(index) => cuda::memory(index),
+        }
+    }
+
+    /// What the factors of a block's products are there: `f32`, `TF32` or `f64`.
+    pub fn products(self) -> &'static str {
+        match self {
+            Self::Flex if fused::tf32::ON => "TF32",
+            Self::Flex | Self::NdArray => "f32",
+            #[cfg(feature = "cuda")]
+            Self::Cuda(index) => cuda::products(index),
+        }
+    }
+
     /// The first GPU if this program is built for GPUs and one answers, else flex.
     pub fn auto() -> Self {
         #[cfg(feature = "cuda")]
@@ -69,6 +88,14 @@ impl Device {
         }
         Self::Flex
     }
+}
+
+/// By Linux, in whose file both are in KiB.
+fn host_memory() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib =
+        |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok());
+    Some(1024 * (kib("MemTotal:")? + kib("SwapTotal:").unwrap_or(0u64)))
 }
 
 /// Which device a user asks for.

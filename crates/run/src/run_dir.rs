@@ -4,7 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use data::TaskRegistry;
-use model::Weights;
+use model::{Device, Weights};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -30,6 +30,8 @@ pub struct Environment {
     pub commit: String,
     /// The device that did the arithmetic.
     pub device: String,
+    /// What the factors of its products were: `f32`, `TF32` or `f64`; not known of runs before it was written down.
+    pub products: Option<String>,
     /// Threads at hand.
     pub threads: usize,
     /// Processor architecture and operating system.
@@ -53,11 +55,12 @@ pub struct RunLock {
 
 impl Environment {
     /// This program, here, on `device` with `threads` threads.
-    pub fn here(device: impl ToString, threads: usize) -> Self {
+    pub fn here(device: Device, threads: usize) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: env!("EMERGENCE_COMMIT").to_owned(),
             device: device.to_string(),
+            products: Some(device.products().to_owned()),
             threads,
             platform: format!("{} {}", std::env::consts::ARCH, std::env::consts::OS),
         }

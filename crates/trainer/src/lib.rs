@@ -9,6 +9,7 @@ mod bench;
 mod checkpoints;
 mod cli;
 mod gradients;
+mod memory;
 mod observers;
 mod progress;
 mod train;

@@ -10,6 +10,7 @@ use std::ops::Range;
 use pulp::Simd;
 
 use super::kernels::exp;
+use super::tf32;
 
 /// The most lanes of any instruction set.
 pub(super) const LANES: usize = 16;
@@ -259,9 +260,9 @@ impl<S: Simd> Vector<S> {
         for k in inner {
             let (left_column, right_row) = (left.from(k * left.steps.column), right.from(k * right.steps.row));
             for c in 0..C {
-                let factor = self.load(right_row.data, c * right.steps.column);
+                let factor = self.load_factor(right_row.data, c * right.steps.column);
                 for (r, sums) in sums.iter_mut().enumerate() {
-                    let other = self.load(left_column.data, r * left.steps.row);
+                    let other = self.load_factor(left_column.data, r * left.steps.row);
                     sums[c] = self.simd.mul_add_e_f32s(other, factor, sums[c]);
                 }
             }
@@ -282,6 +283,11 @@ impl<S: Simd> Vector<S> {
     fn steps_of_weights(self) -> Steps {
         let Attention { keys, sequences, .. } = self.attention;
         Steps { row: keys * sequences, column: sequences }
+    }
+
+    #[inline(always)]
+    fn load_factor(self, data: &[f32], at: usize) -> S::f32s {
+        tf32::of_attention(self.simd, self.load(data, at))
     }
 
     #[inline(always)]

@@ -15,6 +15,7 @@ mod kernels;
 mod loss;
 mod operation;
 mod product;
+pub(crate) mod tf32;
 mod update;
 
 pub(crate) use ends::{Embed, ReadOut};

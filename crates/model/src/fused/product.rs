@@ -6,6 +6,7 @@ use std::time::Instant;
 use gemm::Parallelism;
 
 use super::buffer::Buffer;
+use super::tf32;
 
 /// A matrix of f32 in a slice, with any strides: rows, columns, or a transpose of one.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +97,7 @@ impl<'a> MatrixMut<'a> {
             let last = (shape.rows - 1) * shape.row_stride + (shape.columns - 1) * shape.column_stride;
             assert!(last < len, "element {last} of {len}");
         }
+        let (left, right) = (tf32::of_product(left.data), tf32::of_product(right.data));
         let stride = |stride: usize| isize::try_from(stride).expect("a stride is shorter than its slice");
         // SAFETY: the shapes agree and the last element of each matrix lies inside its slice (both just checked), so
         // every access does; `to` is borrowed mutably, so it overlaps neither operand, and its elements are distinct
@@ -110,10 +112,10 @@ impl<'a> MatrixMut<'a> {
                 stride(to.column_stride),
                 stride(to.row_stride),
                 accumulate,
-                left.data.as_ptr(),
+                left.as_ptr(),
                 stride(a.column_stride),
                 stride(a.row_stride),
-                right.data.as_ptr(),
+                right.as_ptr(),
                 stride(b.column_stride),
                 stride(b.row_stride),
                 1.0,

@@ -34,6 +34,16 @@ pub(crate) use update::{adam, own, squares};
 /// Whether products are taken in f64.
 pub(crate) const WIDE_PRODUCTS: bool = cfg!(feature = "cuda-f64");
 
+/// What a product's factors are.
+#[cfg(feature = "cuda")]
+pub(crate) fn products_are<R: Runtime>(client: &ComputeClient<R>) -> &'static str {
+    match (WIDE_PRODUCTS, tensor_cores::available(client)) {
+        (true, _) => "f64",
+        (false, true) => "TF32",
+        (false, false) => "f32",
+    }
+}
+
 /// Units of a cube, where nothing else asks for another number.
 const UNITS: u32 = 256;
 

@@ -8,6 +8,8 @@ use cubecl::cmma::MmaDefinition;
 use cubecl::features::MmaConfig;
 use cubecl::prelude::*;
 
+use crate::fused::tf32::{KEPT_BITS, LOSS};
+
 use super::endings::{Ending, end};
 use super::{VECTOR, WIDE_PRODUCTS};
 
@@ -53,12 +55,6 @@ const CUBE: usize = PLANES * PLANE;
 const SLAB: usize = 32;
 
 const _: () = assert!(CUBE * SLAB == UNITS * VECTOR * VECTOR, "a unit brings four by four numbers of a slab");
-
-/// What TF32 has of an f32: all but the last 13 binary places.
-const KEPT_BITS: u32 = !0 << 13;
-
-/// How much of itself a number loses on average as it is cut to that; it is made larger by as much before.
-const LOSS: f32 = 0.72 / 2048.0;
 
 /// The cubes that make so many products of such a size.
 pub(super) fn cubes([rows, columns]: [usize; 2], pairs: usize) -> (CubeCount, CubeDim) {

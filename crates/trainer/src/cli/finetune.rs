@@ -48,7 +48,7 @@ impl Finetune {
             Some(FinetuneConfig { run: before.config.run_name(), step, weights: start.digest(), free: self.free });
         let experiment = config.build(registry)?;
         experiment.check_weights(&start.architecture)?;
-        let device = self.job.machine.prepare()?;
+        let device = self.job.prepare(&experiment)?;
         self.job.run(&RunDir::create_from(&self.out, &experiment, &start)?, &experiment, device)
     }
 }

@@ -12,7 +12,9 @@ use model::{Device, FusedBackend, OnBackend};
 use run::{BaselineRow, Environment, Experiment, MapRow, RunDir, RunError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::{Decodabilities, Errors, Observers, Outcome, Parallelism, Progress, TrainError, TrainingTable, train};
+use crate::{
+    Decodabilities, Errors, Observers, Outcome, Parallelism, Progress, TrainError, TrainingTable, memory, train,
+};
 
 /// How to train.
 #[derive(Debug, Args)]
@@ -28,6 +30,13 @@ pub struct Job {
 }
 
 impl Job {
+    /// Where to train, if the experiment fits there.
+    pub(super) fn prepare(&self, experiment: &Experiment) -> Result<Device, Failure> {
+        let device = self.machine.prepare()?;
+        memory::check(experiment, device)?;
+        Ok(device)
+    }
+
     /// Completes the run on `device` and says what it found.
     pub(super) fn run(&self, run: &RunDir, experiment: &Experiment, device: Device) -> Result<(), Failure> {
         if !self.quiet {

@@ -12,7 +12,7 @@ use model::{Device, FusedBackend, OnBackend};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use run::{Config, Experiment, PRESETS, RunDir, Source};
 
-use crate::{BenchPlan, BenchResult, Parallelism, bench};
+use crate::{BenchPlan, BenchResult, Parallelism, bench, memory};
 
 mod finetune;
 mod job;
@@ -127,13 +127,13 @@ impl Command {
         match self {
             Self::Train { config, change, job, out } => {
                 let experiment = change.resolve(&Source::named(&config))?.build(registry)?;
-                let device = job.machine.prepare()?;
+                let device = job.prepare(&experiment)?;
                 job.run(&RunDir::create(&out, &experiment)?, &experiment, device)
             }
             Self::Resume { run, job } => {
                 let run = RunDir::open(&run)?;
                 let experiment = run.experiment(registry)?;
-                job.run(&run, &experiment, job.machine.prepare()?)
+                job.run(&run, &experiment, job.prepare(&experiment)?)
             }
             Self::Sweep(sweep) => sweep.run(registry),
             Self::Finetune(finetune) => finetune.run(registry),
@@ -146,6 +146,7 @@ impl Command {
             Self::Bench { config, change, machine, steps, warm_up, jobs, json } => {
                 let experiment = change.resolve(&Source::named(&config))?.build(registry)?;
                 let device = machine.device()?;
+                memory::check(&experiment, device)?;
                 let pools = pools(machine.threads(), usize::from(jobs))?;
                 // Waiting for a GPU after every step would leave it idle while the next one is prepared.
                 let at_a_time = if device.is_cpu() { 1 } else { 10 };

@@ -23,7 +23,7 @@ use run::{ComparisonDir, Experiment, ProbeKind, RunDir, Source};
 
 use super::job::{complete, is_complete, stop_signal};
 use super::{Job, pools};
-use crate::Outcome;
+use crate::{Outcome, memory};
 
 /// What to sweep over, and how.
 #[derive(Debug, Args)]
@@ -57,6 +57,7 @@ impl Sweep {
         let experiments = sweep.configs.into_iter().map(|config| config.build(registry));
         let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
         let device = self.job.machine.device()?;
+        experiments.iter().try_for_each(|experiment| memory::check(experiment, device))?;
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs").join(&sweep.name));
         let create = |experiment| Ok((RunDir::create(&out, &experiment)?, experiment));
         let runs = experiments.into_iter().map(create).collect::<Result<Vec<_>, Failure>>()?;
