@@ -123,6 +123,7 @@ fn a_family_out_of_range_is_named_with_its_range_and_value() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
 fn what_no_machine_has_memory_for_is_refused_before_anything_is_made() {
     let runs = tempfile::tempdir().unwrap();
     let out = runs.path().join("runs");

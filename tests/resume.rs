@@ -124,11 +124,27 @@ fn a_kill_after_any_checkpoint_is_made_good() {
             }
         }
         let table = cut.join("metrics.csv");
-        let torn = std::fs::read_to_string(&table).unwrap() + "40,eval,\"B1 (0,1";
+        // In the middle of a letter of two bytes, which a concept's name may have.
+        let torn = [std::fs::read(&table).unwrap(), b"40,eval,\"B1 \xc3".to_vec()].concat();
         std::fs::write(&table, torn).unwrap();
         succeed(&["resume", cut.to_str().unwrap(), "--quiet"]);
         assert_same(&cut, &whole, &format!("a cut after step {step}"));
     }
+}
+
+#[test]
+fn where_a_run_was_made_is_noted_by_whoever_trains_it() {
+    let root = tempfile::tempdir().unwrap();
+    let run = uninterrupted(root.path(), &["--threads", "1", "--set", "checkpoints.full=100"]);
+    let noted = || RunDir::open(&run).unwrap().environment().unwrap();
+    let resume = |threads| succeed(&["resume", run.to_str().unwrap(), "--quiet", "--threads", threads]);
+    let made = noted();
+    assert_eq!((made.device.as_str(), made.products.as_deref(), made.threads), ("flex", Some("f32"), 1));
+    resume("3");
+    assert_eq!(noted(), made, "nothing was left to train");
+    std::fs::remove_dir_all(run.join("checkpoints/00000040")).unwrap();
+    resume("3");
+    assert_eq!(noted().threads, 3);
 }
 
 #[test]

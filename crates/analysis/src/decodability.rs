@@ -195,8 +195,9 @@ fn tables(probes: &[Box<dyn Probe>], places: &[Place], experiment: &Experiment, 
 fn best_layers<'a>(layers: &[&'a Place]) -> [(usize, &'a [f64]); 2] {
     let half = layers[0].overall.len() / 2;
     let choose = |on: std::ops::Range<usize>| {
-        let mean = |place: &Place| place.overall[on.clone()].iter().sum::<f64>();
-        let better = |best: &'a Place, place: &&'a Place| if mean(place) > mean(best) { *place } else { best };
+        let sum = |place: &Place| place.overall[on.clone()].iter().sum::<f64>();
+        // Equal counts of right guesses, in another order, may differ by rounding.
+        let better = |best: &'a Place, place: &&'a Place| if sum(place) > sum(best) + 1e-9 { *place } else { best };
         layers[1..].iter().fold(layers[0], |best, place| better(best, place))
     };
     let all = layers[0].overall.len();

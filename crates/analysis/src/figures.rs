@@ -125,13 +125,10 @@ pub(crate) fn task_kind(experiment: &Experiment) -> &str {
 }
 
 fn emergence_caption(summary: &Summary) -> String {
-    let mean = |of: fn(&ConceptSummary) -> Option<f64>| {
-        let values: Vec<f64> = summary.concepts.iter().filter_map(of).collect();
-        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-    };
-    let ratio = mean(|concept| concept.over_bayes)
+    let ratio = summary
+        .mean(|concept| concept.over_bayes)
         .map_or(String::new(), |ratio| format!(", {ratio:.2} times the Bayes mixture's on average"));
-    let error = mean(|concept| Some(concept.error)).unwrap_or(f64::NAN);
+    let error = summary.mean(|concept| Some(concept.error)).unwrap_or(f64::NAN);
     let cd = summary.decodability.first().map_or(String::new(), |token| {
         format!(
             " In the same time CD at layer {} goes from {:.2} to {:.2}; guessing gives {:.2}.",

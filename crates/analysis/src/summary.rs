@@ -1,5 +1,6 @@
 //! What a finished run found, from its tables.
 
+use data::Concept;
 use run::{BaselineRow, BestLayerRow, DecodabilityRow, Experiment, MetricRow, RunDir, RunError};
 use serde::Serialize;
 
@@ -23,6 +24,8 @@ pub struct Summary {
 pub struct ConceptSummary {
     /// Name of the concept.
     pub concept: String,
+    /// Its prior probability, by which means over concepts weigh it.
+    pub weight: f64,
     /// The model's error.
     pub error: f64,
     /// Errors of the closed-form predictors, by name.
@@ -72,9 +75,16 @@ impl Summary {
         Ok(Self {
             run: run.path().display().to_string(),
             step,
-            concepts: concepts.filter_map(|concept| of_concept(&concept.name, step, &metrics, &baselines)).collect(),
+            concepts: concepts.filter_map(|concept| of_concept(concept, step, &metrics, &baselines)).collect(),
             decodability: read.filter_map(|(token, probe)| of_probe(&token, probe, &cd, &best)).collect(),
         })
+    }
+
+    /// The mean over the concepts that have such a number, each by its prior probability.
+    pub(crate) fn mean(&self, of: impl Fn(&ConceptSummary) -> Option<f64>) -> Option<f64> {
+        let numbers = || self.concepts.iter().filter_map(|concept| Some((concept.weight, of(concept)?)));
+        let weights: f64 = numbers().map(|(weight, _)| weight).sum();
+        (weights > 0.0).then(|| numbers().map(|(weight, number)| weight * number).sum::<f64>() / weights)
     }
 
     /// The final tables as plain text.
@@ -98,8 +108,13 @@ impl Summary {
     }
 }
 
-fn of_concept(name: &str, step: usize, metrics: &[MetricRow], baselines: &[BaselineRow]) -> Option<ConceptSummary> {
-    let named = |concept: &Option<String>| concept.as_deref() == Some(name);
+fn of_concept(
+    Concept { name, weight }: &Concept,
+    step: usize,
+    metrics: &[MetricRow],
+    baselines: &[BaselineRow],
+) -> Option<ConceptSummary> {
+    let named = |concept: &Option<String>| concept.as_ref() == Some(name);
     let error = metrics.iter().find(|row| row.step == step && row.position.is_none() && named(&row.concept))?;
     let predictors: Vec<(String, f64)> = baselines
         .iter()
@@ -108,7 +123,8 @@ fn of_concept(name: &str, step: usize, metrics: &[MetricRow], baselines: &[Basel
         .collect();
     let bayes = predictors.iter().find(|(predictor, _)| predictor == "bayes");
     let over_bayes = bayes.map(|(_, bayes)| error.relative_mse / bayes);
-    Some(ConceptSummary { concept: name.to_owned(), error: error.relative_mse, predictors, over_bayes })
+    let (concept, weight) = (name.clone(), *weight);
+    Some(ConceptSummary { concept, weight, error: error.relative_mse, predictors, over_bayes })
 }
 
 fn of_probe(token: &str, probe: &str, cd: &[DecodabilityRow], best: &[BestLayerRow]) -> Option<DecodabilitySummary> {
@@ -164,5 +180,21 @@ mod tests {
         });
         let found = of_probe("x3", "knn", &cd, &best.collect::<Vec<_>>()).unwrap();
         assert_eq!((found.first, found.last, found.optimistic, found.shuffled), (0.8, 0.8, 0.8, 0.4));
+    }
+
+    #[test]
+    fn a_mean_over_concepts_weighs_them_by_their_prior() {
+        let concept = |weight: f64, error: f64, over_bayes: Option<f64>| ConceptSummary {
+            concept: String::new(),
+            weight,
+            error,
+            predictors: Vec::new(),
+            over_bayes,
+        };
+        let concepts = vec![concept(0.75, 1.0, Some(3.0)), concept(0.25, 2.0, None)];
+        let summary = Summary { run: String::new(), step: 0, concepts, decodability: Vec::new() };
+        assert_eq!(summary.mean(|concept| Some(concept.error)), Some(1.25));
+        assert_eq!(summary.mean(|concept| concept.over_bayes), Some(3.0));
+        assert_eq!(summary.mean(|_| None), None);
     }
 }

@@ -46,7 +46,7 @@ pub fn say(text: &str) -> Result<(), Failure> {
 /// Writes a result to standard output as JSON.
 ///
 /// # Errors
-/// When it does not arrive, or a number has no JSON.
+/// When it does not arrive.
 pub fn say_json(result: &impl Serialize) -> Result<(), Failure> {
     say(&serde_json::to_string_pretty(result).map_err(|error| Failure::Run(error.into()))?)
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::Path;
 
 use model::{Architecture, Weights};
@@ -10,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::hex;
-use crate::files::remove_file;
+use crate::files::{remove_file, write_through};
 use crate::{RunError, io_error};
 
 const VERSION: u32 = 1;
@@ -68,10 +67,10 @@ impl Checkpoint {
         for (name, weights) in self.files() {
             let bytes = model::encode(&self.architecture, weights);
             sha256.insert(name.to_owned(), hex(&Sha256::digest(&bytes)));
-            write_synced(&partial.join(name), &bytes)?;
+            write(&partial.join(name), &bytes)?;
         }
         let meta = toml::to_string(&Meta { version: VERSION, step: self.step, sha256 });
-        write_synced(&partial.join(META), meta.expect("strings and integers are TOML").as_bytes())?;
+        write(&partial.join(META), meta.expect("strings and integers are TOML").as_bytes())?;
         fs::rename(partial, folder).map_err(|error| io_error("rename", partial, error))
     }
 
@@ -141,13 +140,8 @@ impl Meta {
     }
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    let write = || {
-        let mut file = File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|error| io_error("write", path, error))
+fn write(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    write_through(path, bytes).map_err(|error| io_error("write", path, error))
 }
 
 fn malformed(path: &Path, reason: &str) -> RunError {

@@ -1,7 +1,7 @@
 //! Files that are there whole or not at all.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::{RunError, io_error};
@@ -30,7 +30,7 @@ pub fn write_together(files: &[(impl AsRef<Path>, impl AsRef<[u8]>)]) -> Result<
     };
     let write = |path: &Path, bytes: &[u8]| {
         fs::create_dir_all(path.parent().unwrap_or(path))?;
-        fs::write(partial(path), bytes)
+        write_through(&partial(path), bytes)
     };
     let written = each(&write).and_then(|()| each(&|path, _| fs::rename(partial(path), path)));
     if written.is_err() {
@@ -38,6 +38,13 @@ pub fn write_together(files: &[(impl AsRef<Path>, impl AsRef<[u8]>)]) -> Result<
         files.iter().for_each(|(path, _)| drop(fs::remove_file(partial(path.as_ref()))));
     }
     written
+}
+
+/// Writes a file, down to the disk: what gets its name afterwards is whole even if the machine stops.
+pub(crate) fn write_through(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// Removes a file, if it is there.

@@ -10,7 +10,10 @@ use sha2::{Digest, Sha256};
 
 use crate::config::hex;
 use crate::files::{create_folder, write_whole};
-use crate::{Checkpoint, Config, Experiment, Row, RunError, Source, Table, checkpoint, io_error};
+use crate::{
+    BestLayerRow, Checkpoint, Config, DecodabilityRow, Experiment, MetricRow, Row, RunError, Source, Table,
+    TrainingRow, checkpoint, io_error,
+};
 
 const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "environment.toml";
@@ -250,8 +253,13 @@ impl RunDir {
         Err(RunError::NoCheckpoint { path: self.path.clone(), step: step.to_string(), known })
     }
 
-    /// Saves a checkpoint at a step that has none, and lets all but the last `full` ones go down to their weights.
+    /// Saves a checkpoint at a step that has none, and lets all but the last `full` ones go down to their weights. What
+    /// was measured until then is on the disk before it.
     pub fn save(&self, checkpoint: &Checkpoint, full: usize) -> Result<(), RunError> {
+        self.table::<TrainingRow>().flush()?;
+        self.table::<MetricRow>().flush()?;
+        self.table::<DecodabilityRow>().flush()?;
+        self.table::<BestLayerRow>().flush()?;
         checkpoint.save(&self.checkpoint_folder(checkpoint.step))?;
         let steps = self.steps()?;
         let older = steps.len().saturating_sub(full);

@@ -18,6 +18,6 @@ pub use adam::Adam;
 pub use bench::{BenchPlan, BenchResult, bench};
 pub use cli::{Change, Command, Finetune, Job, Sweep, command_line};
 pub use gradients::{Gradients, gradients};
-pub use observers::{CheckpointObserver, Decodabilities, Errors, Observers, StepObserver, TrainingTable};
+pub use observers::{CheckpointObserver, Decodabilities, Errors, Observers, Origin, StepObserver, TrainingTable};
 pub use progress::{Progress, ShownDecodability};
 pub use train::{Outcome, Parallelism, TrainError, train};

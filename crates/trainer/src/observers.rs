@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use model::{FusedBackend, Transformer};
-use run::{Experiment, RunDir, RunError, TrainingRow};
+use run::{Environment, Experiment, RunDir, RunError, TrainingRow};
 
 /// Watches every step of a training run.
 pub trait StepObserver: Debug {
@@ -36,6 +36,26 @@ pub struct TrainingTable<'a> {
 impl StepObserver for TrainingTable<'_> {
     fn on_step(&mut self, _step: usize, row: Option<&TrainingRow>) -> Result<(), RunError> {
         row.map_or(Ok(()), |row| self.run.table().append(std::slice::from_ref(row)))
+    }
+}
+
+/// Notes where a run is made, if a step is made there.
+#[derive(Debug)]
+pub struct Origin<'a> {
+    run: &'a RunDir,
+    unwritten: Option<Environment>,
+}
+
+impl<'a> Origin<'a> {
+    /// In the folder of `run`, with the first step to come.
+    pub fn new(run: &'a RunDir, here: Environment) -> Self {
+        Self { run, unwritten: Some(here) }
+    }
+}
+
+impl StepObserver for Origin<'_> {
+    fn on_step(&mut self, _step: usize, _row: Option<&TrainingRow>) -> Result<(), RunError> {
+        self.unwritten.take().map_or(Ok(()), |here| self.run.write_environment(&here))
     }
 }
 

@@ -162,6 +162,11 @@ impl Command {
             Self::Positions(positions) => say_path(&positions.run(registry)?),
             Self::Separation(on) => {
                 let (run, experiment, device) = on.open(registry)?;
+                let concepts = experiment.task.concepts().len();
+                if concepts < 2 {
+                    let refusal = anyhow::anyhow!("the concepts to separate must be at least 2, but are {concepts}");
+                    return Err(Failure::Request(refusal));
+                }
                 let _lock = run.lock()?;
                 let progress = |step| note(&format!("step {step}"));
                 readings::write_separation(&run, &experiment, device, progress)?;

@@ -147,18 +147,20 @@ fn correlations(points: &[PointRow]) -> Vec<CorrelationRow> {
             let correlate = |rows: &[&PointRow]| {
                 of(&rows.iter().map(|row| (row.over_bayes.unwrap_or(row.error), row.cd)).collect::<Vec<_>>())
             };
-            let within: Vec<f64> = runs.values().filter_map(|rows| correlate(rows)).collect();
+            // One of exactly ±1, by chance of a few points, has no z.
+            let has_z = |r: &f64| r.abs() < 1.0;
+            let within: Vec<f64> = runs.values().filter_map(|rows| correlate(rows)).filter(has_z).collect();
             let pooled = |rows| correlate(rows).map(|r| OverRuns::pooled_correlation(r, runs.len()));
             let scopes = [
-                ("within", OverRuns::mean_correlation(&within), members.len()),
-                ("pooled", pooled(&members), members.len()),
-                ("last", pooled(&last), last.len()),
+                ("within", OverRuns::mean_correlation(&within), within.len(), members.len()),
+                ("pooled", pooled(&members), runs.len(), members.len()),
+                ("last", pooled(&last), runs.len(), last.len()),
             ];
-            found.extend(scopes.into_iter().filter_map(|(scope, correlation, points)| {
+            found.extend(scopes.into_iter().filter_map(|(scope, correlation, runs, points)| {
                 let OverRuns { value: r, interval } = correlation?;
                 let (group, scope, method) = (group.map(str::to_owned), scope.to_owned(), method.to_owned());
                 let (lo, hi) = (interval.map(|[lo, _]| lo), interval.map(|[_, hi]| hi));
-                Some(CorrelationRow { group, scope, method, r, lo, hi, runs: runs.len(), points })
+                Some(CorrelationRow { group, scope, method, r, lo, hi, runs, points })
             }));
         }
     }
@@ -246,7 +248,8 @@ mod tests {
         // An error that stays above ridge has not begun to use the concept.
         let mut above = planted("a", "B1", 1e9, 3000.0);
         above.ridge = Some(0.35);
-        assert!(above.lags().iter().all(|row| row.from == "initial"));
+        let from: Vec<String> = above.lags().into_iter().map(|row| row.from).collect();
+        assert_eq!(from, ["initial"; 3]);
     }
 
     #[test]
@@ -276,5 +279,16 @@ mod tests {
         assert!(pooled.hi.unwrap() - pooled.lo.unwrap() > 1.0, "{pooled:?}");
         // All runs end alike: nothing to correlate.
         assert_eq!(find("last", "pearson"), None);
+        let mut with_another = points.clone();
+        with_another.extend(
+            planted("e", "B1", 3000.0, 1e9).points.into_iter().enumerate().map(|(i, point)| PointRow {
+                over_bayes: Some(i as f64),
+                cd: -(i as f64),
+                ..point
+            }),
+        );
+        let rows = correlations(&with_another);
+        let within = rows.iter().find(|row| row.scope == "within" && row.method == "spearman").unwrap();
+        assert_eq!(within.runs, 4, "exactly -1 has no z: {within:?}");
     }
 }

@@ -8,7 +8,10 @@ use super::{OverRuns, collect_by};
 pub(super) fn mean_pairs(group: &str, runs: &[Vec<PairRow>]) -> Vec<MeanPairRow> {
     let last = |rows: &[PairRow]| rows.iter().map(|row| row.step).max();
     let at_end = runs.iter().flat_map(|rows| rows.iter().filter(move |row| Some(row.step) == last(rows)));
-    let places = collect_by(at_end, |row| (row.token.clone(), row.concept.clone(), row.other.clone()));
+    let at_end: Vec<&PairRow> = at_end.collect();
+    let place = |row: &PairRow| (row.token.clone(), row.concept.clone(), row.other.clone());
+    let mut places: Vec<_> = collect_by(at_end.iter().copied(), place).into_iter().collect();
+    places.sort_by_key(|(here, _)| at_end.iter().position(|row| place(row) == *here));
     let mean = |((token, concept, other), rows): (_, Vec<&PairRow>)| {
         let OverRuns { value: score, interval } =
             OverRuns::mean(&rows.iter().map(|row| row.score).collect::<Vec<_>>())?;
@@ -36,13 +39,13 @@ mod tests {
             n: 10,
         };
         let runs = [
-            vec![row(0, "B", 0.5), row(40, "B", 0.75), row(40, "C", 1.0)],
-            vec![row(20, "B", 0.25), row(20, "C", 1.0)],
+            vec![row(0, "C", 0.5), row(40, "C", 0.75), row(40, "B", 1.0)],
+            vec![row(20, "C", 0.25), row(20, "B", 1.0)],
             Vec::new(),
         ];
         let found = mean_pairs("main", &runs);
         let told: Vec<_> = found.iter().map(|row| (row.other.as_str(), row.score, row.n)).collect();
-        assert_eq!(told, [("B", 0.5, 2), ("C", 1.0, 2)]);
+        assert_eq!(told, [("C", 0.5, 2), ("B", 1.0, 2)]);
         assert!(found[0].lo.unwrap() < 0.5 && found[1].lo == Some(1.0));
     }
 }

@@ -27,12 +27,12 @@ impl OverRuns {
         Some(Self { value, interval })
     }
 
-    /// The mean of one correlation a run: their Fisher z's are averaged, which near ±1 are spread far more evenly.
+    /// The mean of one correlation a run, between −1 and 1: their Fisher z's are averaged, which near ±1 are spread far more evenly.
     ///
     /// # Source
     /// Fisher (1921), *On the "probable error" of a coefficient of correlation*.
     pub fn mean_correlation(values: &[f64]) -> Option<Self> {
-        let z: Vec<f64> = values.iter().map(|r| r.atanh()).filter(|z| z.is_finite()).collect();
+        let z: Vec<f64> = values.iter().map(|r| r.atanh()).collect();
         let Self { value, interval } = Self::mean(&z)?;
         Some(Self { value: value.tanh(), interval: interval.map(|ends| ends.map(f64::tanh)) })
     }

@@ -1,6 +1,6 @@
 //! Decodability along the prompt, beside what could be known at each pair.
 
-use data::Token;
+use data::{Concept, Token};
 use model::Device;
 use rayon::prelude::*;
 use run::{DecodabilityRow, Experiment, PositionRow, RunDir, RunError};
@@ -58,7 +58,7 @@ fn read(tables: &DecodabilityTables, along: &Experiment) -> Vec<PositionRow> {
 }
 
 /// What predictors infer of the concept at every pair: how often the likeliest is the true one, and the mean posterior
-/// on the true one.
+/// on the true one. Prompts here are as many of every concept, whatever the task's weights, and that is known to them.
 ///
 /// The first is the ceiling of any reader's accuracy; the second lies below it on average, since whoever is 70% sure of the
 /// likeliest concept is right in 70% of the cases and still has only 0.7 there and 0.3 elsewhere.
@@ -72,6 +72,7 @@ fn inferred(experiment: &Experiment) -> Vec<PositionRow> {
             let of_prompt = |prompt: &data::Prompt| {
                 let truth = prompt.concept.0;
                 let at_pair = |over: Vec<f64>| {
+                    let over = among_equals(over, experiment.task.concepts());
                     let likeliest = over.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
                     (f64::from(u8::from(likeliest.is_some_and(|(label, _)| label == truth))), over[truth])
                 };
@@ -97,6 +98,16 @@ fn inferred(experiment: &Experiment) -> Vec<PositionRow> {
     rows
 }
 
+/// The posterior if all concepts had been as frequent, from that over concepts of different weights. One of weight 0 has
+/// no posterior to tell.
+fn among_equals(posterior: Vec<f64>, concepts: &[Concept]) -> Vec<f64> {
+    let over_weight =
+        posterior.iter().zip(concepts).map(|(p, concept)| if *p > 0.0 { p / concept.weight } else { 0.0 });
+    let likelihoods: Vec<f64> = over_weight.collect();
+    let sum: f64 = likelihoods.iter().sum();
+    likelihoods.into_iter().map(|likelihood| likelihood / sum).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use data::TaskRegistry;
@@ -117,5 +128,19 @@ mod tests {
         // Later both are nearly 1, and which is larger is up to the prompts drawn.
         assert!((1..4).all(|pair| right[pair] > posterior[pair]), "{right:?} {posterior:?}");
         assert!(right.windows(2).all(|pair| pair[1] > pair[0]), "{right:?}");
+    }
+
+    /// Else there could be a better reader of these prompts than the ceiling.
+    #[test]
+    fn what_could_be_known_of_balanced_prompts_does_not_depend_on_the_weights_of_concepts() {
+        let inferred = |set: &str| {
+            let experiment = Config::resolve(&Source::named("smoke"), &[set.to_owned()]);
+            inferred(&experiment.unwrap().build(&TaskRegistry::builtin()).unwrap())
+        };
+        let (equal, unequal) = (inferred("task.weights=[1,1]"), inferred("task.weights=[4,1]"));
+        assert!(!equal.is_empty() && equal.len() == unequal.len());
+        for (equal, unequal) in equal.iter().zip(&unequal) {
+            assert!((equal.score - unequal.score).abs() < 1e-9, "{equal:?} {unequal:?}");
+        }
     }
 }

@@ -59,7 +59,8 @@ fn silhouette(states: &States, labels: &[usize], members: &[f64]) -> f64 {
         let inside = sums[own] / (members[own] - 1.0);
         let others = (0..members.len()).filter(|&label| label != own);
         let outside = others.map(|label| sums[label] / members[label]).fold(f64::INFINITY, f64::min);
-        if members[own] > 1.0 { (outside - inside) / outside.max(inside) } else { 0.0 }
+        let larger = outside.max(inside);
+        if members[own] > 1.0 && larger > 0.0 { (outside - inside) / larger } else { 0.0 }
     };
     (0..labels.len()).map(of_state).sum::<f64>() / labels.len() as f64
 }
@@ -194,6 +195,12 @@ mod tests {
         assert!((found.between_within - 121.0 / 10.0).abs() < ROUNDING, "{found:?}");
         let expected = ((12.0 - 2.0) / 12.0 + (10.0 - 2.0) / 10.0 + (9.0 - 4.0) / 9.0 + (13.0 - 4.0) / 13.0) / 4.0;
         assert!((found.silhouette - expected).abs() < ROUNDING, "{found:?}");
+    }
+
+    #[test]
+    fn states_without_a_distance_are_not_separated() {
+        let states = States::new(DMatrix::from_element(4, 2, 3.0));
+        assert_eq!(measure_separation(&states, &[0, 0, 1, 1]).silhouette, 0.0);
     }
 
     #[test]

@@ -134,7 +134,7 @@ pub struct CorrelationRow {
     pub lo: Option<f64>,
     /// Upper end of that interval.
     pub hi: Option<f64>,
-    /// Runs.
+    /// Runs; within runs, those whose correlation is not exactly ±1.
     pub runs: usize,
     /// Points.
     pub points: usize,

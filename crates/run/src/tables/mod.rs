@@ -2,8 +2,8 @@
 //!
 //! An empty cell in `concept` or `position` means "over all of them".
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
@@ -105,25 +105,27 @@ impl<R: Row> Table<R> {
         self.replace(&rows)
     }
 
+    /// Sees to it that what was added is on the disk, should the machine stop.
+    pub(crate) fn flush(&self) -> Result<(), RunError> {
+        match File::open(&self.path).and_then(|file| file.sync_all()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(io_error("flush", &self.path, error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes all rows.
     pub fn clear(&self) -> Result<(), RunError> {
         remove_file(&self.path)
     }
 
+    /// Cut before it is text: a line may end inside a letter.
     fn complete_lines(&self) -> Result<String, RunError> {
-        let fail = |error| io_error("read", &self.path, error);
-        let mut reader = BufReader::new(File::open(&self.path).map_err(fail)?);
-        let (mut text, mut line) = (String::new(), String::new());
-        while reader.read_line(&mut line).map_err(fail)? > 0 {
-            if line.ends_with('\n') {
-                text.push_str(&line);
-            }
-            line.clear();
-        }
-        Ok(text)
+        let mut bytes = fs::read(&self.path).map_err(|error| io_error("read", &self.path, error))?;
+        bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1));
+        String::from_utf8(bytes).map_err(|error| self.malformed(&error))
     }
 
-    fn malformed(&self, error: &csv::Error) -> RunError {
+    fn malformed(&self, error: &impl ToString) -> RunError {
         RunError::Malformed { path: self.path.clone(), reason: error.to_string() }
     }
 }

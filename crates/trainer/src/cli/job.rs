@@ -13,7 +13,7 @@ use run::{BaselineRow, Environment, Experiment, MapRow, RunDir, RunError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{
-    Decodabilities, Errors, Observers, Outcome, Parallelism, Progress, TrainError, TrainingTable, memory, train,
+    Decodabilities, Errors, Observers, Origin, Outcome, Parallelism, Progress, TrainError, TrainingTable, memory, train,
 };
 
 /// How to train.
@@ -68,7 +68,6 @@ pub(super) fn complete(
     stop: &AtomicBool,
 ) -> Result<Outcome, Failure> {
     let _lock = run.lock()?;
-    run.write_environment(&Environment::here(device, rayon::current_num_threads()))?;
     if run.table::<BaselineRow>().read()?.is_empty() {
         analysis::write_baselines(run, experiment)?;
     }
@@ -118,10 +117,11 @@ impl OnBackend for TrainHere<'_> {
 
     fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output {
         let Self { run, experiment, quiet, stop, .. } = self;
+        let environment = Environment::here(self.device, rayon::current_num_threads());
         let errors = Errors::<B>::new(run, experiment, device.clone());
         let decodabilities = Decodabilities::<B> { run, experiment, device: device.clone() };
         let mut observers = Observers::<B> {
-            steps: vec![Box::new(TrainingTable { run })],
+            steps: vec![Box::new(TrainingTable { run }), Box::new(Origin::new(run, environment))],
             checkpoints: vec![Box::new(errors), Box::new(decodabilities)],
         };
         if !quiet {
