@@ -34,6 +34,9 @@ fn a_run_without_a_checkpoint_keeps_its_tables() {
         check(&[command, name], 1, &[&format!("{name} has no checkpoint")]);
     }
     check(&["sites", name, "--step", "40"], 1, &["has no checkpoint"]);
+    succeed(&["export", name, "--what", "prompts"]);
+    std::fs::remove_dir(run.join("checkpoints")).unwrap();
+    check(&["cd", name], 1, &[&format!("{name} has no checkpoint")]);
     assert!(tables() == before);
 }
 

@@ -131,6 +131,8 @@ fn where_the_weights_lay_changes_nothing() {
     let config = std::fs::read_to_string(only_run(two.path()).join("config.toml")).unwrap();
     let name = start.file_name().unwrap().to_str().unwrap();
     assert!(config.contains("[finetune]") && config.contains(&format!("run = \"{name}\"")), "{config}");
+    let report = std::fs::read_to_string(only_run(two.path()).join("report.html")).unwrap();
+    assert!(report.contains(&format!("config.toml --out {}", two.path().display())));
 }
 
 #[test]

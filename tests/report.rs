@@ -81,6 +81,36 @@ fn what_is_asked_of_a_finished_run_gets_a_table_and_is_in_the_next_report() {
 }
 
 #[test]
+fn figures_and_captions_are_of_the_same_tables_and_token() {
+    let root = tempfile::tempdir().unwrap();
+    let tokens = "probe.tokens=[\"y6\",\"x3\",\"x6\"]";
+    succeed(&["train", "smoke", "--quiet", "--set", tokens, "--out", root.path().to_str().unwrap()]);
+    let run = only_run(root.path());
+    let run_name = run.to_str().unwrap();
+    let report = || {
+        succeed(&["report", run_name]);
+        std::fs::read_to_string(run.join("report.html")).unwrap()
+    };
+    assert!(report().contains("of the x6 token"));
+    succeed(&["patch", run_name, "--layer", "2", "--steer", "0"]);
+    assert!(report().contains("layer 2, token x6 replaced"));
+    assert!(run.join("plots/patching.png").exists());
+    std::fs::remove_file(run.join("patching.csv")).unwrap();
+    assert!(!report().contains("replaced"));
+    assert!(!run.join("plots/patching.png").exists() && !run.join("plots/steering.svg").exists());
+}
+
+#[test]
+fn a_run_without_an_x_token_has_its_figures() {
+    let root = tempfile::tempdir().unwrap();
+    let tokens = "probe.tokens=[\"last_y\"]";
+    succeed(&["train", "smoke", "--quiet", "--set", tokens, "--out", root.path().to_str().unwrap()]);
+    let run = only_run(root.path());
+    assert!(std::fs::read_to_string(run.join("plots/emergence.svg")).unwrap().contains("token y6"));
+    assert!(run.join("plots/heatmap.png").exists());
+}
+
+#[test]
 fn every_method_of_the_map_has_rows_and_a_figure_of_its_own() {
     let root = tempfile::tempdir().unwrap();
     let many = "probe.prompts_per_concept=16";

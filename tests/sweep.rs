@@ -91,7 +91,7 @@ fn a_stopped_sweep_goes_on_run_by_run_to_the_same_bits() {
         child.wait_with_output().unwrap();
     }
     sweep(&file, stopped.path(), &longer);
-    for table in ["sweep.csv", "points.csv", "lag.csv"] {
+    for table in ["sweep.csv", "points.csv", "curves.csv"] {
         let [ours, theirs] = [&stopped, &whole].map(|out| std::fs::read(out.path().join(table)).unwrap());
         assert!(ours == theirs, "{table}");
     }
@@ -129,9 +129,23 @@ fn compare_reads_runs_and_folders_of_runs() {
     let runs: Vec<String> = runs(out.path()).iter().map(|run| run.to_str().unwrap().to_owned()).collect();
     let to = folder.path().join("tables");
     let named: Vec<&str> = runs.iter().map(String::as_str).collect();
-    // A run that is named twice counts once.
-    let same = succeed(&[&["compare", named[0]], &named[..], &["--out", to.to_str().unwrap()]].concat());
+    // A run that is named twice counts once, and of two copies that which has come further.
+    let behind = folder.path().join("behind");
+    std::fs::create_dir(&behind).unwrap();
+    for file in ["config.toml", "baselines.csv", "cd.csv", "cd_best.csv", "metrics.csv"] {
+        let text = std::fs::read_to_string(Path::new(&runs[0]).join(file)).unwrap();
+        let until = |line: &&str| !line.starts_with("40,");
+        std::fs::write(
+            behind.join(file),
+            text.lines().filter(until).map(|line| format!("{line}\n")).collect::<String>(),
+        )
+        .unwrap();
+    }
+    let copies = ["compare", behind.to_str().unwrap(), named[0]];
+    let same = succeed(&[&copies[..], &named[..], &["--out", to.to_str().unwrap()]].concat());
     assert_eq!(beside, same);
+    let alone = emergence(&["compare", behind.to_str().unwrap()]).output().unwrap();
+    assert!(stderr(&alone).contains("not finished: measured until step 30 of 40"), "{}", stderr(&alone));
     for (folder, name) in [(out.path().join("compare"), "comparison"), (to, "cd_against_error")] {
         assert!(std::fs::read(folder.join(format!("{name}.png"))).unwrap().starts_with(b"\x89PNG"));
         assert!(std::fs::read_to_string(folder.join(format!("{name}.svg"))).unwrap().starts_with("<svg"));

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use run::{
-    AlgorithmRow, BaselineRow, DecodabilityRow, Experiment, MapRow, MetricRow, PatchRow, PruningRow, RunDir,
-    SensitivityRow, TransplantRow,
+    AlgorithmRow, BaselineRow, DecodabilityRow, Experiment, MapRow, MetricRow, PatchRow, PositionRow, PruningRow,
+    RunDir, SensitivityRow, TransplantRow,
 };
 
 use crate::plots::{self, PlotError};
 use crate::report::{self, Figure, Report, ReportTable};
 use crate::summary::{ConceptSummary, DecodabilitySummary, Summary};
-use crate::terminal::{Failure, program_name};
+use crate::terminal::{Failure, in_shell, program_name};
 use crate::{MapMethod, nearest};
 
 /// Draws every figure whose table has rows, writes the report, and returns its path.
@@ -22,25 +22,32 @@ pub fn write_report(run: &RunDir, experiment: &Experiment) -> Result<PathBuf, Fa
     let summary = Summary::read(run, experiment)?;
     let figures = figures(run, experiment, &summary)?;
     for (name, figure) in &figures {
-        run.write_plot(name, &figure.svg, &plots::png(&figure.svg)?)?;
+        match figure {
+            Some(figure) => run.write_plot(name, &figure.svg, &plots::png(&figure.svg)?)?,
+            // One of earlier tables would not be of these.
+            None => run.remove_plot(name)?,
+        }
     }
     // `trainer` and `analysis` share a run's commands between them; every other program has them all.
     let program = match program_name().as_str() {
         "trainer" | "analysis" => "emergence".to_owned(),
         other => other.to_owned(),
     };
-    let path = run.path().display();
+    let path = in_shell(run.path());
+    // What a run continues from lies in its folder, so that it can only be made there.
+    let parent = run.path().parent().filter(|_| experiment.config.finetune.is_some());
+    let beside = parent.map_or(String::new(), |parent| format!(" --out {}", in_shell(parent)));
     let report = Report {
         title: experiment.config.name.clone(),
         facts: facts(run, experiment, &summary),
-        figures: figures.into_iter().map(|(_, figure)| figure).collect(),
+        figures: figures.into_iter().filter_map(|(_, figure)| figure).collect(),
         tables: [Some(errors_table(&summary)), Some(decodability_table(&summary)), sensitivity_table(run)?]
             .into_iter()
             .flatten()
             .collect(),
         config: experiment.config.to_toml(),
         reproduce: vec![
-            format!("cargo run -p {program} -- train {path}/config.toml"),
+            format!("cargo run -p {program} -- train {}{beside}", in_shell(&run.path().join("config.toml"))),
             format!("cargo run -p {program} -- cd {path}"),
             format!("cargo run -p {program} -- report {path}"),
         ],
@@ -48,7 +55,12 @@ pub fn write_report(run: &RunDir, experiment: &Experiment) -> Result<PathBuf, Fa
     Ok(run.write_report(&report::render(&report))?)
 }
 
-fn figures(run: &RunDir, experiment: &Experiment, summary: &Summary) -> Result<Vec<(&'static str, Figure)>, Failure> {
+/// Every figure by its name, where there is something to draw.
+fn figures(
+    run: &RunDir,
+    experiment: &Experiment,
+    summary: &Summary,
+) -> Result<Vec<(&'static str, Option<Figure>)>, Failure> {
     let metrics = run.table::<MetricRow>().read()?;
     let baselines = run.table::<BaselineRow>().read()?;
     let cd = run.table::<DecodabilityRow>().read()?;
@@ -57,17 +69,13 @@ fn figures(run: &RunDir, experiment: &Experiment, summary: &Summary) -> Result<V
     let patched = run.table::<PatchRow>().read()?;
     let pruned = run.table::<PruningRow>().read()?;
     let transplanted = run.table::<TransplantRow>().read()?;
+    let read = run.table::<PositionRow>().read()?;
     let map_by = |name, title, method| (name, title, map_caption(method, experiment), plots::maps(&map, method, &cd));
     let drawn = [
         ("emergence", "Emergence", emergence_caption(summary), plots::emergence(&metrics, &baselines, &cd)),
         ("heatmap", "Where and when the concept can be read", heatmap_caption(summary), plots::heatmap(&cd)),
-        ("positions", "Error along the prompt", positions_caption(), plots::positions(&metrics, &baselines)),
-        (
-            "reading",
-            "Reading along the prompt",
-            reading_caption(),
-            plots::reading(&run.table().read()?, &metrics, &baselines),
-        ),
+        ("positions", "Error along the prompt", positions_caption(&baselines), plots::positions(&metrics, &baselines)),
+        ("reading", "Reading along the prompt", reading_caption(&read), plots::reading(&read, &metrics, &baselines)),
         ("sites", "What blocks write", sites_caption(), plots::sites(&run.table().read()?)),
         ("separation", "Separation of the concepts", separation_caption(), plots::separation(&run.table().read()?)),
         ("pairs", "Concepts two by two", pairs_caption(), plots::pairs(&run.table().read()?)),
@@ -87,11 +95,11 @@ fn figures(run: &RunDir, experiment: &Experiment, summary: &Summary) -> Result<V
         ("transplant", "Early or late layers", transplant_caption(&transplanted), plots::transplant(&transplanted)),
     ];
     let keep = |(name, title, caption, svg): (_, &str, String, Result<String, PlotError>)| match svg {
-        Ok(svg) => Some(Ok((name, Figure { title: title.to_owned(), caption, svg }))),
-        Err(PlotError::Empty { .. }) => None,
-        Err(error) => Some(Err(Failure::from(error))),
+        Ok(svg) => Ok((name, Some(Figure { title: title.to_owned(), caption, svg }))),
+        Err(PlotError::Empty { .. }) => Ok((name, None)),
+        Err(error) => Err(Failure::from(error)),
     };
-    drawn.into_iter().filter_map(keep).collect()
+    drawn.into_iter().map(keep).collect()
 }
 
 fn facts(run: &RunDir, experiment: &Experiment, summary: &Summary) -> Vec<(String, String)> {
@@ -129,7 +137,7 @@ fn emergence_caption(summary: &Summary) -> String {
         .mean(|concept| concept.over_bayes)
         .map_or(String::new(), |ratio| format!(", {ratio:.2} times the Bayes mixture's on average"));
     let error = summary.mean(|concept| Some(concept.error)).unwrap_or(f64::NAN);
-    let cd = summary.decodability.first().map_or(String::new(), |token| {
+    let cd = summary.at_query().map_or(String::new(), |token| {
         format!(
             " In the same time CD at layer {} goes from {:.2} to {:.2}; guessing gives {:.2}.",
             token.layer, token.first, token.last, token.chance
@@ -139,7 +147,7 @@ fn emergence_caption(summary: &Summary) -> String {
 }
 
 fn heatmap_caption(summary: &Summary) -> String {
-    summary.decodability.first().map_or(String::new(), |token| {
+    summary.at_query().map_or(String::new(), |token| {
         format!(
             "The concept is read best at layer {} of the {} token; layer 0 is the embedding.",
             token.layer, token.token
@@ -147,8 +155,10 @@ fn heatmap_caption(summary: &Summary) -> String {
     })
 }
 
-fn positions_caption() -> String {
-    "With more pairs before it a prediction gets better; the distance to the Bayes mixture is what the model has not learned.".to_owned()
+fn positions_caption(baselines: &[BaselineRow]) -> String {
+    let optimal = baselines.iter().any(|row| row.predictor == "bayes");
+    let distance = "; the distance to the Bayes mixture is what the model has not learned";
+    format!("With more pairs before it a prediction gets better{}.", if optimal { distance } else { "" })
 }
 
 fn algorithms_caption(rows: &[AlgorithmRow]) -> String {
@@ -162,13 +172,17 @@ fn algorithms_caption(rows: &[AlgorithmRow]) -> String {
             format!("{} at first and to {} from step {} on", first.predictor, last.predictor, since.step)
         };
         format!(
-            "Of the closed-form predictors the model is nearest to {course}, at the end at a squared distance of {:.4} of E[y²].",
-            last.distance
+            "Of the closed-form predictors the model is nearest to {course}, at step {} at a squared distance of {:.4} of E[y²].",
+            last.step, last.distance
         )
     })
 }
 
-fn reading_caption() -> String {
+fn reading_caption(read: &[PositionRow]) -> String {
+    if read.iter().all(|row| row.reader != "bayes") {
+        return "How well the concept can be read at the x token of every pair, and the error of the prediction there."
+            .to_owned();
+    }
     "No reader of the concept can be right more often than the likeliest concept under the Bayes mixture; the distance to that line is what the states do not show to a vote by distance. Its mean posterior on the true concept lies lower.".to_owned()
 }
 
@@ -181,7 +195,7 @@ fn separation_caption() -> String {
 }
 
 fn pairs_caption() -> String {
-    "The accuracy of the vote when it has to tell only two concepts apart; guessing gives 0.5.".to_owned()
+    "The accuracy of the vote when it has to tell only two concepts apart; guessing gives 0.5. At most the first twelve are shown.".to_owned()
 }
 
 fn map_caption(method: MapMethod, experiment: &Experiment) -> String {
@@ -207,7 +221,7 @@ fn patching_caption(patched: &[PatchRow]) -> String {
 }
 
 fn sweep_caption() -> String {
-    "The same at every layer and a few checkpoints, means over concepts: a layer that carries the concept to the prediction has an effect that depends on whose mean it is. Below, how well the concept can be read there.".to_owned()
+    "The same at every layer and a few checkpoints, means over concepts: a layer that carries the concept to the prediction has an effect that depends on whose mean it is. Below, where that was measured, how well the concept can be read there.".to_owned()
 }
 
 fn steering_caption() -> String {
@@ -216,7 +230,7 @@ fn steering_caption() -> String {
 
 fn pruning_caption(pruned: &[PruningRow]) -> String {
     pruned.first().map_or(String::new(), |row| {
-        format!("Change of the error over all positions when one attention head is switched off, {} held-out prompts a concept.", row.n)
+        format!("Change of the error over all positions when one attention head is switched off, {} held-out prompts a concept: all together, and up to seven concepts.", row.n)
     })
 }
 

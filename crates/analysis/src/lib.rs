@@ -61,4 +61,4 @@ pub use report::{Figure, Report, ReportTable, render};
 pub use stages::{write_algorithms, write_baselines, write_decodability};
 pub use states::{Representations, predict};
 pub use summary::{ConceptSummary, DecodabilitySummary, Summary};
-pub use terminal::{Failure, conclude, note, program_name, say, say_json};
+pub use terminal::{Failure, conclude, in_shell, note, program_name, say, say_json};

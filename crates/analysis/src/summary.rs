@@ -1,10 +1,11 @@
 //! What a finished run found, from its tables.
 
 use data::Concept;
-use run::{BaselineRow, BestLayerRow, DecodabilityRow, Experiment, MetricRow, RunDir, RunError};
+use run::{BaselineRow, BestLayerRow, DecodabilityRow, Experiment, MetricRow, ProbeKind, RunDir, RunError};
 use serde::Serialize;
 
 use crate::decodability::shuffled;
+use crate::plots::query;
 
 /// The end of a run in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -78,6 +79,13 @@ impl Summary {
             concepts: concepts.filter_map(|concept| of_concept(concept, step, &metrics, &baselines)).collect(),
             decodability: read.filter_map(|(token, probe)| of_probe(&token, probe, &cd, &best)).collect(),
         })
+    }
+
+    /// CD at the token that the figures of a run show.
+    pub(crate) fn at_query(&self) -> Option<&DecodabilitySummary> {
+        let cd = || self.decodability.iter().filter(|read| read.probe == ProbeKind::CD.name());
+        let query = query(cd().map(|read| read.token.as_str()))?;
+        cd().find(|read| read.token == query)
     }
 
     /// The mean over the concepts that have such a number, each by its prior probability.

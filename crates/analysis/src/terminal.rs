@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -74,6 +75,13 @@ pub fn program_name() -> String {
     program.and_then(|path| Some(path.file_stem()?.to_str()?.to_owned())).unwrap_or_else(|| "emergence".to_owned())
 }
 
+/// A path as a POSIX shell takes it for one word.
+pub fn in_shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |letter: char| letter.is_alphanumeric() || "/._-+:,=@%".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 /// Says what went wrong, once, and gives the exit code.
 pub fn conclude(result: Result<(), Failure>) -> ExitCode {
     match result {
@@ -122,5 +130,16 @@ impl From<ExportError> for Failure {
             ExportError::OutOfRange { .. } => Self::Request(error.into()),
             ExportError::Run(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_in_a_shell() {
+        let words = ["runs/smoke-0a", "my runs/a", "it's"].map(|path| in_shell(Path::new(path)));
+        assert_eq!(words, ["runs/smoke-0a", "'my runs/a'", "'it'\\''s'"]);
     }
 }

@@ -12,30 +12,33 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
 }
 
 /// Writes files that belong together, and makes their folders. Each has another name first and none gets its own before
-/// all are whole; where one cannot be written, nothing of them stays.
+/// all are whole; where one cannot be written, nothing of them stays. A link is followed, and stays.
 ///
 /// # Errors
-/// When the disk fails; names the file.
+/// When the disk fails, or something is there that is no file; names it.
 pub fn write_together(files: &[(impl AsRef<Path>, impl AsRef<[u8]>)]) -> Result<(), RunError> {
     let partial = |path: &Path| {
         let mut name = path.as_os_str().to_owned();
         name.push(".partial");
         PathBuf::from(name)
     };
+    let through_links = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let files: Vec<(PathBuf, &[u8])> =
+        files.iter().map(|(path, bytes)| (through_links(path.as_ref()), bytes.as_ref())).collect();
     let each = |action: &dyn Fn(&Path, &[u8]) -> std::io::Result<()>| {
-        files.iter().try_for_each(|(path, bytes)| {
-            let path = path.as_ref();
-            action(path, bytes.as_ref()).map_err(|error| io_error("write", path, error))
-        })
+        files.iter().try_for_each(|(path, bytes)| action(path, bytes).map_err(|error| io_error("write", path, error)))
     };
     let write = |path: &Path, bytes: &[u8]| {
+        if path.exists() && !path.is_file() {
+            return Err(std::io::Error::other("what is there is not a file"));
+        }
         fs::create_dir_all(path.parent().unwrap_or(path))?;
         write_through(&partial(path), bytes)
     };
     let written = each(&write).and_then(|()| each(&|path, _| fs::rename(partial(path), path)));
     if written.is_err() {
         // What has its own name already, or was never begun, is not there to be removed.
-        files.iter().for_each(|(path, _)| drop(fs::remove_file(partial(path.as_ref()))));
+        files.iter().for_each(|(path, _)| drop(fs::remove_file(partial(path))));
     }
     written
 }
@@ -57,4 +60,29 @@ pub(crate) fn remove_file(path: &Path) -> Result<(), RunError> {
 
 pub(crate) fn create_folder(path: &Path) -> Result<(), RunError> {
     fs::create_dir_all(path).map_err(|error| io_error("create", path, error))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_link_is_followed_and_what_is_no_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let [target, link, socket, whole] = ["target", "link", "socket", "whole"].map(|name| folder.path().join(name));
+        fs::write(&target, "old").unwrap();
+        symlink(&target, &link).unwrap();
+        write_whole(&link, b"new").unwrap();
+        assert!(link.is_symlink() && fs::read(&target).unwrap() == b"new");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        for taken in [&socket, folder.path()] {
+            let refusal = write_together(&[(whole.as_path(), b"whole"), (taken, b"never")]).unwrap_err().to_string();
+            assert!(refusal.contains("not a file") && refusal.contains(taken.to_str().unwrap()), "{refusal}");
+        }
+        let there: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(there.len(), 3, "{there:?}");
+    }
 }

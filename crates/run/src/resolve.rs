@@ -120,10 +120,21 @@ pub(crate) fn take_extends(table: &mut Table) -> Result<Option<String>, ConfigEr
 pub(crate) fn lay_over(base: &mut Table, over: Table) {
     for (section, value) in over {
         match (base.get_mut(&section), value) {
-            (Some(Value::Table(below)), Value::Table(above)) if same_kind(below, &above) => below.extend(above),
+            (Some(Value::Table(below)), Value::Table(above)) if same_kind(below, &above) => {
+                above.into_iter().for_each(|(field, value)| replace(below, field, value));
+            }
             (_, value) => drop(base.insert(section, value)),
         }
     }
+}
+
+/// Replaces a field. A whole number in the place of another is that number: of a run's identity `0` and `0.0` are one.
+fn replace(section: &mut Table, field: String, value: Value) {
+    let value = match (section.get(&field), value) {
+        (Some(Value::Float(_)), Value::Integer(whole)) => Value::Float(whole as f64),
+        (_, value) => value,
+    };
+    section.insert(field, value);
 }
 
 fn same_kind(below: &Table, above: &Table) -> bool {
@@ -146,7 +157,7 @@ pub(crate) fn insert(table: &mut Table, path: &str, value: Value) -> Result<(), 
         let entry = section.get_mut(part).ok_or_else(|| format!("there is no section {part:?}"))?;
         section = entry.as_table_mut().ok_or_else(|| format!("{part:?} is not a section"))?;
     }
-    section.insert(field.to_owned(), value);
+    replace(section, field.to_owned(), value);
     Ok(())
 }
 
@@ -192,6 +203,13 @@ mod tests {
     fn a_task_of_another_kind_inherits_no_field() {
         let config = resolve("extends = \"base\"\ntask = { kind = \"mine\", size = 3 }", &[]).unwrap();
         assert_eq!(config.task.keys().collect::<Vec<_>>(), ["kind", "size"]);
+    }
+
+    #[test]
+    fn a_whole_number_is_the_same_run_as_the_number() {
+        let name = |value: &str| resolve("extends = \"smoke\"", &[value]).unwrap().run_name();
+        assert_eq!(name("task.noise_variance=0"), name("task.noise_variance=0.0"));
+        assert_ne!(name("task.noise_variance=0"), name("task.noise_variance=1"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The run directory: what lies in it, and who may write.
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use data::TaskRegistry;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::hex;
-use crate::files::{create_folder, write_whole};
+use crate::files::{create_folder, remove_file, write_whole};
 use crate::{
     BestLayerRow, Checkpoint, Config, DecodabilityRow, Experiment, MetricRow, Row, RunError, Source, Table,
     TrainingRow, checkpoint, io_error,
@@ -216,7 +217,10 @@ impl RunDir {
     /// Steps of all checkpoints, ascending; one was added wherever the run was interrupted.
     pub fn steps(&self) -> Result<Vec<usize>, RunError> {
         let path = self.path.join(CHECKPOINTS);
-        let entries = fs::read_dir(&path).map_err(|error| io_error("read", &path, error))?;
+        let entries = match fs::read_dir(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|error| io_error("read", &path, error))?,
+        };
         let step = |entry: fs::DirEntry| entry.file_name().to_str().filter(|name| name.len() == 8)?.parse().ok();
         let mut steps: Vec<usize> = entries.flatten().filter_map(step).collect();
         steps.sort_unstable();
@@ -270,6 +274,11 @@ impl RunDir {
     pub fn write_plot(&self, name: &str, svg: &str, png: &[u8]) -> Result<(), RunError> {
         self.write(&format!("{PLOTS}/{name}.svg"), svg.as_bytes())?;
         self.write(&format!("{PLOTS}/{name}.png"), png)
+    }
+
+    /// Removes both files of a figure, where they are.
+    pub fn remove_plot(&self, name: &str) -> Result<(), RunError> {
+        ["svg", "png"].iter().try_for_each(|kind| remove_file(&self.path.join(PLOTS).join(format!("{name}.{kind}"))))
     }
 
     /// Writes the report and returns its path.

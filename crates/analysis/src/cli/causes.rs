@@ -45,7 +45,7 @@ pub struct Patch {
     mean_prompts: u32,
     /// Factors of what is added to the state
     #[arg(long, value_delimiter = ',', default_value = "-4,-2,-1,-0.5,0,0.5,1,2,4")]
-    #[arg(allow_hyphen_values = true, value_parser = finite)]
+    #[arg(allow_hyphen_values = true, value_parser = strength)]
     strengths: Vec<f64>,
 }
 
@@ -99,7 +99,7 @@ impl Patch {
             token,
             mean_prompts: self.mean_prompts as usize,
             layers: layers.into_iter().map(Layer).collect(),
-            steered: Layer(self.steer.map_or_else(|| most_decodable(&run, &experiment), Ok)?),
+            steered: Layer(self.steer.map_or_else(|| most_decodable(&run, &experiment, token), Ok)?),
             strengths,
         };
         let steps =
@@ -126,11 +126,12 @@ impl Patch {
     }
 }
 
-/// The layer with the best decodability at the first probed token in the last rows; not the last layer, whose states no
-/// block reads.
-fn most_decodable(run: &RunDir, experiment: &Experiment) -> Result<usize, RunError> {
+/// The layer with the best decodability at a token in the last rows, or at the first probed one if that token is not
+/// probed; not the last layer, whose states no block reads.
+fn most_decodable(run: &RunDir, experiment: &Experiment, token: Token) -> Result<usize, RunError> {
     let mut rows = run.table::<DecodabilityRow>().read()?;
-    let (last, token) = (rows.last().map(|row| row.step), experiment.tokens[0].to_string());
+    let token = if experiment.tokens.contains(&token) { token } else { experiment.tokens[0] };
+    let (last, token) = (rows.last().map(|row| row.step), token.to_string());
     rows.retain(|row| Some(row.step) == last && row.token == token && row.probe == "knn" && row.concept.is_none());
     rows.retain(|row| row.layer < experiment.architecture.n_layers);
     Ok(rows.iter().max_by(|a, b| a.score.total_cmp(&b.score)).map_or(0, |row| row.layer))
@@ -165,6 +166,10 @@ impl Transplant {
     }
 }
 
-fn finite(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|value: &f64| value.is_finite()).ok_or_else(|| "must be finite numbers".to_owned())
+fn strength(text: &str) -> Result<f64, String> {
+    let most = 1e6;
+    text.parse()
+        .ok()
+        .filter(|value: &f64| value.abs() <= most)
+        .ok_or_else(|| format!("must be between -{most} and {most}"))
 }

@@ -1,10 +1,11 @@
 //! `analysis compare`.
 
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use data::TaskRegistry;
-use run::{ComparisonDir, Experiment, ProbeKind, RunDir, SweepRow};
+use run::{ComparisonDir, Experiment, MetricRow, ProbeKind, RunDir, SweepRow};
 
 use crate::Comparison;
 use crate::plots::{self, PlotError};
@@ -40,9 +41,20 @@ impl Compare {
         let beside = first.parent().unwrap_or(&first).join(name);
         let with_experiment = |run: RunDir| run.experiment(registry).map(|experiment| (run, experiment));
         let mut runs = runs.into_iter().map(with_experiment).collect::<Result<Vec<_>, _>>()?;
-        runs.sort_by_key(|(_, experiment)| experiment.config.run_name());
-        // A run is the same wherever a copy of it lies, and counts once.
+        // A run is the same wherever a copy of it lies, and counts once: the one that has come furthest.
+        let last = |run: &RunDir| run.table::<MetricRow>().read().ok()?.iter().map(|row| row.step).max();
+        runs.sort_by_cached_key(|(run, experiment)| (experiment.config.run_name(), Reverse(last(run))));
         runs.dedup_by_key(|(_, experiment)| experiment.config.run_name());
+        for (run, experiment) in &runs {
+            let (path, all) = (run.path().display(), experiment.config.train.steps);
+            match last(run) {
+                None => note(&format!("{path} is left out: nothing of it has been measured")),
+                Some(step) if step < all => {
+                    note(&format!("{path} is not finished: measured until step {step} of {all}"))
+                }
+                Some(_) => {}
+            }
+        }
         check_probe(self.probe, &runs)?;
         let out = ComparisonDir::create(&self.out.unwrap_or(beside))?;
         let rows = write_comparison(&runs, self.probe, &out)?;

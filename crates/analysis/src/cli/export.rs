@@ -68,21 +68,29 @@ impl Export {
         };
         self.check_options(what)?;
         let (run, experiment, device) = self.on.open(registry)?;
-        let step = self.step.map_or_else(|| run.last_step(), Ok)?;
-        let out = self.out.unwrap_or_else(|| match what {
-            What::States => run.export_path(step, "npz"),
-            What::Model => run.export_path(step, "hf"),
-            What::Prompts => run.prompts_path(),
-        });
+        // Prompts need no checkpoint.
+        let step = || self.step.map_or_else(|| run.last_step(), Ok);
+        let out = |own: PathBuf| self.out.unwrap_or(own);
         match what {
             What::States => {
+                let step = step()?;
                 let export = StatesExport::collect(&run, &experiment, step, self.resample.unwrap_or(0), device)?;
+                let out = out(run.export_path(step, "npz"));
                 export.write_npz(&out)?;
+                Ok(out)
             }
-            What::Model => write_gpt2(&run, &experiment, step, &out)?,
-            What::Prompts => write_prompts(&experiment, self.mean_prompts.unwrap_or(MEAN_PROMPTS) as usize, &out)?,
+            What::Model => {
+                let step = step()?;
+                let out = out(run.export_path(step, "hf"));
+                write_gpt2(&run, &experiment, step, &out)?;
+                Ok(out)
+            }
+            What::Prompts => {
+                let out = out(run.prompts_path());
+                write_prompts(&experiment, self.mean_prompts.unwrap_or(MEAN_PROMPTS) as usize, &out)?;
+                Ok(out)
+            }
         }
-        Ok(out)
     }
 
     /// Errors if there is an option that what is exported does not depend on.

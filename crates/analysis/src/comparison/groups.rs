@@ -30,7 +30,12 @@ pub fn group_labels(configs: &[&Config]) -> Vec<String> {
     let names: Vec<String> = configs.iter().map(|config| config.name.clone()).collect();
     let distinct = |all: &[String]| all.iter().collect::<BTreeSet<_>>().len();
     let pairs = names.iter().zip(&labels).collect::<BTreeSet<_>>().len();
-    if distinct(&names) == pairs && distinct(&labels) == pairs { names } else { labels }
+    match names.iter().min() {
+        // Under several names the same experiment.
+        Some(first) if varied.is_empty() => vec![first.clone(); names.len()],
+        _ if distinct(&names) == pairs && distinct(&labels) == pairs => names,
+        _ => labels,
+    }
 }
 
 /// The order of labels: word by word, where numbers go by their size and before other words.
@@ -67,6 +72,7 @@ mod tests {
     #[test]
     fn seeds_of_one_experiment_are_one_group() {
         assert_eq!(labels(&[&["seed=0"], &["seed=1"]]), ["smoke", "smoke"]);
+        assert_eq!(labels(&[&["name=b", "seed=0"], &["name=a", "seed=1"]]), ["a", "a"]);
     }
 
     #[test]

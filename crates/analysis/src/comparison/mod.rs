@@ -139,13 +139,15 @@ fn correlations(points: &[PointRow]) -> Vec<CorrelationRow> {
     for group in std::iter::once(None).chain(named) {
         let members: Vec<&PointRow> =
             concepts.iter().copied().filter(|row| group.is_none_or(|group| row.group == group)).collect();
+        let bayes = members.iter().all(|row| row.over_bayes.is_some());
         let runs = collect_by(members.iter().copied(), |row| row.run.clone());
         let ends = runs.values().filter_map(|rows| rows.iter().map(|row| row.step).max());
         let last_of: BTreeMap<&String, usize> = runs.keys().zip(ends).collect();
         let last: Vec<&PointRow> = members.iter().copied().filter(|row| last_of[&row.run] == row.step).collect();
         for (method, of) in [("pearson", pearson as fn(&[(f64, f64)]) -> Option<f64>), ("spearman", spearman)] {
             let correlate = |rows: &[&PointRow]| {
-                of(&rows.iter().map(|row| (row.over_bayes.unwrap_or(row.error), row.cd)).collect::<Vec<_>>())
+                let error = |row: &PointRow| row.over_bayes.filter(|_| bayes).unwrap_or(row.error);
+                of(&rows.iter().map(|row| (error(row), row.cd)).collect::<Vec<_>>())
             };
             // One of exactly ±1, by chance of a few points, has no z.
             let has_z = |r: &f64| r.abs() < 1.0;

@@ -43,7 +43,12 @@ pub(super) fn trajectories(
     let metrics = run.table::<MetricRow>().read()?;
     let baselines = run.table::<BaselineRow>().read()?;
     let mut decoded = run.table::<DecodabilityRow>().read()?;
-    let trace = run.table::<AlgorithmRow>().read()?;
+    let mut trace = run.table::<AlgorithmRow>().read()?;
+    let last = |steps: &mut dyn Iterator<Item = usize>| steps.max();
+    if last(&mut trace.iter().map(|row| row.step)) < last(&mut metrics.iter().map(|row| row.step)) {
+        // Of an earlier end, which does not tell what stayed.
+        trace.clear();
+    }
     decoded.retain(|row| row.probe == probe && row.token == token && row.layer == best.layer);
     let concepts = experiment.task.concepts().iter().map(|concept| Some(concept.name.clone()));
     let of_concept = |concept: Option<String>| {

@@ -6,7 +6,8 @@ use std::ops::Range;
 use run::{CurveRow, ProbeKind};
 
 use super::PlotError;
-use super::panel::{Axis, Curve, Panel};
+use super::groups::group_names;
+use super::panel::{Axis, Curve, LONGEST_LABEL, Panel};
 use super::positions::log_axis;
 use super::style::{
     GREY, UNITS, WIDTH, accuracy_of, canvas, concept_color, extent, labelled, number, step_on_axis, ticks,
@@ -38,14 +39,16 @@ pub fn comparison(rows: &[CurveRow], probe: ProbeKind) -> Result<String, PlotErr
     let (Some(steps), Some(heights)) = (steps, heights) else {
         return Err(PlotError::Empty { figure: FIGURE, table: "curves.csv" });
     };
+    let (by, labels) = labels(&series);
     let x = Axis::new("training step", steps.clone(), labelled(ticks(&steps, 8), step_on_axis));
     let (y, scale) = log_axis(title, &heights);
-    let upper = Panel { title: heading("Error", rows), x: x.bare(), y, curves: curves(&errors, scale) };
+    let upper =
+        Panel { title: heading(&format!("Error{by}"), rows), x: x.bare(), y, curves: curves(&errors, &labels, scale) };
     let ends = 0.0..1.0;
     let y = Axis::new(accuracy_of(probe), ends.clone(), labelled(ticks(&ends, 5), number));
     let title = format!("{} at the layer that is best at the end", accuracy_of(probe));
     let mut decoded = chance_levels(&series, &steps);
-    decoded.extend(curves(&lines(&series, "cd"), |cd| cd));
+    decoded.extend(curves(&lines(&series, "cd"), &labels, |cd| cd));
     let lower = Panel { title, x, y, curves: decoded };
     canvas((WIDTH, HEIGHT), |area| {
         let margins = upper.margins()?.max(lower.margins()?);
@@ -76,11 +79,21 @@ fn lines<'a>(series: &BTreeMap<&'a str, Vec<&'a CurveRow>>, measure: &str) -> Ve
     lines
 }
 
-fn curves(lines: &[(&str, Vec<&CurveRow>)], scale: fn(f64) -> f64) -> Vec<Curve> {
+/// What the lines are called: their names, or if those are too long what tells them apart, with what that is.
+fn labels<'a>(series: &BTreeMap<&'a str, Vec<&CurveRow>>) -> (String, BTreeMap<&'a str, String>) {
+    let names: Vec<&str> = series.keys().copied().collect();
+    if names.iter().all(|name| name.chars().count() <= LONGEST_LABEL) {
+        return (String::new(), names.into_iter().map(|name| (name, name.to_owned())).collect());
+    }
+    let (what, short) = group_names(&names, LONGEST_LABEL);
+    (format!(" by {what}"), names.into_iter().zip(short).collect())
+}
+
+fn curves(lines: &[(&str, Vec<&CurveRow>)], labels: &BTreeMap<&str, String>, scale: fn(f64) -> f64) -> Vec<Curve> {
     let curve = |(index, (name, rows)): (usize, &(&str, Vec<&CurveRow>))| {
         let color = if lines.len() == 1 { GREY } else { concept_color(index) };
         let band = rows.iter().map(|row| (row.step as f64, scale(row.lo)..scale(row.hi)));
-        Curve::new(name, color, rows.iter().map(|row| (row.step as f64, scale(row.mean)))).with_band(band)
+        Curve::new(&labels[name], color, rows.iter().map(|row| (row.step as f64, scale(row.mean)))).with_band(band)
     };
     lines.iter().enumerate().map(curve).collect()
 }
@@ -140,6 +153,16 @@ mod tests {
         check("comparison", &svg);
         assert_eq!(svg.matches("<polygon").count(), 2 * groups.len());
         for label in ["rank = 1", "rank = 4", "Bayes mixture", "5 seeds", "chance 0.25"] {
+            assert!(svg.contains(label), "{label} is missing");
+        }
+    }
+
+    #[test]
+    fn groups_of_long_names_are_told_apart() {
+        let groups = [0.001, 0.01].map(|rate| format!("batch_size = 128, learning_rate = {rate}"));
+        let svg = comparison(&rows(&groups, &[None], true), ProbeKind::CD).unwrap();
+        check("comparison-long", &svg);
+        for label in ["Error by batch_size, learning_rate", "128, 0.001", "128, 0.01"] {
             assert!(svg.contains(label), "{label} is missing");
         }
     }

@@ -20,13 +20,13 @@ const MOST_LAYERS: usize = 4;
 /// Draws error (above) and Concept Decodability (below) against the training step.
 ///
 /// Above: one line per concept, with the closed-form predictors as dashed levels; `baselines` may be empty. Below: the
-/// kNN probe at the query's x token for up to four layers, each with its 95% interval, and the level of guessing.
+/// kNN probe at the query's x token, or where no x token is probed the first token, for up to four layers, each with its 95% interval, and the level of guessing.
 ///
 /// # Units
 /// Error is relative to the mean of y²; decodability is an accuracy between 0 and 1.
 ///
 /// # Errors
-/// [`PlotError::Empty`] if `metrics` has no row per concept, or `cd` no row over all concepts at an x token.
+/// [`PlotError::Empty`] if `metrics` has no row per concept, or `cd` no row over all concepts.
 pub fn emergence(
     metrics: &[MetricRow],
     baselines: &[BaselineRow],
@@ -114,15 +114,21 @@ impl AtQuery<'_> {
     }
 }
 
-/// The kNN rows at the x token with the highest number; none if no such row has a score.
+/// The kNN rows at the token that figures show; none if there is no row with a score.
 pub(super) fn at_query(cd: &[DecodabilityRow]) -> Option<AtQuery<'_>> {
     let usable =
         |row: &&DecodabilityRow| row.probe == ProbeKind::CD.name() && row.concept.is_none() && row.score.is_finite();
     let rows: Vec<&DecodabilityRow> = cd.iter().filter(usable).collect();
-    let token = rows.iter().filter_map(|row| Some((x_token(&row.token)?, row.token.as_str()))).max()?.1;
+    let token = query(rows.iter().map(|row| row.token.as_str()))?;
     let rows: Vec<_> = rows.into_iter().filter(|row| row.token == token).collect();
     let chance = rows.iter().map(|row| row.chance).find(|chance| chance.is_finite()).unwrap_or(0.0);
     Some(AtQuery { token, chance, rows })
+}
+
+/// The token that figures show: the x token with the highest number, or where no x token is probed the first one.
+pub(crate) fn query<'a>(tokens: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    let of_x = tokens.clone().filter_map(|token| Some((x_token(token)?, token))).max();
+    of_x.map(|(_, token)| token).or(tokens.clone().next())
 }
 
 /// The pair that an x token belongs to; none for other tokens.
@@ -206,6 +212,8 @@ mod tests {
     fn the_query_is_the_last_x_token_by_number() {
         let cd = decodability(1, &[0]);
         assert_eq!(at_query(&cd).unwrap().token, "x10");
+        assert_eq!(query(["y9", "x9", "x10"].into_iter()), Some("x10"));
+        assert_eq!(query(["y10", "y9"].into_iter()), Some("y10"));
         assert_eq!(["x9", "y9", "x"].map(x_token), [Some(9), None, None]);
     }
 }

@@ -4,15 +4,17 @@ use plotters::style::RGBColor;
 use run::{ProbeKind, SweepRow};
 
 use super::PlotError;
+use super::groups::group_names;
 use super::panel::{Axis, Curve, Panel};
 use super::positions::log_axis;
-use super::style::{GREY, UNITS, WIDTH, accuracy_of, canvas, concept_color, extent, labelled, number, shorten, ticks};
+use super::style::{GREY, UNITS, WIDTH, accuracy_of, canvas, concept_color, extent, labelled, number, ticks};
 use crate::comparison::compare_labels;
 
 const HEIGHT: u32 = 830 * UNITS;
 const UPPER: u32 = 400 * UNITS;
-/// Longer settings would run into each other under the axis.
-const LONGEST_SETTING: usize = 18;
+/// Letters that there is space for under the axis, and of a name at most.
+const LETTERS: usize = 80;
+const LONGEST_NAME: usize = 25;
 
 /// Draws the last error (above) and the last accuracy of `probe` (below) of every run as a dot, over its group, with a line
 /// through the means of the groups, which stand in the order of their numbers.
@@ -31,9 +33,13 @@ pub fn ends(rows: &[SweepRow], probe: ProbeKind) -> Result<String, PlotError> {
     let Some(heights) = heights.filter(|_| groups.len() > 1) else {
         return Err(PlotError::Empty { figure: "ends", table: "sweep.csv (of two groups)" });
     };
-    let (title, settings) = settings(&groups);
-    let marks = settings.into_iter().enumerate().map(|(place, setting)| (place as f64, setting)).collect();
-    let x = Axis::new(title, -0.4..groups.len() as f64 - 0.6, marks);
+    let (title, names) = group_names(&groups, LONGEST_NAME);
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    // Where there is no space for all names, some are left out rather than all cut.
+    let every = (names.len() * (longest + 1)).div_ceil(LETTERS);
+    let marks = names.into_iter().enumerate().map(|(place, name)| (place as f64, name)).step_by(every).collect();
+    let beside = (0.06 * groups.len() as f64).max(0.4);
+    let x = Axis::new(title, -beside..groups.len() as f64 - 1.0 + beside, marks);
     let place = |row: &SweepRow| groups.iter().position(|group| *group == row.group).unwrap_or(0) as f64;
     let dots = |of: &dyn Fn(&SweepRow) -> f64| rows.iter().map(|row| (place(row), of(row))).collect::<Vec<_>>();
     let (y, scale) = log_axis(if bayes { "error / Bayes mixture's" } else { "squared error / E[y²]" }, &heights);
@@ -61,17 +67,6 @@ fn groups<'a>(rows: &[&'a SweepRow]) -> Vec<&'a str> {
     groups.sort_by(|a, b| compare_labels(a, b));
     groups.dedup();
     groups
-}
-
-/// What all groups set, if it is one field, and what each sets it to.
-fn settings(groups: &[&str]) -> (String, Vec<String>) {
-    let pairs: Option<Vec<(&str, &str)>> = groups.iter().map(|group| group.split_once(" = ")).collect();
-    let one = pairs.filter(|pairs| pairs.iter().all(|pair| pair.0 == pairs[0].0 && !pair.1.contains(" = ")));
-    let (title, settings) = match one {
-        Some(pairs) => (pairs[0].0.to_owned(), pairs.into_iter().map(|pair| pair.1).collect()),
-        None => ("group".to_owned(), groups.to_vec()),
-    };
-    (title, settings.into_iter().map(|setting| shorten(setting, LONGEST_SETTING)).collect())
 }
 
 /// The points, and the line through the mean at each place, all where `scale` puts them.
@@ -106,7 +101,7 @@ mod tests {
             error: 0.2,
             over_bayes: Some(1.2 + 0.3 * place as f64 + 0.1 * noise(3 * place + seed)),
             layer: 5,
-            cd: 0.9 - 0.1 * place as f64 + 0.05 * noise(7 * place + seed),
+            cd: (0.9 - 0.1 * place as f64).max(0.1) + 0.05 * noise(7 * place + seed),
             cd_lo: 0.8,
             cd_hi: 0.95,
             chance: 0.5,
@@ -143,7 +138,14 @@ mod tests {
         let svg = ends(&rows(&["d_model = 32, n_layers = 6", "short", "a rather long name of a group"]), ProbeKind::CD);
         let svg = svg.unwrap();
         check("ends-names", &svg);
-        assert!(svg.contains("short") && svg.contains("d_model = 32, n_l…"));
+        assert!(["short", "d_model = 32, n_layers"].iter().all(|name| svg.contains(name)));
+        for (models, rates) in [(3, 2), (5, 6)] {
+            let group = |(i, j): (usize, usize)| format!("d_model = {}, learning_rate = {}", 8 << i, 0.001 * j as f64);
+            let all: Vec<String> = (0..models).flat_map(|i| (1..=rates).map(move |j| (i, j))).map(group).collect();
+            let svg = ends(&rows(&all.iter().map(String::as_str).collect::<Vec<_>>()), ProbeKind::CD).unwrap();
+            check(&format!("ends-{models}-{rates}"), &svg);
+            assert!(svg.contains("d_model, learning_rate") && svg.contains("8, 0.001"));
+        }
         let mut odd = rows(&["a", "b"]);
         odd[0].over_bayes = None;
         odd[1].cd = f64::NAN;

@@ -17,7 +17,7 @@ const MOST_LABELS: usize = 9;
 /// Columns have one width, whatever the distance of the checkpoints; colour runs from guessing to 1.
 ///
 /// # Errors
-/// [`PlotError::Empty`] if `cd` has no row over all concepts at an x token.
+/// [`PlotError::Empty`] if `cd` has no row over all concepts.
 pub fn heatmap(cd: &[DecodabilityRow]) -> Result<String, PlotError> {
     let decoded = at_query(cd).ok_or(PlotError::Empty { figure: "heatmap", table: "cd.csv (knn, all concepts)" })?;
     let steps: BTreeSet<usize> = decoded.rows.iter().map(|row| row.step).collect();

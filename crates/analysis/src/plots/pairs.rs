@@ -71,7 +71,7 @@ fn matrix(title: &str, cells: &[Cell<'_>]) -> Result<String, PlotError> {
     let (left, side) = (widest as i32 + 3 * EDGE, CELL * names.len() as i32);
     let size =
         ((left + side + EDGE).max(width(title)? as i32 * 6 / 5 + 2 * EDGE), ABOVE + side + widest as i32 + 3 * EDGE);
-    canvas((size.0 as u32, size.1 as u32), |area| {
+    canvas([size.0, size.1].map(|side| (side as u32).next_multiple_of(UNITS)).into(), |area| {
         area.draw_text(title, &font(TYPE, INK, FontStyle::Bold), (EDGE, EDGE))?;
         for (row, a) in names.iter().enumerate() {
             for (column, b) in names.iter().enumerate() {

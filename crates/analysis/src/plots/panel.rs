@@ -114,6 +114,11 @@ impl Curve {
     pub(super) fn heights(&self) -> impl Iterator<Item = f64> {
         self.points.iter().map(|(_, y)| *y)
     }
+
+    /// Heights of its points and of both ends of its intervals.
+    pub(super) fn reach(&self) -> impl Iterator<Item = f64> {
+        self.heights().chain(self.band.iter().flat_map(|(_, range)| [range.start, range.end]))
+    }
 }
 
 /// A titled panel. If there is no space for all labels, those of the first curves are shown.

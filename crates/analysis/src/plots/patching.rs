@@ -12,14 +12,15 @@ use super::heatmap::{decodability_grid, layer_axis, step_axis};
 use super::panel::{Axis, Curve, Margins, Panel};
 use super::style::{GREY, UNITS, WIDTH, canvas, concept_color, extent, labelled, number, step_in_text, ticks};
 
-/// Space for the name of a row at most, and between the names of columns at least.
+/// Space for the name of a row at most, for that of a column at least, and between those of columns.
 const ROW_NAME: u32 = 160 * UNITS;
+const COLUMN_NAME: u32 = 60 * UNITS;
 const GAP: u32 = 10 * UNITS;
 /// More concepts than this are drawn as one in the steering curves.
 const MOST_STEERED: usize = 4;
 
 /// Draws the change of error of every source concept (rows) under every target's mean and under the controls (columns),
-/// at the last checkpoint and the steered layer.
+/// at the last checkpoint and the steered layer, or the last one where that has no replaced state.
 ///
 /// # Units
 /// Error is relative to the mean of y².
@@ -28,10 +29,10 @@ const MOST_STEERED: usize = 4;
 /// [`PlotError::Empty`] if `rows` has no replaced state there.
 pub fn patching(rows: &[PatchRow]) -> Result<String, PlotError> {
     let rows = at_last_step(rows);
-    let steered = rows.iter().find(|row| row.strength.is_some());
-    let layer = steered.or(rows.iter().max_by_key(|row| row.layer)).map(|row| row.layer);
-    let replaced: Vec<&PatchRow> =
-        rows.into_iter().filter(|row| row.strength.is_none() && Some(row.layer) == layer).collect();
+    let steered = rows.iter().find(|row| row.strength.is_some()).map(|row| row.layer);
+    let mut replaced: Vec<&PatchRow> = rows.into_iter().filter(|row| row.strength.is_none()).collect();
+    let layer = replaced.iter().map(|row| row.layer).max_by_key(|&layer| (Some(layer) == steered, layer));
+    replaced.retain(|row| Some(row.layer) == layer);
     let Some(first) = replaced.first() else {
         return Err(PlotError::Empty { figure: "patching", table: "patching.csv" });
     };
@@ -49,8 +50,15 @@ pub fn patching(rows: &[PatchRow]) -> Result<String, PlotError> {
     let row_names = sources.iter().rev().map(|name| fit(name, ROW_NAME)).collect::<Result<Vec<_>, _>>()?;
     let y = cell_axis("concept of the prompt", &row_names, row_names.len());
     let Margins { left, right } = Margins::new(&y, BAR_ROOM)?;
-    let room = ((WIDTH - left - right) / columns.len() as u32).saturating_sub(GAP);
-    let names = columns.iter().map(|name| fit(name, room)).collect::<Result<Vec<_>, _>>()?;
+    let room = WIDTH - left - right;
+    let column = room / columns.len() as u32;
+    // Where there is no space for all names, some are left out rather than all cut; that of the last control stays.
+    let every = (COLUMN_NAME + GAP).div_ceil(column.max(1));
+    let name = |(index, name): (usize, &String)| match (columns.len() - 1 - index) as u32 % every {
+        0 => fit(name, every * column - GAP),
+        _ => Ok(String::new()),
+    };
+    let names = columns.iter().enumerate().map(name).collect::<Result<Vec<_>, _>>()?;
     let grid = Grid {
         title: format!(
             "Change of error / E[y²], layer {}, token {} replaced, step {}",
@@ -58,7 +66,7 @@ pub fn patching(rows: &[PatchRow]) -> Result<String, PlotError> {
             first.token,
             step_in_text(first.step)
         ),
-        x: cell_axis("replaced by the mean of, or by a control", &names, columns.len()),
+        x: cell_axis("replaced by the mean of, or by a control", &names, names.len()),
         y,
         cells: replaced.iter().map(cell).collect(),
         scale: Scale::around_zero(replaced.iter().map(|row| row.change)),
@@ -69,8 +77,8 @@ pub fn patching(rows: &[PatchRow]) -> Result<String, PlotError> {
 }
 
 /// Draws, at every layer and checkpoint, the mean change of error when the state is replaced by the own concept's mean,
-/// by another's, and the difference, which is what the concept matters; below, Concept Decodability of the same layers
-/// and checkpoints, where `cd` has them.
+/// by another's, and the difference, which is what the concept matters; below, Concept Decodability of the same token,
+/// layers and checkpoints, where `cd` has them.
 ///
 /// # Errors
 /// [`PlotError::Empty`] if `rows` has no state replaced by a concept's mean.
@@ -87,7 +95,8 @@ pub fn patching_sweep(rows: &[PatchRow], cd: &[DecodabilityRow]) -> Result<Strin
     let drawn = titles.into_iter().zip([own, other, difference]).filter(|(_, changes)| !changes.is_empty());
     let title = |how| format!("Change of error / E[y²], token {} replaced {how}", first.token);
     let mut grids: Vec<Grid> = drawn.map(|(how, changes)| change_grid(title(how), &changes, &steps)).collect();
-    grids.extend(at_query(cd).map(|decoded| decodability_grid(&decoded, &steps)));
+    let there: Vec<DecodabilityRow> = cd.iter().filter(|row| row.token == first.token).cloned().collect();
+    grids.extend(at_query(&there).map(|decoded| decodability_grid(&decoded, &steps)));
     // Those above have the same axis as the last, which says what it is.
     let (last, above) = grids.split_last_mut().expect("there is a state replaced by a mean");
     above.iter_mut().for_each(|grid| grid.x.title.clear());
@@ -168,7 +177,7 @@ pub fn steering(rows: &[PatchRow]) -> Result<String, PlotError> {
         curves.push(Curve::new(&format!("{name} to others"), color, by_strength(&others)).dashed((12, 10)));
         curves.push(Curve::new(&format!("{name} to itself"), color, by_strength(&own)).with_band(band));
     }
-    let heights = extent(curves.iter().flat_map(Curve::heights)).unwrap_or(0.0..1.0);
+    let heights = extent(curves.iter().flat_map(Curve::reach)).unwrap_or(0.0..1.0);
     let space = 0.04 * (heights.end - heights.start);
     let heights = heights.start.min(0.0) - space..heights.end + space;
     let along = "strength of what is added: the target's mean less the mean over concepts";
@@ -281,8 +290,17 @@ mod tests {
         for label in names(4).iter().map(String::as_str).chain(shown) {
             assert!(svg.contains(label), "{label} is missing");
         }
-        check("patching-12", &patching(&patched(12, &STEPS, 5)).unwrap());
+        for concepts in [12, 30] {
+            check(&format!("patching-{concepts}"), &patching(&patched(concepts, &STEPS, 5)).unwrap());
+        }
         check("patching-1", &patching(&patched(1, &[7], 2)).unwrap());
+    }
+
+    #[test]
+    fn a_layer_that_was_only_steered_gives_way_to_the_last_one() {
+        let mut rows = patched(4, &STEPS, 5);
+        rows.retain(|row| row.layer != 3 || row.strength.is_some());
+        assert!(patching(&rows).unwrap().contains("layer 4"));
     }
 
     #[test]
@@ -297,6 +315,9 @@ mod tests {
         let alone = patching_sweep(&patched(1, &[7], 2), &[]).unwrap();
         check("patching-sweep-1", &alone);
         assert!(!alone.contains("another") && !alone.contains("Decodability"));
+        let mut elsewhere = patched(4, &STEPS, 5);
+        elsewhere.iter_mut().for_each(|row| row.token = "y9".to_owned());
+        assert!(!patching_sweep(&elsewhere, &cd).unwrap().contains("Decodability"));
     }
 
     #[test]

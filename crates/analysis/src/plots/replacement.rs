@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use run::ReplacementRow;
 
 use super::PlotError;
-use super::panel::{Axis, Curve, Panel};
-use super::style::{GREY, INK, UNITS, WIDTH, canvas, concept_color, extent, labelled, number, ticks};
+use super::panel::{Axis, Curve, LONGEST_LABEL, Panel};
+use super::style::{GREY, INK, UNITS, WIDTH, canvas, concept_color, extent, labelled, number, shorten, ticks};
 
 const HEIGHT: u32 = 480 * UNITS;
 
@@ -20,7 +20,7 @@ const SHOWN: [(&str, &str, bool); 5] = [
 ];
 
 /// Draws the change of the error against the layer at which the state is replaced: mean over runs, with its 95%
-/// interval, for one group. With several groups, or several tokens, the first is shown.
+/// interval, for one group. With several groups, or several tokens, the first is shown, and a group named.
 ///
 /// # Units
 /// Error is relative to the mean of y².
@@ -30,6 +30,7 @@ const SHOWN: [(&str, &str, bool); 5] = [
 pub fn replacement(rows: &[ReplacementRow]) -> Result<String, PlotError> {
     let place = |row: &ReplacementRow| (row.group.clone(), row.token.clone());
     let first = rows.first().map(place);
+    let one_group = rows.iter().all(|row| row.group == rows[0].group);
     let rows: Vec<&ReplacementRow> =
         rows.iter().filter(|row| Some(place(row)) == first && row.change.is_finite()).collect();
     let layers = extent(rows.iter().map(|row| row.layer as f64));
@@ -41,7 +42,8 @@ pub fn replacement(rows: &[ReplacementRow]) -> Result<String, PlotError> {
     let x = Axis::new("layer", layers, marks.iter().map(|layer| (*layer as f64, layer.to_string())).collect());
     let y = Axis::new("change of error / E[y²]", heights.clone(), labelled(ticks(&heights, 6), number));
     let runs = rows.iter().map(|row| row.n).max().unwrap_or(0);
-    let title = format!("State at {} replaced: mean of {runs} runs, with 95% interval", row.token);
+    let group = if one_group { String::new() } else { format!(" ({})", shorten(&row.group, LONGEST_LABEL)) };
+    let title = format!("State at {} replaced: mean of {runs} runs{group}, with 95% interval", row.token);
     let panel = Panel { title, x, y, curves: curves(&rows) };
     canvas((WIDTH, HEIGHT), |area| panel.draw(area, panel.margins()?))
 }

@@ -60,15 +60,18 @@ fn on_log_scale(rows: &[&TransplantRow]) -> Scale {
 
 /// The error of every checkpoint, and with half of it taken from the last one.
 fn repair_panel(rows: &[&TransplantRow], last: usize) -> Panel {
-    let (y, scale) = log_axis("squared error / E[y²]", &extent(rows.iter().map(|row| row.error)).unwrap_or(0.0..1.0));
+    let (y, scale) = log_axis(
+        "squared error / E[y²]",
+        &extent(rows.iter().flat_map(|row| [row.lo, row.error, row.hi])).unwrap_or(0.0..1.0),
+    );
     let line = |name: &str, color, chosen: &dyn Fn(&TransplantRow) -> Option<usize>| {
         let chosen = || rows.iter().filter_map(|row| Some((chosen(row)? as f64, row)));
         Curve::new(name, color, chosen().map(|(step, row)| (step, scale(row.error))))
             .with_band(chosen().map(|(step, row)| (step, scale(row.lo)..scale(row.hi))))
     };
     let curves = vec![
-        line("late layers from the end", concept_color(0), &|row| (row.late_step == last).then_some(row.early_step)),
-        line("early layers from the end", concept_color(1), &|row| (row.early_step == last).then_some(row.late_step)),
+        line("late layers from the last", concept_color(0), &|row| (row.late_step == last).then_some(row.early_step)),
+        line("early layers from the last", concept_color(1), &|row| (row.early_step == last).then_some(row.late_step)),
         line("as it was", INK, &|row| (row.early_step == row.late_step).then_some(row.early_step)),
     ];
     let steps = extent(rows.iter().map(|row| row.early_step as f64)).unwrap_or(0.0..0.0);
@@ -96,7 +99,7 @@ mod tests {
     fn shows_every_pair_and_what_each_half_repairs() {
         let svg = transplant(&transplanted(&[0, 16, 500, 1000, 2000, 3500, 8000, 16_000])).unwrap();
         check("transplant", &svg);
-        for label in ["layers up to 3", "early layers from the end", "as it was", "16k", "1.20"] {
+        for label in ["layers up to 3", "early layers from the last", "as it was", "16k", "1.20"] {
             assert!(svg.contains(label), "{label} is missing");
         }
         check("transplant-one", &transplant(&transplanted(&[40])).unwrap());

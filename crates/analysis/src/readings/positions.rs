@@ -72,11 +72,11 @@ fn inferred(experiment: &Experiment) -> Vec<PositionRow> {
             let of_prompt = |prompt: &data::Prompt| {
                 let truth = prompt.concept.0;
                 let at_pair = |over: Vec<f64>| {
-                    let over = among_equals(over, experiment.task.concepts());
+                    let over = among_equals(over, experiment.task.concepts())?;
                     let likeliest = over.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
-                    (f64::from(u8::from(likeliest.is_some_and(|(label, _)| label == truth))), over[truth])
+                    Some((f64::from(u8::from(likeliest.is_some_and(|(label, _)| label == truth))), over[truth]))
                 };
-                Some(predictor.posterior(prompt)?.into_iter().map(at_pair).collect::<Vec<_>>())
+                predictor.posterior(prompt)?.into_iter().map(at_pair).collect::<Option<Vec<_>>>()
             };
             prompts.par_iter().map(of_prompt).collect::<Option<Vec<_>>>()
         });
@@ -98,14 +98,13 @@ fn inferred(experiment: &Experiment) -> Vec<PositionRow> {
     rows
 }
 
-/// The posterior if all concepts had been as frequent, from that over concepts of different weights. One of weight 0 has
-/// no posterior to tell.
-fn among_equals(posterior: Vec<f64>, concepts: &[Concept]) -> Vec<f64> {
-    let over_weight =
-        posterior.iter().zip(concepts).map(|(p, concept)| if *p > 0.0 { p / concept.weight } else { 0.0 });
-    let likelihoods: Vec<f64> = over_weight.collect();
+/// The posterior if all concepts had been as frequent, from that over concepts of different weights. Where one has weight
+/// 0, nothing is known of it, and there is none.
+fn among_equals(posterior: Vec<f64>, concepts: &[Concept]) -> Option<Vec<f64>> {
+    let known = concepts.iter().all(|concept| concept.weight > 0.0);
+    let likelihoods: Vec<f64> = posterior.iter().zip(concepts).map(|(p, concept)| p / concept.weight).collect();
     let sum: f64 = likelihoods.iter().sum();
-    likelihoods.into_iter().map(|likelihood| likelihood / sum).collect()
+    known.then(|| likelihoods.into_iter().map(|likelihood| likelihood / sum).collect())
 }
 
 #[cfg(test)]
@@ -142,5 +141,6 @@ mod tests {
         for (equal, unequal) in equal.iter().zip(&unequal) {
             assert!((equal.score - unequal.score).abs() < 1e-9, "{equal:?} {unequal:?}");
         }
+        assert_eq!(inferred("task.weights=[1,0]"), [], "of what never comes nothing is known");
     }
 }

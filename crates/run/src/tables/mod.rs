@@ -88,8 +88,11 @@ impl<R: Row> Table<R> {
         write_rows(BufWriter::new(file), rows, fresh).map_err(fail)
     }
 
-    /// Writes the whole table anew, under another name first.
+    /// Writes the whole table anew, under another name first. Without rows there is no table: it would have no header.
     pub fn replace(&self, rows: &[R]) -> Result<(), RunError> {
+        if rows.is_empty() {
+            return self.clear();
+        }
         let mut text = Vec::new();
         write_rows(&mut text, rows, true).map_err(|error| io_error("write", &self.path, error))?;
         write_whole(&self.path, &text)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use analysis::{Failure, Machine, MapPlan, Summary, note, program_name, say_summary};
+use analysis::{Failure, Machine, MapPlan, Summary, in_shell, note, program_name, say_summary};
 use burn::backend::Autodiff;
 use clap::Args;
 use indicatif::FormattedDuration;
@@ -50,7 +50,7 @@ impl Job {
         match outcome {
             Outcome::Finished => say_summary(&Summary::read(run, experiment)?, &run.report(), self.json),
             Outcome::Interrupted(step) => {
-                let (program, path) = (program_name(), run.path().display());
+                let (program, path) = (program_name(), in_shell(run.path()));
                 Err(Failure::Interrupted(format!(
                     "interrupted after step {step}, everything is saved; go on with: {program} resume {path}"
                 )))
