@@ -231,7 +231,7 @@ fn a_request_about_a_run_is_checked_against_that_run() {
     check(&["sensitivity", run, "--step", "3"], 2, &["step", "0, 1, 2, 4, 8, 10", "3"]);
     check(&["map", run, "--layer", "3"], 2, &["--layer", "(2)", "3"]);
     check(&["compare", run, "--probe", "svm"], 2, &["probe", "knn, knn_cosine", "svm"]);
-    check(&["map", run, "--token", "x9"], 2, &["tokens", "y6", "x9"]);
+    check(&["map", run, "--token", "x9"], 2, &["--token", "x6, y6", "x9"]);
     check(&["map", run, "--token", "x2"], 2, &["--token", "x6, y6", "x2"]);
     check(&["map", run, "--method", "mds"], 2, &["--method", "pca, umap, tsne", "mds"]);
     check(&["map", run, "--method", "tsne"], 2, &["probe.prompts_per_concept", "at least 16", "--method tsne", "12"]);

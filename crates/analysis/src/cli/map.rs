@@ -46,9 +46,9 @@ impl Map {
     /// Its place among the experiment's tokens.
     fn token(&self, experiment: &Experiment) -> Result<usize, Failure> {
         let Some(asked) = self.token else { return Ok(0) };
-        let asked = asked.resolve(experiment.architecture.n_points)?;
         let probed = || experiment.tokens.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let place = experiment.tokens.iter().position(|token| *token == asked);
+        let resolved = asked.resolve(experiment.architecture.n_points).ok();
+        let place = experiment.tokens.iter().position(|token| Some(*token) == resolved);
         place.ok_or_else(|| {
             Failure::Request(anyhow::anyhow!("--token must be one of probe.tokens ({}), but is {asked}", probed()))
         })

@@ -84,7 +84,11 @@ fn distance_panel(rows: &[AlgorithmRow], colors: &BTreeMap<&str, RGBColor>, x: A
         Curve::new(&predictor_style(name, 0).label, color, points.map(|row| (row.step as f64, scale(row.distance))))
     };
     let title = "Distance of the model from every algorithm".to_owned();
-    Panel { title, x, y, curves: colors.iter().map(curve).filter(|curve| curve.heights().count() > 0).collect() }
+    let mut curves: Vec<Curve> = colors.iter().map(curve).filter(|curve| curve.heights().count() > 0).collect();
+    // Where there is no space for all names, the nearest ones have theirs.
+    let least = |curve: &Curve| curve.heights().fold(f64::INFINITY, f64::min);
+    curves.sort_by(|a, b| least(a).total_cmp(&least(b)));
+    Panel { title, x, y, curves }
 }
 
 /// Over all, for every concept in alphabetical order, and for every position.
