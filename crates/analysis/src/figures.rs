@@ -78,7 +78,7 @@ fn figures(
         ("reading", "Reading along the prompt", reading_caption(&read), plots::reading(&read, &metrics, &baselines)),
         ("sites", "What blocks write", sites_caption(), plots::sites(&run.table().read()?)),
         ("separation", "Separation of the concepts", separation_caption(), plots::separation(&run.table().read()?)),
-        ("pairs", "Concepts two by two", pairs_caption(), plots::pairs(&run.table().read()?)),
+        ("pairs", "Concepts two by two", pairs_caption(experiment), plots::pairs(&run.table().read()?)),
         ("algorithms", "What the model computes", algorithms_caption(&algorithms), plots::algorithms(&algorithms)),
         map_by("map", "Hidden states", MapMethod::Pca),
         map_by("map_umap", "Hidden states, UMAP", MapMethod::Umap),
@@ -91,7 +91,7 @@ fn figures(
         ),
         ("patching_sweep", "Where and when it does so", sweep_caption(), plots::patching_sweep(&patched, &cd)),
         ("steering", "Steering", steering_caption(), plots::steering(&patched)),
-        ("pruning", "Heads", pruning_caption(&pruned), plots::pruning(&pruned)),
+        ("pruning", "Heads", pruning_caption(&pruned, experiment), plots::pruning(&pruned)),
         ("transplant", "Early or late layers", transplant_caption(&transplanted), plots::transplant(&transplanted)),
     ];
     let keep = |(name, title, caption, svg): (_, &str, String, Result<String, PlotError>)| match svg {
@@ -194,8 +194,15 @@ fn separation_caption() -> String {
     "At the layer that is best at the end of training. Both are of distances and means: a concept that shows in variances only leaves them where permuted labels are.".to_owned()
 }
 
-fn pairs_caption() -> String {
-    "The accuracy of the vote when it has to tell only two concepts apart; guessing gives 0.5. At most the first twelve are shown.".to_owned()
+fn pairs_caption(experiment: &Experiment) -> String {
+    let shown = shown(experiment, plots::MOST_PAIRED);
+    format!("The accuracy of the vote when it has to tell only two concepts apart; guessing gives 0.5.{shown}")
+}
+
+/// Which concepts a figure shows that has no space for more than `most`.
+fn shown(experiment: &Experiment, most: usize) -> String {
+    let all = experiment.task.concepts().len();
+    if all > most { format!(" Shown are {most} of {all} concepts.") } else { String::new() }
 }
 
 fn map_caption(method: MapMethod, experiment: &Experiment) -> String {
@@ -228,9 +235,13 @@ fn steering_caption() -> String {
     "A multiple of the difference between a concept's mean and the mean over concepts is added to the state.".to_owned()
 }
 
-fn pruning_caption(pruned: &[PruningRow]) -> String {
+fn pruning_caption(pruned: &[PruningRow], experiment: &Experiment) -> String {
     pruned.first().map_or(String::new(), |row| {
-        format!("Change of the error over all positions when one attention head is switched off, {} held-out prompts a concept: all together, and up to seven concepts.", row.n)
+        let shown = shown(experiment, plots::MOST_PRUNED);
+        format!(
+            "Change of the error over all positions when one attention head is switched off, {} held-out prompts a concept.{shown}",
+            row.n
+        )
     })
 }
 

@@ -42,19 +42,9 @@ impl Compare {
         let with_experiment = |run: RunDir| run.experiment(registry).map(|experiment| (run, experiment));
         let mut runs = runs.into_iter().map(with_experiment).collect::<Result<Vec<_>, _>>()?;
         // A run is the same wherever a copy of it lies, and counts once: the one that has come furthest.
-        let last = |run: &RunDir| run.table::<MetricRow>().read().ok()?.iter().map(|row| row.step).max();
-        runs.sort_by_cached_key(|(run, experiment)| (experiment.config.run_name(), Reverse(last(run))));
+        runs.sort_by_cached_key(|(run, experiment)| (experiment.config.run_name(), Reverse(last_measured(run))));
         runs.dedup_by_key(|(_, experiment)| experiment.config.run_name());
-        for (run, experiment) in &runs {
-            let (path, all) = (run.path().display(), experiment.config.train.steps);
-            match last(run) {
-                None => note(&format!("{path} is left out: nothing of it has been measured")),
-                Some(step) if step < all => {
-                    note(&format!("{path} is not finished: measured until step {step} of {all}"))
-                }
-                Some(_) => {}
-            }
-        }
+        note_unfinished(&runs);
         check_probe(self.probe, &runs)?;
         let out = ComparisonDir::create(&self.out.unwrap_or(beside))?;
         let rows = write_comparison(&runs, self.probe, &out)?;
@@ -72,6 +62,22 @@ fn runs_at(path: &Path) -> Result<Vec<RunDir>, Failure> {
         let runs: Vec<RunDir> = paths.iter().filter_map(|path| RunDir::open(path).ok()).collect();
         if runs.is_empty() { Err(error.into()) } else { Ok(runs) }
     })
+}
+
+/// The last step whose error was measured.
+fn last_measured(run: &RunDir) -> Option<usize> {
+    run.table::<MetricRow>().read().ok()?.iter().map(|row| row.step).max()
+}
+
+fn note_unfinished(runs: &[(RunDir, Experiment)]) {
+    for (run, experiment) in runs {
+        let (path, all) = (run.path().display(), experiment.config.train.steps);
+        match last_measured(run) {
+            None => note(&format!("{path} is left out: nothing of it has been measured")),
+            Some(step) if step < all => note(&format!("{path} is not finished: measured until step {step} of {all}")),
+            Some(_) => {}
+        }
+    }
 }
 
 fn check_probe(asked: ProbeKind, runs: &[(RunDir, Experiment)]) -> Result<(), Failure> {

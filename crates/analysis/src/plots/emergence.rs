@@ -20,7 +20,8 @@ const MOST_LAYERS: usize = 4;
 /// Draws error (above) and Concept Decodability (below) against the training step.
 ///
 /// Above: one line per concept, with the closed-form predictors as dashed levels; `baselines` may be empty. Below: the
-/// kNN probe at the query's x token, or where no x token is probed the first token, for up to four layers, each with its 95% interval, and the level of guessing.
+/// kNN probe for up to four layers, each with its 95% interval, and the level of guessing; at the query's x token, or
+/// where no x token is probed at the first one.
 ///
 /// # Units
 /// Error is relative to the mean of y²; decodability is an accuracy between 0 and 1.

@@ -57,18 +57,15 @@ fn end(text: &str, length: usize) -> String {
 mod tests {
     use super::*;
 
-    fn named(groups: &[&str], longest: usize) -> (String, Vec<String>) {
-        group_names(groups, longest)
-    }
-
     #[test]
     fn fields_that_all_groups_set_are_the_title() {
-        let (title, names) = named(&["d_model = 16, learning_rate = 0.01", "d_model = 8, learning_rate = 0.1"], 20);
+        let (title, names) =
+            group_names(&["d_model = 16, learning_rate = 0.01", "d_model = 8, learning_rate = 0.1"], 20);
         assert_eq!(
             (title.as_str(), names),
             ("d_model, learning_rate", vec!["16, 0.01".to_owned(), "8, 0.1".to_owned()])
         );
-        let (title, names) = named(&["no floor, kind = constant", "floor = [0.1, 2], kind = cosine"], 30);
+        let (title, names) = group_names(&["no floor, kind = constant", "floor = [0.1, 2], kind = cosine"], 30);
         assert_eq!(title, "floor, kind");
         assert_eq!(names, ["none, constant", "[0.1, 2], cosine"]);
     }
@@ -76,13 +73,13 @@ mod tests {
     #[test]
     fn groups_of_other_fields_and_names_stay() {
         for groups in [["a = 1", "b = 1"], ["short", "long, and more"]] {
-            assert_eq!(named(&groups, 20), ("group".to_owned(), groups.map(str::to_owned).to_vec()));
+            assert_eq!(group_names(&groups, 20), ("group".to_owned(), groups.map(str::to_owned).to_vec()));
         }
     }
 
     #[test]
     fn what_differs_at_the_end_is_cut_at_the_beginning() {
-        assert_eq!(named(&["a long name 1", "another"], 6).1, ["a lon…", "anoth…"]);
-        assert_eq!(named(&["a long name 1", "a long name 2"], 6).1, ["…ame 1", "…ame 2"]);
+        assert_eq!(group_names(&["a long name 1", "another"], 6).1, ["a lon…", "anoth…"]);
+        assert_eq!(group_names(&["a long name 1", "a long name 2"], 6).1, ["…ame 1", "…ame 2"]);
     }
 }

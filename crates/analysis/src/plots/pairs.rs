@@ -19,7 +19,7 @@ const EDGE: i32 = 12 * UNITS as i32;
 /// Longer names are cut.
 const LONGEST_NAME: usize = 20;
 /// With more concepts the numbers would not fit; the first ones are shown.
-const MOST_CONCEPTS: usize = 12;
+pub(crate) const MOST_PAIRED: usize = 12;
 
 /// Draws kNN's accuracy on every two concepts at the last step of `rows` and its last x token; colour runs from
 /// guessing, ½, to 1.
@@ -59,7 +59,7 @@ type Cell<'a> = (&'a str, &'a str, f64);
 fn matrix(title: &str, cells: &[Cell<'_>]) -> Result<String, PlotError> {
     let mut names: Vec<&str> = Vec::new();
     for name in cells.iter().flat_map(|(concept, other, _)| [*concept, *other]) {
-        if !names.contains(&name) && names.len() < MOST_CONCEPTS {
+        if !names.contains(&name) && names.len() < MOST_PAIRED {
             names.push(name);
         }
     }

@@ -15,7 +15,7 @@ use super::style::{GREY, UNITS, WIDTH, canvas, concept_color, extent, labelled, 
 /// Space for the name of a row at most, for that of a column at least, and between those of columns.
 const ROW_NAME: u32 = 160 * UNITS;
 const COLUMN_NAME: u32 = 60 * UNITS;
-const GAP: u32 = 10 * UNITS;
+const GAP: u32 = 5 * UNITS;
 /// More concepts than this are drawn as one in the steering curves.
 const MOST_STEERED: usize = 4;
 

@@ -6,7 +6,8 @@ use super::PlotError;
 use super::grid::{Cell, Grid, Scale, cell_axis, draw_in_rows, signed};
 use super::style::{UNITS, evenly, step_in_text};
 
-const MOST_PANELS: usize = 8;
+/// Concepts with a panel of their own, beside that of all together.
+pub(crate) const MOST_PRUNED: usize = 7;
 const PANELS_A_ROW: usize = 2;
 
 /// Draws the change of error when a head is switched off, layers upwards and heads along, one panel for all concepts
@@ -23,7 +24,7 @@ pub fn pruning(rows: &[PruningRow]) -> Result<String, PlotError> {
     };
     let there = |row: &&PruningRow| (row.layer, row.head) == (first.layer, first.head);
     let concepts: Vec<&Option<String>> = rows.iter().filter(there).map(|row| &row.concept).collect();
-    let concepts = evenly(concepts.len(), MOST_PANELS).into_iter().map(|index| concepts[index]);
+    let concepts = evenly(concepts.len(), MOST_PRUNED + 1).into_iter().map(|index| concepts[index]);
     let count = |of: fn(&PruningRow) -> usize| rows.iter().map(of).max().unwrap_or(1);
     let (layers, heads) = (count(|row| row.layer), count(|row| row.head));
     let numbers = |count: usize| (1..=count).map(|number| number.to_string()).collect::<Vec<_>>();

@@ -2,7 +2,7 @@
 //!
 //! An empty cell in `concept` or `position` means "over all of them".
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -110,7 +110,7 @@ impl<R: Row> Table<R> {
 
     /// Sees to it that what was added is on the disk, should the machine stop.
     pub(crate) fn flush(&self) -> Result<(), RunError> {
-        match File::open(&self.path).and_then(|file| file.sync_all()) {
+        match OpenOptions::new().append(true).open(&self.path).and_then(|file| file.sync_all()) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(io_error("flush", &self.path, error)),
             _ => Ok(()),
         }
