@@ -69,6 +69,8 @@ def main() -> int:
     warnings.filterwarnings("ignore", module="sklearn")
     arrays = dict(np.load(options.states))
     hidden, concepts = arrays["hidden"], arrays["concept"]
+    if concepts.min() == concepts.max():
+        parser.error("there must be at least 2 concepts to tell apart, but there is 1")
     _, n_layers, n_tokens, _ = hidden.shape
     probes = [name for name in ["knn", "knn_cosine", "centroid", "linear", "quadratic"] if name in arrays]
     if "quadratic" in probes and np.bincount(concepts).min() * (1 - 1 / arrays["folds"]) <= hidden.shape[-1]:
