@@ -1,4 +1,5 @@
-//! Whether an NVIDIA GPU can be used, asked before burn does: burn panics, on a thread of its own, when it cannot.
+//! Whether an NVIDIA GPU can be used, asked before burn does: burn panics, on a thread of its own, when it cannot. And what
+//! it is.
 
 use burn::backend::cuda::CudaDevice;
 use cubecl::Runtime;
@@ -39,8 +40,7 @@ pub(crate) fn check(index: usize) -> Result<(), String> {
 /// Bytes of a GPU's memory.
 pub(crate) fn memory(index: usize) -> Option<u64> {
     let gpu = device::get(i32::try_from(index).ok()?).ok()?;
-    // The driver has given the number away itself.
-    #[expect(unsafe_code, reason = "any number of a device can be asked about")]
+    #[expect(unsafe_code, reason = "the handle is one that the driver has just given")]
     let bytes = unsafe { device::total_mem(gpu) };
     Some(bytes.ok()? as u64)
 }

@@ -71,26 +71,27 @@ impl Export {
         // Prompts need no checkpoint.
         let step = || self.step.map_or_else(|| run.last_step(), Ok);
         let out = |own: PathBuf| self.out.unwrap_or(own);
-        match what {
+        let written = match what {
             What::States => {
                 let step = step()?;
                 let export = StatesExport::collect(&run, &experiment, step, self.resample.unwrap_or(0), device)?;
                 let out = out(run.export_path(step, "npz"));
                 export.write_npz(&out)?;
-                Ok(out)
+                out
             }
             What::Model => {
                 let step = step()?;
                 let out = out(run.export_path(step, "hf"));
                 write_gpt2(&run, &experiment, step, &out)?;
-                Ok(out)
+                out
             }
             What::Prompts => {
                 let out = out(run.prompts_path());
                 write_prompts(&experiment, self.mean_prompts.unwrap_or(MEAN_PROMPTS) as usize, &out)?;
-                Ok(out)
+                out
             }
-        }
+        };
+        Ok(written)
     }
 
     /// Errors if there is an option that what is exported does not depend on.

@@ -27,7 +27,8 @@ impl OverRuns {
         Some(Self { value, interval })
     }
 
-    /// The mean of one correlation a run, between −1 and 1: their Fisher z's are averaged, which near ±1 are spread far more evenly.
+    /// The mean of one correlation a run, between −1 and 1: their Fisher z's are averaged, which near ±1 are spread far
+    /// more evenly.
     ///
     /// # Source
     /// Fisher (1921), *On the "probable error" of a coefficient of correlation*.

@@ -44,8 +44,7 @@ pub(super) fn trajectories(
     let baselines = run.table::<BaselineRow>().read()?;
     let mut decoded = run.table::<DecodabilityRow>().read()?;
     let mut trace = run.table::<AlgorithmRow>().read()?;
-    let last = |steps: &mut dyn Iterator<Item = usize>| steps.max();
-    if last(&mut trace.iter().map(|row| row.step)) < last(&mut metrics.iter().map(|row| row.step)) {
+    if trace.iter().map(|row| row.step).max() < metrics.iter().map(|row| row.step).max() {
         // Of an earlier end, which does not tell what stayed.
         trace.clear();
     }

@@ -127,9 +127,9 @@ pub(super) fn at_query(cd: &[DecodabilityRow]) -> Option<AtQuery<'_>> {
 }
 
 /// The token that figures show: the x token with the highest number, or where no x token is probed the first one.
-pub(crate) fn query<'a>(tokens: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+pub(crate) fn query<'a>(mut tokens: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     let of_x = tokens.clone().filter_map(|token| Some((x_token(token)?, token))).max();
-    of_x.map(|(_, token)| token).or(tokens.clone().next())
+    of_x.map(|(_, token)| token).or_else(|| tokens.next())
 }
 
 /// The pair that an x token belongs to; none for other tokens.

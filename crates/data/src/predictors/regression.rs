@@ -62,7 +62,7 @@ impl Predictor for Oracle {
 /// small: it is a difference of nearly equal matrices.
 ///
 /// # Source
-/// Potter's update: Bierman (1977), *Factorization Methods for Discrete Sequential Estimation*, chapter II.
+/// Potter's update: Bierman (1977), *Factorization Methods for Discrete Sequential Estimation*.
 #[derive(Clone, Debug)]
 pub(crate) struct Regression {
     coordinates: Vec<usize>,

@@ -8,10 +8,9 @@ use cubecl::cmma::MmaDefinition;
 use cubecl::features::MmaConfig;
 use cubecl::prelude::*;
 
-use crate::fused::tf32::{KEPT_BITS, LOSS};
-
 use super::endings::{Ending, end};
 use super::{VECTOR, WIDE_PRODUCTS};
+use crate::fused::tf32::{KEPT_BITS, LOSS};
 
 /// Which index of a factor has its neighbours beside it in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
