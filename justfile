@@ -10,6 +10,10 @@ check:
 test:
     cargo test
 
+# Let the program of the commit BASE and that of this tree do the same work, and compare what they write byte by byte
+same BASE *ARGS:
+    python3 tests/same/same.py {{BASE}} {{ARGS}}
+
 # Train the quickstart preset and write its report
 quickstart:
     cargo run -p trainer
