@@ -9,6 +9,7 @@
 //! - `requests`: what is wrong is refused with the field, the range and the value, and never with a panic
 //! - `damage`: a damaged run, a full disk and a system that refuses are named in a line, and nothing is lost
 //! - `report`: a finished run has every table, figure and a report that opens offline
+//! - `fixture`: a run of an older program opens, reports and compares
 //! - `presets`: every experiment asks a question, runs in small, and says how it runs at the paper's size
 //! - `bench`: memory does not grow with the steps; the sizes compared with PyTorch
 //! - `causes`: patching, pruning and transplants agree with the run's own tables
@@ -21,6 +22,7 @@ mod causes;
 mod custom_task;
 mod damage;
 mod finetune;
+mod fixture;
 mod golden;
 mod layering;
 mod numbers;

@@ -1,7 +1,9 @@
 //! Runs the real program.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -55,10 +57,48 @@ pub(crate) fn only_run(root: &Path) -> PathBuf {
     runs.remove(0)
 }
 
-/// A short run, and the folder that it lies in, which goes when it is dropped.
-pub(crate) fn smoke_run() -> (TempDir, PathBuf) {
+/// The files of a folder, by their paths in it.
+pub(crate) type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+/// Every file under `folder`.
+pub(crate) fn files(folder: &Path) -> Files {
+    let mut found = Files::new();
+    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = PathBuf::from(path.file_name().unwrap());
+        if path.is_dir() {
+            found.extend(files(&path).into_iter().map(|(inside, bytes)| (name.join(inside), bytes)));
+        } else {
+            found.insert(name, std::fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+/// Makes `folder` with these files.
+pub(crate) fn write_files(files: &Files, folder: &Path) {
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+/// A folder of its own with these files, which goes when it is dropped.
+pub(crate) fn copy_of(files: &Files) -> TempDir {
     let root = tempfile::tempdir().unwrap();
-    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
+    write_files(files, root.path());
+    root
+}
+
+/// A finished run of the smoke preset, and the folder that it lies in, which goes when it is dropped. It is trained once
+/// and kept in memory, since a folder that all tests share would outlive them.
+pub(crate) fn smoke_run() -> (TempDir, PathBuf) {
+    static SMOKE: LazyLock<Files> = LazyLock::new(|| {
+        let root = tempfile::tempdir().unwrap();
+        succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
+        files(root.path())
+    });
+    let root = copy_of(&SMOKE);
     let run = only_run(root.path());
     (root, run)
 }
