@@ -1,24 +1,20 @@
 //! Patching, pruning and transplants agree with the run's own tables where they must.
 
-use std::path::Path;
-
 use run::{MetricRow, PatchRow, PruningRow, RunDir, TransplantRow};
 
-use crate::program::{only_run, succeed};
+use tempfile::TempDir;
+
+use crate::program::{only_run, smoke_run, succeed};
 
 /// The same f64 errors, summed in another order.
 const SUM_TOLERANCE: f64 = 1e-12;
 /// Predictions of prompts that were cut short, whose f32 sums are in another order: an f32 has a precision of 6e-8.
 const CUT_TOLERANCE: f64 = 1e-5;
 
-/// A whole run of the smoke preset.
-fn smoke(root: &Path) -> RunDir {
-    smoke_with(root, &[])
-}
-
-fn smoke_with(root: &Path, more: &[&str]) -> RunDir {
-    succeed(&[&["train", "smoke", "--quiet", "--out", root.to_str().unwrap()], more].concat());
-    RunDir::open(&only_run(root)).unwrap()
+/// A finished run of the smoke preset.
+fn smoke() -> (TempDir, RunDir) {
+    let (root, run) = smoke_run();
+    (root, RunDir::open(&run).unwrap())
 }
 
 /// Runs a command on the run and returns the table it wrote.
@@ -41,8 +37,7 @@ fn assert_close(found: f64, expected: f64, tolerance: f64) {
 
 #[test]
 fn what_patching_adds_is_added_to_the_error_of_the_run() {
-    let root = tempfile::tempdir().unwrap();
-    let run = smoke(root.path());
+    let (_root, run) = smoke();
     let rows: Vec<PatchRow> = table(&run, &["patch", "--mean-prompts", "10"]);
     // Two sources; three layers with two targets and three controls; nine strengths of two targets and one control.
     assert_eq!(rows.iter().filter(|row| row.step == 40).count(), 2 * (3 * 5 + 9 * 3));
@@ -65,8 +60,7 @@ fn what_patching_adds_is_added_to_the_error_of_the_run() {
 
 #[test]
 fn what_pruning_adds_is_added_to_the_error_of_the_run() {
-    let root = tempfile::tempdir().unwrap();
-    let run = smoke(root.path());
+    let (_root, run) = smoke();
     let rows: Vec<PruningRow> = table(&run, &["prune", "--step", "20"]);
     assert_eq!(rows.len(), 2 * 2 * 3, "two layers of two heads, two concepts and all");
     for row in &rows {
@@ -76,8 +70,7 @@ fn what_pruning_adds_is_added_to_the_error_of_the_run() {
 
 #[test]
 fn a_checkpoint_transplanted_into_itself_is_the_checkpoint() {
-    let root = tempfile::tempdir().unwrap();
-    let run = smoke(root.path());
+    let (_root, run) = smoke();
     let rows: Vec<TransplantRow> = table(&run, &["transplant", "--step", "0,10,40", "--layer", "1"]);
     assert_eq!(rows.len(), 3 * 3 * 3, "three by three checkpoints, two concepts and all");
     for row in rows.iter().filter(|row| row.early_step == row.late_step) {
@@ -92,7 +85,9 @@ fn a_checkpoint_transplanted_into_itself_is_the_checkpoint() {
 #[test]
 fn before_a_latent_only_the_embedding_of_the_query_counts() {
     let root = tempfile::tempdir().unwrap();
-    let run = smoke_with(root.path(), &["--set", "model.latent={width=3,decoder_layers=1}"]);
+    let latent = "model.latent={width=3,decoder_layers=1}";
+    succeed(&["train", "smoke", "--quiet", "--set", latent, "--out", root.path().to_str().unwrap()]);
+    let run = RunDir::open(&only_run(root.path())).unwrap();
     let rows: Vec<PatchRow> = table(&run, &["patch", "--mean-prompts", "10"]);
     let changed = |layer| {
         rows.iter()
@@ -111,8 +106,7 @@ fn before_a_latent_only_the_embedding_of_the_query_counts() {
 
 #[test]
 fn threads_change_nothing_and_the_report_shows_it_all() {
-    let root = tempfile::tempdir().unwrap();
-    let run = smoke(root.path());
+    let (_root, run) = smoke();
     let folder = run.path().to_str().unwrap();
     let written = |threads: &str| {
         ["patch", "prune", "transplant"]

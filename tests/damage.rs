@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use crate::program::{check, emergence, emergence_within, only_run, smoke_run, stderr, succeed};
+use crate::program::{check, emergence, emergence_within, files, only_run, smoke_run, stderr, succeed};
 
 /// Runs a command with files of at most so many blocks of 512 or 1,024 bytes, whichever the shell counts in: what is
 /// longer fails as on a full disk.
@@ -140,20 +140,11 @@ fn threads_that_the_system_refuses_are_named() {
     assert!(message.contains("could not start 1024 threads (--threads): "), "{message}");
 }
 
-/// Every file under `folder`.
-fn files_under(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { files_under(&path) } else { vec![path] }).collect()
-}
-
 #[test]
 fn a_full_disk_leaves_no_half_of_an_export() {
     let (_root, run) = smoke_run();
     let export = |what| ["export", run.to_str().unwrap(), "--what", what];
-    let exported = || -> BTreeMap<PathBuf, Vec<u8>> {
-        let files = files_under(&run.join("export"));
-        files.into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
-    };
+    let exported = || files(&run.join("export"));
     for (what, file) in
         [("states", "00000040.npz"), ("model", "00000040.hf/model.safetensors"), ("prompts", "prompts.npz")]
     {

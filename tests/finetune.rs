@@ -9,13 +9,7 @@ use data::{Purpose, Sampler, Stream, TaskRegistry};
 use model::{Free, Transformer, Weights, gradients_to_weights};
 use run::{Checkpoint, Config, RunDir, Source};
 
-use crate::program::{emergence, only_run, stderr, succeed};
-
-/// A finished smoke run to continue from.
-fn trained(root: &Path) -> PathBuf {
-    succeed(&["train", "smoke", "--quiet", "--out", root.to_str().unwrap()]);
-    only_run(root)
-}
+use crate::program::{emergence, only_run, smoke_run, stderr, succeed};
 
 /// The folder of a run that continues from `run` with other bases.
 fn finetune(run: &Path, out: &Path, more: &[&str]) -> PathBuf {
@@ -36,8 +30,7 @@ fn weights(run: &Path, step: usize) -> Weights {
 
 #[test]
 fn frozen_weights_keep_their_bits_and_free_ones_move() {
-    let root = tempfile::tempdir().unwrap();
-    let start = trained(root.path());
+    let (_root, start) = smoke_run();
     let first = weights(&start, 40);
     type IsFree = fn(&str) -> bool;
     let cases: [(&str, IsFree); 4] = [
@@ -97,8 +90,7 @@ fn what_is_frozen_has_no_gradient_and_no_part_in_the_norm() {
 
 #[test]
 fn a_tuned_run_goes_on_to_the_same_bits() {
-    let root = tempfile::tempdir().unwrap();
-    let start = trained(root.path());
+    let (_root, start) = smoke_run();
     let [whole, cut] = [1, 2].map(|_| tempfile::tempdir().unwrap());
     let free = ["--free", "last=1", "--set", "checkpoints.full=100"];
     let [whole, cut] = [whole.path(), cut.path()].map(|out| finetune(&start, out, &free));
@@ -119,8 +111,7 @@ fn a_tuned_run_goes_on_to_the_same_bits() {
 
 #[test]
 fn where_the_weights_lay_changes_nothing() {
-    let root = tempfile::tempdir().unwrap();
-    let start = trained(root.path());
+    let (_root, start) = smoke_run();
     let moved = tempfile::tempdir().unwrap();
     let there = moved.path().join("elsewhere");
     let [one, two] = [1, 2].map(|_| tempfile::tempdir().unwrap());
@@ -137,8 +128,7 @@ fn where_the_weights_lay_changes_nothing() {
 
 #[test]
 fn starting_weights_that_are_damaged_or_missing_are_refused() {
-    let root = tempfile::tempdir().unwrap();
-    let start = trained(root.path());
+    let (_root, start) = smoke_run();
     let out = tempfile::tempdir().unwrap();
     let run = finetune(&start, out.path(), &[]);
     let config = run.join("config.toml");

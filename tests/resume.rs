@@ -15,7 +15,7 @@ use trainer::{
     CheckpointObserver, Decodabilities, Errors, Observers, Outcome, Parallelism, TrainError, TrainingTable, train,
 };
 
-use crate::program::{emergence, kill, only_run, stderr, succeed, wait_for_rows};
+use crate::program::{emergence, files, kill, only_run, smoke_run, stderr, succeed, wait_for_rows, write_files};
 
 /// What training writes and must be the same: tables and the final weights and moments.
 fn trained(run: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -61,8 +61,7 @@ fn the_thread_count_changes_nothing() {
 
 #[test]
 fn an_interrupted_run_goes_on_to_the_same_bits() {
-    let [whole, stopped] = [1, 2].map(|_| tempfile::tempdir().unwrap());
-    let whole = uninterrupted(whole.path(), &[]);
+    let ((_root, whole), stopped) = (smoke_run(), tempfile::tempdir().unwrap());
     let out = stopped.path().to_str().unwrap();
     for signal in ["-INT", "-TERM"] {
         let child = emergence(&["train", "smoke", "--quiet", "--out", out]).spawn().unwrap();
@@ -95,8 +94,7 @@ fn a_signal_ends_in_a_checkpoint_and_a_word_on_how_to_go_on() {
 
 #[test]
 fn twenty_kills_at_random_moments_change_nothing() {
-    let [whole, killed] = [1, 2].map(|_| tempfile::tempdir().unwrap());
-    let whole = uninterrupted(whole.path(), &[]);
+    let ((_root, whole), killed) = (smoke_run(), tempfile::tempdir().unwrap());
     let out = killed.path().to_str().unwrap();
     let mut rng = Stream::new(20, Purpose::Shuffle).rng(0);
     for _ in 0..20 {
@@ -114,7 +112,8 @@ fn a_kill_after_any_checkpoint_is_made_good() {
     let [whole, cut] = [1, 2].map(|_| tempfile::tempdir().unwrap());
     let keep_all = ["--set", "checkpoints.full=100"];
     let whole = uninterrupted(whole.path(), &keep_all);
-    let cut = uninterrupted(cut.path(), &keep_all);
+    let cut = cut.path().join(whole.file_name().unwrap());
+    write_files(&files(&whole), &cut);
     for step in [20, 8, 1, 0] {
         // What a kill just before a later checkpoint leaves: later rows, none of the later checkpoints.
         for entry in std::fs::read_dir(cut.join("checkpoints")).unwrap() {
@@ -206,8 +205,8 @@ impl CheckpointObserver<Flex> for FailsAt {
 
 #[test]
 fn measuring_beside_the_training_changes_nothing() {
-    let [waiting, beside] = [1, 2].map(|_| tempfile::tempdir().unwrap());
-    let expected = trained(&uninterrupted(waiting.path(), &[]));
+    let ((_root, waiting), beside) = (smoke_run(), tempfile::tempdir().unwrap());
+    let expected = trained(&waiting);
     let (run, outcome) = train_in(beside.path(), true, None);
     assert_eq!(outcome.unwrap(), Outcome::Finished);
     for (name, bytes) in trained(run.path()) {
@@ -227,8 +226,8 @@ fn a_checkpoint_that_cannot_be_measured_is_not_saved_and_ends_the_training() {
 
 #[test]
 fn a_second_process_on_the_same_run_is_refused() {
-    let root = tempfile::tempdir().unwrap();
-    let run = run::RunDir::open(&uninterrupted(root.path(), &[])).unwrap();
+    let (_root, run) = smoke_run();
+    let run = RunDir::open(&run).unwrap();
     let _lock = run.lock().unwrap();
     let output = emergence(&["resume", run.path().to_str().unwrap()]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));

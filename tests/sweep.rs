@@ -1,9 +1,12 @@
 //! Many runs from one file: each goes on where it stopped, none takes the others with it, and together they are compared.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use crate::program::{emergence, kill, stderr, succeed, wait_for_rows};
+use tempfile::TempDir;
+
+use crate::program::{Files, copy_of, emergence, files, kill, stderr, succeed, wait_for_rows};
 
 /// Two noises, two seeds.
 const SWEEP: &str =
@@ -24,6 +27,16 @@ fn runs(out: &Path) -> Vec<PathBuf> {
 
 fn sweep(file: &str, out: &Path, more: &[&str]) -> String {
     succeed(&[&["sweep", file, "--quiet", "--out", out.to_str().unwrap()], more].concat())
+}
+
+/// A finished sweep of [`SWEEP`], made once.
+fn finished() -> TempDir {
+    static FINISHED: LazyLock<Files> = LazyLock::new(|| {
+        let [folder, out] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+        sweep(&write(folder.path(), SWEEP), out.path(), &[]);
+        files(out.path())
+    });
+    copy_of(&FINISHED)
 }
 
 #[test]
@@ -52,8 +65,7 @@ fn a_sweep_is_its_runs_whatever_the_jobs() {
 
 #[test]
 fn a_run_alone_is_the_same_as_in_a_sweep() {
-    let [folder, together, alone] = [1, 2, 3].map(|_| tempfile::tempdir().unwrap());
-    sweep(&write(folder.path(), SWEEP), together.path(), &[]);
+    let (together, alone) = (finished(), tempfile::tempdir().unwrap());
     let out = alone.path().to_str().unwrap();
     let sets = ["--set", "name=noises", "--set", "task.noise_variance=0.5", "--seed", "1"];
     succeed(&[&["train", "smoke", "--quiet", "--out", out][..], &sets[..]].concat());
@@ -123,8 +135,7 @@ fn a_signal_stops_all_runs_and_says_how_to_go_on() {
 
 #[test]
 fn compare_reads_runs_and_folders_of_runs() {
-    let [folder, out] = [1, 2].map(|_| tempfile::tempdir().unwrap());
-    sweep(&write(folder.path(), SWEEP), out.path(), &[]);
+    let (folder, out) = (tempfile::tempdir().unwrap(), finished());
     let beside = succeed(&["compare", out.path().to_str().unwrap()]);
     let runs: Vec<String> = runs(out.path()).iter().map(|run| run.to_str().unwrap().to_owned()).collect();
     let to = folder.path().join("tables");
@@ -183,8 +194,7 @@ fn a_run_is_compared_once_and_by_its_own_name_wherever_it_lies() {
 
 #[test]
 fn compare_takes_another_probe_and_averages_replaced_states() {
-    let root = tempfile::tempdir().unwrap();
-    sweep(&write(root.path(), SWEEP), root.path(), &[]);
+    let root = finished();
     let runs = runs(root.path());
     for run in &runs {
         succeed(&["patch", run.to_str().unwrap(), "--mean-prompts", "10"]);
@@ -214,8 +224,7 @@ fn compare_takes_another_probe_and_averages_replaced_states() {
 
 #[test]
 fn the_end_of_a_run_is_its_held_out_decodability_by_knn() {
-    let root = tempfile::tempdir().unwrap();
-    sweep(&write(root.path(), SWEEP), root.path(), &[]);
+    let root = finished();
     let ends = run::ComparisonDir::create(root.path()).unwrap().table::<run::SweepRow>().read().unwrap();
     for path in runs(root.path()) {
         let best = run::RunDir::open(&path).unwrap().table::<run::BestLayerRow>().read().unwrap();
