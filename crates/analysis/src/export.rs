@@ -1,15 +1,15 @@
 //! A run's states and models in the formats of other tools.
 
 use std::fs;
-use std::io::{Cursor, Result as IoResult};
+use std::io::{Cursor, Result as IoResult, Write};
 use std::path::Path;
 
 use data::{Predictor, Prompt};
 use model::{Device, FusedBackend, Latent, Transformer};
-use npyz::WriterBuilder;
-use npyz::npz::NpzWriter;
 use run::{Experiment, ProbeConfig, RunDir, RunError, write_together};
 use thiserror::Error;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
 
 use crate::stages::{OnModel, with_model};
 use crate::{HeldOut, Probe, Representations, causes, probes, resample_prompts, resample_states};
@@ -34,7 +34,7 @@ pub enum ExportError {
 }
 
 /// Arrays on their way into a file.
-type Npz = NpzWriter<Cursor<Vec<u8>>>;
+type Npz = ZipWriter<Cursor<Vec<u8>>>;
 
 /// The prompts and hidden states of one resample of the decodability table, ready to write.
 #[derive(Debug)]
@@ -154,7 +154,7 @@ fn write_npz(path: &Path, fill: impl FnOnce(&mut Npz) -> IoResult<()>) -> Result
     let archive = || -> IoResult<Vec<u8>> {
         let mut npz = Npz::new(Cursor::default());
         fill(&mut npz)?;
-        Ok(npz.zip_writer().finish()?.into_inner())
+        Ok(npz.finish()?.into_inner())
     };
     let failed = |error| RunError::Io { verb: "write", path: path.to_owned(), error };
     Ok(write_together(&[(path, archive().map_err(failed)?)])?)
@@ -169,16 +169,45 @@ fn prompt_arrays(npz: &mut Npz, prefix: &str, prompts: &[Prompt]) -> IoResult<()
     array(npz, &format!("{prefix}concept"), &shape[..1], prompts.iter().map(|prompt| prompt.concept.0 as i64))
 }
 
-fn array<T: npyz::AutoSerialize>(
-    npz: &mut Npz,
-    name: &str,
-    shape: &[usize],
-    values: impl Iterator<Item = T>,
-) -> IoResult<()> {
-    let shape: Vec<u64> = shape.iter().map(|&length| length as u64).collect();
-    let mut array = npz.array(name, Default::default())?.default_dtype().shape(&shape).begin_nd()?;
-    array.extend(values)?;
-    array.finish()
+/// A number as NumPy has it.
+trait Number {
+    /// Its type by NumPy's name.
+    const TYPE: &'static str;
+    /// Its bytes, the lowest first.
+    fn append_to(self, bytes: &mut Vec<u8>);
+}
+
+macro_rules! number {
+    ($type:ty, $name:literal) => {
+        impl Number for $type {
+            const TYPE: &'static str = $name;
+            fn append_to(self, bytes: &mut Vec<u8>) {
+                bytes.extend(self.to_le_bytes());
+            }
+        }
+    };
+}
+number!(f32, "<f4");
+number!(f64, "<f8");
+number!(i64, "<i8");
+
+/// Adds an array as `numpy.savez` does: a file `name.npy`, not compressed, of a header and the numbers.
+///
+/// # Source
+/// NumPy's `numpy.lib.format`, version 1.0: the header is a Python dictionary behind ten bytes that say what comes,
+/// filled with spaces so that the numbers begin at a multiple of 64.
+fn array<T: Number>(npz: &mut Npz, name: &str, shape: &[usize], values: impl Iterator<Item = T>) -> IoResult<()> {
+    let lengths: String = shape.iter().map(|length| format!("{length}, ")).collect();
+    let header = format!("{{'descr': '{}', 'fortran_order': False, 'shape': ({lengths}), }}", T::TYPE);
+    let filled = (header.len() + 11).next_multiple_of(64) - 11;
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend(u16::try_from(filled + 1).map_err(std::io::Error::other)?.to_le_bytes());
+    bytes.extend(format!("{header:<filled$}\n").bytes());
+    let begin = bytes.len();
+    values.for_each(|value| value.append_to(&mut bytes));
+    debug_assert_eq!(bytes.len() - begin, shape.iter().product::<usize>() * size_of::<T>(), "{name} has its shape");
+    npz.start_file(format!("{name}.npy"), SimpleFileOptions::default())?;
+    npz.write_all(&bytes)
 }
 
 /// Writes the model at `step` as a folder that `transformers.GPT2Model.from_pretrained` loads, its read-in and
@@ -199,4 +228,24 @@ pub fn write_gpt2(run: &RunDir, experiment: &Experiment, step: usize, folder: &P
         let _ = fs::remove_dir(folder);
         error.into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_are_what_numpy_writes() {
+        let mut npz = Npz::new(Cursor::default());
+        array(&mut npz, "a", &[2, 1], [1.5_f32, -2.0].into_iter()).unwrap();
+        array(&mut npz, "k", &[], std::iter::once(10_i64)).unwrap();
+        let archive = npz.finish().unwrap().into_inner();
+        let mut expected =
+            b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1, ), }".to_vec();
+        expected.resize(127, b' ');
+        expected.extend(b"\n\x00\x00\xc0\x3f\x00\x00\x00\xc0");
+        let contains = |bytes: &[u8]| archive.windows(bytes.len()).any(|window| window == bytes);
+        assert!(contains(&expected) && contains(b"a.npy") && contains(b"k.npy"));
+        assert!(contains(b"'shape': (), }") && contains(b"\n\x0a\0\0\0\0\0\0\0"));
+    }
 }
