@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
-use data::{Batch, ConceptId, Prompt};
-use model::{Architecture, FusedBackend, HostTensor, Transformer, Weights, gradients_to_weights};
+use data::{ConceptId, Prompt};
+use model::{Architecture, Batch, FusedBackend, HostTensor, Transformer, Weights, gradients_to_weights};
 use run::{Config, Source, TrainConfig};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -59,7 +59,7 @@ on!(ndarray, burn::backend::NdArray);
 fn check_states<B: FusedBackend>() {
     let golden = Golden::load();
     let device = B::Device::default();
-    let batch = Batch::<B>::new(&golden.prompts(), &device);
+    let batch = Batch::<B>::new(golden.prompts().iter().map(|prompt| (&prompt.xs[..], &prompt.ys[..])), &device);
     let stream = golden.model::<B>(&device).residual_stream(batch.xs, batch.ys);
     assert_eq!(stream.layers.len(), ARCHITECTURE.n_layers + 1);
     for (layer, states) in stream.layers.into_iter().enumerate() {

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
-use data::{Batch, Prompt, Purpose, Sampler, Stream};
-use model::{Device, FusedBackend, HostTensor, OnBackend, Transformer, Weights, gradients_to_weights};
+use data::{Prompt, Purpose, Sampler, Stream};
+use model::{Batch, Device, FusedBackend, HostTensor, OnBackend, Transformer, Weights, gradients_to_weights};
 use run::{Config, Experiment, Source};
 use trainer::{Adam, gradients};
 
@@ -113,7 +113,7 @@ impl OnBackend for OneStep<'_> {
         let Self(experiment, weights) = self;
         let model = Transformer::<Autodiff<B>>::new(&experiment.architecture, weights, &device).unwrap();
         let prompts = prompts(experiment, 0);
-        let batch = Batch::<B>::new(&prompts, &device);
+        let batch = Batch::<B>::new(prompts.iter().map(|prompt| (&prompt.xs[..], &prompt.ys[..])), &device);
         let stream = model.valid().residual_stream(batch.xs, batch.ys);
         let mut forward: BTreeMap<_, _> =
             stream.layers.into_iter().enumerate().map(|(layer, h)| (format!("layer {layer}"), host(h))).collect();

@@ -1,8 +1,8 @@
 //! From a model and prompts to hidden states and predictions on the host.
 
 use burn::tensor::{Tensor, backend::Backend};
-use data::{Batch, Prompt, Token};
-use model::{FusedBackend, Layer, Transformer, Writes};
+use data::{Prompt, Token};
+use model::{Batch, FusedBackend, Layer, Transformer, Writes};
 use nalgebra::DMatrix;
 use rayon::prelude::*;
 use run::Site;
@@ -94,7 +94,7 @@ impl Representations {
 /// Predictions of the model at every pair, `[n_prompts][n_points]`.
 pub fn predict<B: FusedBackend>(model: &Transformer<B>, prompts: &[Prompt], device: &B::Device) -> Vec<Vec<f64>> {
     let forward = |chunk: &[Prompt]| {
-        let batch = Batch::new(chunk, device);
+        let batch = Batch::new(chunk.iter().map(|prompt| (&prompt.xs[..], &prompt.ys[..])), device);
         rows_f64(&to_vec(model.forward(batch.xs, batch.ys)), chunk.len())
     };
     prompts.par_chunks(CHUNK).flat_map_iter(forward).collect()
@@ -113,7 +113,7 @@ fn capture<B: FusedBackend>(
     tokens: &[Token],
     device: &B::Device,
 ) -> Chunk {
-    let batch = Batch::new(prompts, device);
+    let batch = Batch::new(prompts.iter().map(|prompt| (&prompt.xs[..], &prompt.ys[..])), device);
     let stream = model.residual_stream(batch.xs, batch.ys);
     let keep = |h: Tensor<B, 3>| {
         let kept = tokens.iter().map(|token| h.clone().narrow(1, token.index(), 1)).collect();

@@ -21,7 +21,6 @@
 //! ```
 
 mod bases;
-mod batch;
 mod checks;
 mod error;
 mod fields;
@@ -35,7 +34,6 @@ mod stream;
 mod task;
 
 pub use bases::{Bases, Blocks};
-pub use batch::Batch;
 pub use error::TaskError;
 pub use fields::read_table;
 pub use function_families::{Family, FunctionFamilies, FunctionFamiliesConfig, LeakyRelu, SparseLinear};

@@ -19,6 +19,7 @@
 //! assert_eq!(model.forward(xs, ys).dims(), [3, 10]);
 //! ```
 
+mod batch;
 mod block;
 mod config;
 #[cfg(feature = "cuda")]
@@ -37,6 +38,7 @@ mod transformer;
 mod weights;
 mod wide;
 
+pub use batch::Batch;
 pub use block::{Block, Writes};
 pub use config::{Architecture, Init, ModelConfig};
 pub use device::{Device, DeviceChoice, OnBackend};

@@ -1,8 +1,8 @@
 //! Changes of the residual stream at one token, and the predictions that follow from them.
 
 use burn::tensor::{Tensor, TensorData};
-use data::{Batch, ConceptId, Prompt, Stream, Token};
-use model::{FusedBackend, Layer, ResidualStream, Transformer};
+use data::{ConceptId, Prompt, Stream, Token};
+use model::{Batch, FusedBackend, Layer, ResidualStream, Transformer};
 use nalgebra::DVector;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
@@ -131,7 +131,7 @@ pub fn intervene<B: FusedBackend>(
     device: &B::Device,
 ) -> Intervened {
     let of_chunk = |(number, chunk): (usize, &[Prompt])| {
-        let batch = Batch::new(chunk, device);
+        let batch = Batch::new(chunk.iter().map(|prompt| (&prompt.xs[..], &prompt.ys[..])), device);
         let stream = model.residual_stream(batch.xs, batch.ys);
         let changed = |&(layer, intervention): &(Layer, Intervention)| {
             let h = &stream.layers[layer.0];
