@@ -10,7 +10,7 @@ use std::path::Path;
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
 use data::{Prompt, Purpose, Sampler, Stream};
-use model::{Batch, Device, FusedBackend, HostTensor, OnBackend, Transformer, Weights, gradients_to_weights};
+use model::{Batch, Device, HostTensor, Kernels, OnBackend, Transformer, Weights, gradients_to_weights};
 use run::{Config, Experiment, Source};
 use trainer::{Adam, gradients};
 
@@ -109,7 +109,7 @@ struct OneStep<'a>(&'a Experiment, &'a Weights);
 impl OnBackend for OneStep<'_> {
     type Output = [BTreeMap<String, HostTensor>; 2];
 
-    fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output {
+    fn on<B: Kernels>(self, device: B::Device) -> Self::Output {
         let Self(experiment, weights) = self;
         let model = Transformer::<Autodiff<B>>::new(&experiment.architecture, weights, &device).unwrap();
         let prompts = prompts(experiment, 0);
@@ -143,7 +143,7 @@ struct Training<'a>(&'a Experiment, &'a Weights);
 impl OnBackend for Training<'_> {
     type Output = (Vec<f32>, Weights);
 
-    fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output {
+    fn on<B: Kernels>(self, device: B::Device) -> Self::Output {
         let Self(experiment, weights) = self;
         let config = &experiment.config.train;
         let mut model = Transformer::<Autodiff<B>>::new(&experiment.architecture, weights, &device).unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{FusedBackend, Transformer};
+use model::{Kernels, Transformer};
 use run::{AlgorithmRow, Experiment};
 
 use crate::HeldOut;
@@ -41,12 +41,7 @@ impl<'a> Algorithms<'a> {
     }
 
     /// Distances of the model after `step` steps of training from every predictor.
-    pub fn distances<B: FusedBackend>(
-        &self,
-        model: &Transformer<B>,
-        step: usize,
-        device: &B::Device,
-    ) -> Vec<AlgorithmRow> {
+    pub fn distances<B: Kernels>(&self, model: &Transformer<B>, step: usize, device: &B::Device) -> Vec<AlgorithmRow> {
         self.rows(&self.held_out.predictions(model, device), step)
     }
 

@@ -1,7 +1,7 @@
 //! Concept Decodability: how often a probe reads the concept from a layer at a token.
 
 use data::{Prompt, Purpose, Sampler, Stream};
-use model::{FusedBackend, Transformer};
+use model::{Kernels, Transformer};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use run::{BestLayerRow, DecodabilityRow, Experiment};
@@ -59,7 +59,7 @@ struct Place {
 }
 
 /// Probes a model after `step` steps of training, with the prompts that belong to the experiment's seed.
-pub fn decodability<B: FusedBackend>(
+pub fn decodability<B: Kernels>(
     model: &Transformer<B>,
     experiment: &Experiment,
     step: usize,
@@ -93,7 +93,7 @@ pub fn resample_prompts(experiment: &Experiment, resample: usize) -> Vec<Prompt>
 }
 
 /// The hidden states that resample number `resample` of the table is computed from.
-pub fn resample_states<B: FusedBackend>(
+pub fn resample_states<B: Kernels>(
     model: &Transformer<B>,
     experiment: &Experiment,
     resample: usize,

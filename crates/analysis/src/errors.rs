@@ -1,7 +1,7 @@
 //! Squared errors on the held-out prompts: the model's, and those of the closed-form predictors.
 
 use data::{Predictor, Prompt, Purpose, Sampler, Stream};
-use model::{FusedBackend, Transformer};
+use model::{Kernels, Transformer};
 use rayon::prelude::*;
 use run::{BaselineRow, Experiment, MetricRow};
 
@@ -34,12 +34,7 @@ impl<'a> HeldOut<'a> {
     }
 
     /// Errors of the model after `step` steps of training.
-    pub fn model_errors<B: FusedBackend>(
-        &self,
-        model: &Transformer<B>,
-        step: usize,
-        device: &B::Device,
-    ) -> Vec<MetricRow> {
+    pub fn model_errors<B: Kernels>(&self, model: &Transformer<B>, step: usize, device: &B::Device) -> Vec<MetricRow> {
         let scale = self.mean_square();
         let row = |Cell { concept, position, mean: mse }| MetricRow {
             step,
@@ -79,7 +74,7 @@ impl<'a> HeldOut<'a> {
     }
 
     /// The model's predictions, `[n_prompts][n_points]`.
-    pub(crate) fn predictions<B: FusedBackend>(&self, model: &Transformer<B>, device: &B::Device) -> Vec<Vec<f64>> {
+    pub(crate) fn predictions<B: Kernels>(&self, model: &Transformer<B>, device: &B::Device) -> Vec<Vec<f64>> {
         predict(model, &self.prompts, device)
     }
 

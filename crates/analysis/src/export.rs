@@ -5,7 +5,7 @@ use std::io::{Cursor, Result as IoResult};
 use std::path::Path;
 
 use data::{Predictor, Prompt};
-use model::{Device, FusedBackend, Latent, Transformer};
+use model::{Device, Kernels, Latent, Transformer};
 use npyz::WriterBuilder;
 use npyz::npz::NpzWriter;
 use run::{Experiment, ProbeConfig, RunDir, RunError, write_together};
@@ -68,7 +68,7 @@ impl StatesExport {
         struct Collect<'a>(&'a Experiment, usize);
         impl OnModel for Collect<'_> {
             type Output = Representations;
-            fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Representations {
+            fn on<B: Kernels>(self, model: &Transformer<B>, device: &B::Device) -> Representations {
                 resample_states(model, self.0, self.1, device)
             }
         }

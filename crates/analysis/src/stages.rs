@@ -1,7 +1,7 @@
 //! What can be computed again from the checkpoints of a run, table by table.
 
 use data::Token;
-use model::{Device, FusedBackend, OnBackend, Transformer};
+use model::{Device, Kernels, OnBackend, Transformer};
 use run::{AlgorithmRow, BaselineRow, BestLayerRow, Experiment, ProbeKind, RunDir, RunError};
 
 use crate::{Algorithms, HeldOut, decodability};
@@ -74,7 +74,7 @@ pub(crate) fn best_layer(run: &RunDir, experiment: &Experiment, token: Token) ->
 /// Work on the model of a checkpoint, generic over the backend.
 pub(crate) trait OnModel {
     type Output;
-    fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Self::Output;
+    fn on<B: Kernels>(self, model: &Transformer<B>, device: &B::Device) -> Self::Output;
 }
 
 /// Loads the checkpoint at `step` on `device` and does `work` on it.
@@ -88,7 +88,7 @@ pub(crate) fn with_model<W: OnModel>(
     struct Load<W>(run::Checkpoint, W);
     impl<W: OnModel> OnBackend for Load<W> {
         type Output = W::Output;
-        fn on<B: FusedBackend>(self, device: B::Device) -> W::Output {
+        fn on<B: Kernels>(self, device: B::Device) -> W::Output {
             let model = Transformer::<B>::new(&self.0.architecture, &self.0.weights, &device);
             self.1.on(&model.expect("a checkpoint's weights are checked when it is read"), &device)
         }
@@ -104,7 +104,7 @@ pub(crate) struct Decode<'a> {
 
 impl OnModel for Decode<'_> {
     type Output = crate::DecodabilityTables;
-    fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Self::Output {
+    fn on<B: Kernels>(self, model: &Transformer<B>, device: &B::Device) -> Self::Output {
         decodability(model, self.experiment, self.step, device)
     }
 }
@@ -116,7 +116,7 @@ struct Compare<'a> {
 
 impl OnModel for Compare<'_> {
     type Output = Vec<AlgorithmRow>;
-    fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Vec<AlgorithmRow> {
+    fn on<B: Kernels>(self, model: &Transformer<B>, device: &B::Device) -> Vec<AlgorithmRow> {
         self.algorithms.distances(model, self.step, device)
     }
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, backend::Backend};
 use data::{Prompt, Token};
-use model::{Batch, FusedBackend, Layer, Transformer, Writes};
+use model::{Batch, Kernels, Layer, Transformer, Writes};
 use nalgebra::DMatrix;
 use rayon::prelude::*;
 use run::Site;
@@ -28,7 +28,7 @@ pub struct Representations {
 
 impl Representations {
     /// Runs `prompts` through the model and keeps the residual stream at `tokens`.
-    pub fn collect<B: FusedBackend>(
+    pub fn collect<B: Kernels>(
         model: &Transformer<B>,
         prompts: &[Prompt],
         tokens: &[Token],
@@ -38,7 +38,7 @@ impl Representations {
     }
 
     /// Runs `prompts` through the model and keeps what is at `site`, from its first layer on.
-    pub fn collect_at<B: FusedBackend>(
+    pub fn collect_at<B: Kernels>(
         site: Site,
         model: &Transformer<B>,
         prompts: &[Prompt],
@@ -92,7 +92,7 @@ impl Representations {
 }
 
 /// Predictions of the model at every pair, `[n_prompts][n_points]`.
-pub fn predict<B: FusedBackend>(model: &Transformer<B>, prompts: &[Prompt], device: &B::Device) -> Vec<Vec<f64>> {
+pub fn predict<B: Kernels>(model: &Transformer<B>, prompts: &[Prompt], device: &B::Device) -> Vec<Vec<f64>> {
     let forward = |chunk: &[Prompt]| {
         let batch = Batch::new(chunk.iter().map(|prompt| (&prompt.xs[..], &prompt.ys[..])), device);
         rows_f64(&to_vec(model.forward(batch.xs, batch.ys)), chunk.len())
@@ -106,7 +106,7 @@ struct Chunk {
     predictions: Vec<Vec<f64>>,
 }
 
-fn capture<B: FusedBackend>(
+fn capture<B: Kernels>(
     site: Site,
     model: &Transformer<B>,
     prompts: &[Prompt],
@@ -129,7 +129,7 @@ fn capture<B: FusedBackend>(
 ///
 /// # Shapes
 /// `[batch, 2 n_points, d_model]` at the layers 0 to L to the same from the site's first layer to L.
-fn at_site<B: FusedBackend>(site: Site, model: &Transformer<B>, stream: Vec<Tensor<B, 3>>) -> Vec<Tensor<B, 3>> {
+fn at_site<B: Kernels>(site: Site, model: &Transformer<B>, stream: Vec<Tensor<B, 3>>) -> Vec<Tensor<B, 3>> {
     let writes = |(h, layer): (&Tensor<B, 3>, usize)| model.writes(Layer(layer), &stream[0], h.clone());
     let writes = stream[..model.last_layer().0].iter().zip(1..).map(writes);
     match site {

@@ -4,14 +4,14 @@ use std::io;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-use model::{FusedBackend, Transformer};
+use model::{Kernels, Transformer};
 use rayon::ThreadPoolBuilder;
 use run::{Checkpoint, RunDir, RunError};
 
 use crate::CheckpointObserver;
 
 /// Measures and saves checkpoints.
-pub(crate) struct Keeper<'a, B: FusedBackend> {
+pub(crate) struct Keeper<'a, B: Kernels> {
     pub(crate) run: &'a RunDir,
     /// Latest checkpoints that keep the optimizer's state.
     pub(crate) full: usize,
@@ -21,7 +21,7 @@ pub(crate) struct Keeper<'a, B: FusedBackend> {
 /// A checkpoint on its way to the disk, and its model if observers are to see it first.
 type Due<B> = (Checkpoint, Option<Transformer<B>>);
 
-impl<B: FusedBackend> Keeper<'_, B> {
+impl<B: Kernels> Keeper<'_, B> {
     fn keep(&mut self, (checkpoint, measured): Due<B>) -> Result<(), RunError> {
         if let Some(model) = measured {
             self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint(checkpoint.step, &model))?;
@@ -31,14 +31,14 @@ impl<B: FusedBackend> Keeper<'_, B> {
 }
 
 /// Where the training leaves its checkpoints.
-pub(crate) enum Checkpoints<'scope, B: FusedBackend> {
+pub(crate) enum Checkpoints<'scope, B: Kernels> {
     /// With a keeper that it waits for. On a CPU both need the same cores.
     Here(Keeper<'scope, B>),
     /// With one on a thread beside it: a GPU trains on while the host reads the concept from hidden states.
     Beside { due: SyncSender<Due<B>>, thread: ScopedJoinHandle<'scope, Result<(), RunError>> },
 }
 
-impl<'scope, B: FusedBackend> Checkpoints<'scope, B> {
+impl<'scope, B: Kernels> Checkpoints<'scope, B> {
     /// Starts a thread for `keeper`. It works with as many others as the pool of the caller has, but for the caller's.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use data::Prompt;
-use model::{Batch, FusedBackend, TrainingBackend, Transformer, squared_error};
+use model::{Batch, Kernels, TrainingBackend, Transformer, squared_error};
 use rayon::prelude::*;
 
 /// What one batch says about the model, still on the device.

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use model::{FusedBackend, Transformer};
+use model::{Kernels, Transformer};
 use run::{Environment, Experiment, RunDir, RunError, TrainingRow};
 
 /// Watches every step of a training run.
@@ -12,14 +12,14 @@ pub trait StepObserver: Debug {
 }
 
 /// Measures the model at checkpoints: while the training waits, or on a thread beside it.
-pub trait CheckpointObserver<B: FusedBackend>: Debug + Send {
+pub trait CheckpointObserver<B: Kernels>: Debug + Send {
     /// At every scheduled checkpoint, before it is saved: a checkpoint that is there has all its rows.
     fn on_checkpoint(&mut self, step: usize, model: &Transformer<B>) -> Result<(), RunError>;
 }
 
 /// Who watches a training run.
 #[derive(Debug)]
-pub struct Observers<'a, B: FusedBackend> {
+pub struct Observers<'a, B: Kernels> {
     /// Of its steps, asked in turn.
     pub steps: Vec<Box<dyn StepObserver + 'a>>,
     /// Of its checkpoints, asked in turn.
@@ -61,20 +61,20 @@ impl StepObserver for Origin<'_> {
 
 /// Measures the error on the held-out prompts.
 #[derive(Debug)]
-pub struct Errors<'a, B: FusedBackend> {
+pub struct Errors<'a, B: Kernels> {
     run: &'a RunDir,
     held_out: analysis::HeldOut<'a>,
     device: B::Device,
 }
 
-impl<'a, B: FusedBackend> Errors<'a, B> {
+impl<'a, B: Kernels> Errors<'a, B> {
     /// Into the tables of `run`, on `device`.
     pub fn new(run: &'a RunDir, experiment: &'a Experiment, device: B::Device) -> Self {
         Self { run, held_out: analysis::HeldOut::new(experiment), device }
     }
 }
 
-impl<B: FusedBackend> CheckpointObserver<B> for Errors<'_, B> {
+impl<B: Kernels> CheckpointObserver<B> for Errors<'_, B> {
     fn on_checkpoint(&mut self, step: usize, model: &Transformer<B>) -> Result<(), RunError> {
         self.run.table().append(&self.held_out.model_errors(model, step, &self.device))
     }
@@ -82,7 +82,7 @@ impl<B: FusedBackend> CheckpointObserver<B> for Errors<'_, B> {
 
 /// Measures Concept Decodability.
 #[derive(Debug)]
-pub struct Decodabilities<'a, B: FusedBackend> {
+pub struct Decodabilities<'a, B: Kernels> {
     /// Whose tables.
     pub run: &'a RunDir,
     /// Whose prompts.
@@ -91,7 +91,7 @@ pub struct Decodabilities<'a, B: FusedBackend> {
     pub device: B::Device,
 }
 
-impl<B: FusedBackend> CheckpointObserver<B> for Decodabilities<'_, B> {
+impl<B: Kernels> CheckpointObserver<B> for Decodabilities<'_, B> {
     fn on_checkpoint(&mut self, step: usize, model: &Transformer<B>) -> Result<(), RunError> {
         let tables = analysis::decodability(model, self.experiment, step, &self.device);
         self.run.table().append(&tables.cd)?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use model::{FusedBackend, Transformer};
+use model::{Kernels, Transformer};
 use run::{BestLayerRow, Experiment, ProbeKind, RunDir, RunError, TrainingRow};
 
 use crate::{CheckpointObserver, StepObserver};
@@ -90,7 +90,7 @@ impl ShownDecodability<'_> {
     }
 }
 
-impl<B: FusedBackend> CheckpointObserver<B> for ShownDecodability<'_> {
+impl<B: Kernels> CheckpointObserver<B> for ShownDecodability<'_> {
     fn on_checkpoint(&mut self, _step: usize, _model: &Transformer<B>) -> Result<(), RunError> {
         self.update();
         Ok(())

@@ -7,7 +7,7 @@ use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use data::{Purpose, Stream};
-use model::{Device, FusedBackend, ModelError, TrainingBackend, Transformer, Weights};
+use model::{Device, Kernels, ModelError, TrainingBackend, Transformer, Weights};
 use run::{
     BestLayerRow, Checkpoint, DecodabilityRow, Experiment, MetricRow, Row, RunDir, RunError, TrainConfig, TrainingRow,
 };
@@ -194,12 +194,7 @@ fn drop_after<R: Row>(run: &RunDir, last: Option<usize>) -> Result<(), RunError>
     }
 }
 
-fn checkpoint<B: FusedBackend>(
-    experiment: &Experiment,
-    step: usize,
-    model: &Transformer<B>,
-    adam: &Adam,
-) -> Checkpoint {
+fn checkpoint<B: Kernels>(experiment: &Experiment, step: usize, model: &Transformer<B>, adam: &Adam) -> Checkpoint {
     let (weights, moments) = (model.weights(), Some(adam.moments(model)));
     Checkpoint { step, architecture: experiment.architecture, weights, moments }
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 use data::{ConceptId, Prompt, Stream, Token};
-use model::{Batch, FusedBackend, Layer, ResidualStream, Transformer};
+use model::{Batch, Kernels, Layer, ResidualStream, Transformer};
 use nalgebra::DVector;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
@@ -54,7 +54,7 @@ impl Means {
     ///
     /// # Panics
     /// When there is no prompt, none of a concept below the highest, or the token is outside the prompts.
-    pub fn of<B: FusedBackend>(model: &Transformer<B>, prompts: &[Prompt], token: Token, device: &B::Device) -> Self {
+    pub fn of<B: Kernels>(model: &Transformer<B>, prompts: &[Prompt], token: Token, device: &B::Device) -> Self {
         let states = Representations::collect(model, prompts, &[token], device);
         let n_concepts = 1 + states.labels.iter().max().expect("there is a prompt");
         let mean = |layer, concept| {
@@ -122,7 +122,7 @@ pub(crate) fn direction(stream: Stream, index: u64, d_model: usize) -> DVector<f
 /// # Panics
 /// When there is no prompt, the token is outside the prompts, a layer is behind the last, or `means` are of another
 /// model.
-pub fn intervene<B: FusedBackend>(
+pub fn intervene<B: Kernels>(
     model: &Transformer<B>,
     prompts: &[Prompt],
     token: Token,
@@ -163,7 +163,7 @@ pub fn intervene<B: FusedBackend>(
 ///
 /// # Panics
 /// When the layer is behind the last or the token outside the prompt.
-pub fn predict_patched<B: FusedBackend>(
+pub fn predict_patched<B: Kernels>(
     model: &Transformer<B>,
     stream: &ResidualStream<B>,
     layer: Layer,
@@ -179,7 +179,7 @@ pub fn predict_patched<B: FusedBackend>(
 }
 
 /// The last column.
-fn last<B: FusedBackend>(predictions: Tensor<B, 2>) -> Vec<f64> {
+fn last<B: Kernels>(predictions: Tensor<B, 2>) -> Vec<f64> {
     let [_, n_points] = predictions.dims();
     to_vec(predictions.narrow(1, n_points - 1, 1)).into_iter().map(f64::from).collect()
 }

@@ -18,7 +18,7 @@ pub(crate) use patch::{directions, mean_prompts};
 pub(crate) use transplant::along_the_fall;
 
 use data::Prompt;
-use model::{FusedBackend, Transformer};
+use model::{Kernels, Transformer};
 use run::Experiment;
 
 use crate::HeldOut;
@@ -51,7 +51,7 @@ impl<'a> Measure<'a> {
     }
 
     /// The model's error on every prompt, over all positions.
-    fn errors<B: FusedBackend>(&self, model: &Transformer<B>, device: &B::Device) -> Vec<f64> {
+    fn errors<B: Kernels>(&self, model: &Transformer<B>, device: &B::Device) -> Vec<f64> {
         let predictions = predict(model, self.prompts(), device);
         let mean = |errors: Vec<f64>| errors.iter().sum::<f64>() / errors.len() as f64 / self.scale;
         self.held_out.squared_errors(&predictions).into_iter().map(mean).collect()

@@ -1,7 +1,7 @@
 //! Patching and steering: the state at a token is replaced by a concept's mean activation, or moved towards it.
 
 use data::{ConceptId, Prompt, Purpose, Sampler, Stream, Token};
-use model::{Device, FusedBackend, Layer, Transformer};
+use model::{Device, Kernels, Layer, Transformer};
 use run::{Experiment, PatchRow, RunDir, RunError};
 
 use crate::causes::{Activation, Intervention, Means, Measure, intervene, less};
@@ -29,7 +29,7 @@ pub struct PatchPlan {
 /// # Source
 /// Replacement by means: Han et al., arXiv 2412.12276, which states neither token nor sample sizes. Steering and the
 /// controls are ours.
-pub fn patch<B: FusedBackend>(
+pub fn patch<B: Kernels>(
     model: &Transformer<B>,
     experiment: &Experiment,
     step: usize,
@@ -146,7 +146,7 @@ struct Patch<'a> {
 
 impl OnModel for Patch<'_> {
     type Output = Vec<PatchRow>;
-    fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Vec<PatchRow> {
+    fn on<B: Kernels>(self, model: &Transformer<B>, device: &B::Device) -> Vec<PatchRow> {
         patch(model, self.experiment, self.step, &self.plan, device)
     }
 }

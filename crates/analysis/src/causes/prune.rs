@@ -1,6 +1,6 @@
 //! Head pruning: one attention head at a time is switched off.
 
-use model::{Device, FusedBackend, Layer, Transformer, without_head};
+use model::{Device, Kernels, Layer, Transformer, without_head};
 use run::{Experiment, PruningRow, RunDir, RunError};
 
 use crate::causes::{Measure, less};
@@ -11,7 +11,7 @@ use crate::stages::{OnModel, with_model};
 ///
 /// # Source
 /// Han et al., arXiv 2412.12276, with 100 prompts of every concept; here they are the held-out prompts.
-pub fn prune<B: FusedBackend>(
+pub fn prune<B: Kernels>(
     model: &Transformer<B>,
     experiment: &Experiment,
     step: usize,
@@ -59,7 +59,7 @@ struct Prune<'a> {
 
 impl OnModel for Prune<'_> {
     type Output = Vec<PruningRow>;
-    fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Vec<PruningRow> {
+    fn on<B: Kernels>(self, model: &Transformer<B>, device: &B::Device) -> Vec<PruningRow> {
         prune(model, self.experiment, self.step, device, self.progress)
     }
 }

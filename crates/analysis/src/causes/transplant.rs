@@ -1,6 +1,6 @@
 //! Transplants: the early layers of one checkpoint with the late layers of another. Which of the two was missing?
 
-use model::{Device, FusedBackend, Layer, OnBackend, Transformer, Weights, transplant};
+use model::{Device, Kernels, Layer, OnBackend, Transformer, Weights, transplant};
 use run::{Experiment, MetricRow, RunDir, RunError, TransplantRow};
 
 use crate::causes::Measure;
@@ -10,7 +10,7 @@ use crate::causes::Measure;
 ///
 /// # Panics
 /// When the weights are not of the experiment's architecture.
-pub fn transplants<B: FusedBackend>(
+pub fn transplants<B: Kernels>(
     checkpoints: &[(usize, Weights)],
     experiment: &Experiment,
     layer: Layer,
@@ -68,7 +68,7 @@ struct Pairs<'a> {
 
 impl OnBackend for Pairs<'_> {
     type Output = Vec<TransplantRow>;
-    fn on<B: FusedBackend>(self, device: B::Device) -> Vec<TransplantRow> {
+    fn on<B: Kernels>(self, device: B::Device) -> Vec<TransplantRow> {
         transplants::<B>(self.checkpoints, self.experiment, self.layer, &device, self.progress)
     }
 }

@@ -1,7 +1,7 @@
 //! Hidden states in a plane, at a few layers and checkpoints.
 
 use data::{Purpose, Stream};
-use model::{Device, FusedBackend, Transformer};
+use model::{Device, Kernels, Transformer};
 use rayon::prelude::*;
 use run::{Experiment, MapRow, RunDir, RunError};
 
@@ -59,7 +59,7 @@ struct Map<'a> {
 
 impl OnModel for Map<'_> {
     type Output = Vec<MapRow>;
-    fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Vec<MapRow> {
+    fn on<B: Kernels>(self, model: &Transformer<B>, device: &B::Device) -> Vec<MapRow> {
         let MapPlan { method, token, ref layers } = *self.plan;
         let states = resample_states(model, self.experiment, 0, device);
         let concepts = self.experiment.task.concepts();

@@ -1,6 +1,6 @@
 //! How much CD depends on the settings of the probe that the paper fixed: k and N.
 
-use model::{Device, FusedBackend, Transformer};
+use model::{Device, Kernels, Transformer};
 use rayon::prelude::*;
 use run::{Experiment, RunDir, RunError, SensitivityRow};
 
@@ -48,7 +48,7 @@ struct Vary<'a> {
 
 impl OnModel for Vary<'_> {
     type Output = Vec<SensitivityRow>;
-    fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Self::Output {
+    fn on<B: Kernels>(self, model: &Transformer<B>, device: &B::Device) -> Self::Output {
         let Self { experiment, step, layers } = self;
         let concepts = experiment.task.concepts().len();
         let prompts_per_concept = experiment.config.probe.prompts_per_concept;

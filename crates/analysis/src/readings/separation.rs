@@ -1,7 +1,7 @@
 //! How far apart the concepts' states are, all together and two by two.
 
 use data::Token;
-use model::{Device, FusedBackend, Transformer};
+use model::{Device, Kernels, Transformer};
 use rayon::prelude::*;
 use run::{Experiment, PairRow, RunDir, RunError, SeparationRow};
 
@@ -115,7 +115,7 @@ struct Separate<'a> {
 impl OnModel for Separate<'_> {
     /// `[resamples][tokens]`
     type Output = Vec<Vec<Measured>>;
-    fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Self::Output {
+    fn on<B: Kernels>(self, model: &Transformer<B>, device: &B::Device) -> Self::Output {
         let Self { experiment, layers } = self;
         let measure = |resample| {
             let all = resample_states(model, experiment, resample, device);

@@ -1,6 +1,6 @@
 //! Decodability of what blocks write, beside the residual stream that they write to.
 
-use model::{Device, FusedBackend, Transformer};
+use model::{Device, Kernels, Transformer};
 use run::{Experiment, RunDir, RunError, Site, SiteRow};
 
 use super::milestones;
@@ -35,13 +35,13 @@ struct Read<'a> {
 
 impl OnModel for Read<'_> {
     type Output = Vec<SiteRow>;
-    fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Vec<SiteRow> {
+    fn on<B: Kernels>(self, model: &Transformer<B>, device: &B::Device) -> Vec<SiteRow> {
         Site::ALL.into_iter().flat_map(|site| self.at(site, model, device)).collect()
     }
 }
 
 impl Read<'_> {
-    fn at<B: FusedBackend>(&self, site: Site, model: &Transformer<B>, device: &B::Device) -> Vec<SiteRow> {
+    fn at<B: Kernels>(&self, site: Site, model: &Transformer<B>, device: &B::Device) -> Vec<SiteRow> {
         let Self { experiment, step } = *self;
         let states = |resample| {
             let prompts = resample_prompts(experiment, resample);

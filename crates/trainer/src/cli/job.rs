@@ -8,7 +8,7 @@ use analysis::{Failure, Machine, MapPlan, Summary, in_shell, note, program_name,
 use burn::backend::Autodiff;
 use clap::Args;
 use indicatif::FormattedDuration;
-use model::{Device, FusedBackend, OnBackend};
+use model::{Device, Kernels, OnBackend};
 use run::{BaselineRow, Environment, Experiment, MapRow, RunDir, RunError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -115,7 +115,7 @@ struct TrainHere<'a> {
 impl OnBackend for TrainHere<'_> {
     type Output = Result<Outcome, Failure>;
 
-    fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output {
+    fn on<B: Kernels>(self, device: B::Device) -> Self::Output {
         let Self { run, experiment, quiet, stop, .. } = self;
         let environment = Environment::here(self.device, rayon::current_num_threads());
         let errors = Errors::<B>::new(run, experiment, device.clone());

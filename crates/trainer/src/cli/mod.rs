@@ -8,7 +8,7 @@ use analysis::{Failure, Machine, conclude, say, say_json};
 use burn::backend::Autodiff;
 use clap::{Args, Parser, Subcommand};
 use data::TaskRegistry;
-use model::{Device, FusedBackend, OnBackend};
+use model::{Device, Kernels, OnBackend};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use run::{Config, Experiment, PRESETS, RunDir, Source};
 
@@ -183,7 +183,7 @@ struct BenchHere<'a> {
 impl OnBackend for BenchHere<'_> {
     type Output = io::Result<BenchResult>;
 
-    fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output {
+    fn on<B: Kernels>(self, device: B::Device) -> Self::Output {
         let Self { experiment, device: kind, plan, pools } = self;
         bench::<Autodiff<B>>(experiment, Parallelism::on(kind, experiment).shards, &device, plan, pools)
     }
