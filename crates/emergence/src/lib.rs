@@ -1,9 +1,9 @@
 //! Train small GPT-style transformers from scratch on in-context-learning tasks, and measure how they come to encode
 //! the latent concept of a prompt while they learn to decode it.
 //!
-//! This crate re-exports the workspace: [`data`] (prompts), [`model`] (the transformer), [`run`] (the run directory),
-//! [`analysis`] (decodability, figures, report) and [`trainer`] (the loop). [`command_line`] is the whole program, for
-//! the tasks of any registry, custom ones included.
+//! This crate re-exports the workspace: [`data`] (prompts), [`kernels`] (what a backend does in one piece), [`model`]
+//! (the transformer), [`run`] (the run directory), [`analysis`] (decodability, figures, report) and [`trainer`] (the
+//! loop). [`command_line`] is the whole program, for the tasks of any registry, custom ones included.
 //!
 //! ```
 //! use emergence::model::{Device, Transformer};
@@ -28,6 +28,7 @@
 
 pub use analysis;
 pub use data;
+pub use kernels;
 pub use model;
 pub use run;
 pub use trainer;
