@@ -165,12 +165,11 @@ pub(crate) fn block_gradient<R: CubeRuntime>(
     let [of_attention, of_feed_forward] = room(geometry, &h);
     let (gradient, of_feed_forward) = feed_forward_gradient(geometry, &weights, saved, gradient, of_feed_forward);
     let (of_h, of_attention) = attend_gradient(geometry, &weights, &h, saved, gradient, of_attention);
-    let [attention_norm, feed_forward_norm] = [of_attention.norm, of_feed_forward.norm];
     let found = BlockWeights {
-        attention_norm,
+        attention_norm: of_attention.norm,
         query_key_value: of_attention.first,
         attention_out: of_attention.second,
-        feed_forward_norm,
+        feed_forward_norm: of_feed_forward.norm,
         feed_forward_in: of_feed_forward.first,
         feed_forward_out: of_feed_forward.second,
     };

@@ -1,5 +1,5 @@
-//! Operations in one piece on a GPU: products by our kernel where there are tensor cores, else by CubeCL's, and everything between them
-//! by a few more of our own.
+//! Operations in one piece on a GPU: products by our kernel where there are tensor cores, else by CubeCL's, and everything
+//! between them by a few more of our own.
 //!
 //! A step of a small model on a GPU waits for the host to launch kernels, so there are as few as can be. Generic over
 //! the runtime; nothing here knows CUDA.
