@@ -3,22 +3,36 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use plots::PlotError;
+use plots::page::{Figure, Report, ReportTable, render};
 use run::{
     AlgorithmRow, BaselineRow, DecodabilityRow, Experiment, MapRow, MetricRow, PatchRow, PositionRow, PruningRow,
-    RunDir, SensitivityRow, TransplantRow,
+    RunDir, RunError, SensitivityRow, TransplantRow,
 };
+use thiserror::Error;
 
-use crate::plots::{self, PlotError};
-use crate::report::{self, Figure, Report, ReportTable};
+use crate::drawings;
 use crate::summary::{ConceptSummary, DecodabilitySummary, Summary};
-use crate::terminal::{Failure, in_shell, program_name};
 use crate::{MapMethod, nearest};
 
-/// Draws every figure whose table has rows, writes the report, and returns its path.
+/// Why tables could not be turned into figures.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FigureError {
+    /// A table could not be read, or a figure not be written.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A figure could not be drawn.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
+}
+
+/// Draws every figure whose table has rows, writes the report, and returns its path. `reproduce` are the commands that
+/// repeat the run, one a line.
 ///
 /// # Errors
 /// When a table cannot be read, a figure not be drawn, or a file not be written.
-pub fn write_report(run: &RunDir, experiment: &Experiment) -> Result<PathBuf, Failure> {
+pub fn write_report(run: &RunDir, experiment: &Experiment, reproduce: Vec<String>) -> Result<PathBuf, FigureError> {
     let summary = Summary::read(run, experiment)?;
     let figures = figures(run, experiment, &summary)?;
     for (name, figure) in &figures {
@@ -28,15 +42,6 @@ pub fn write_report(run: &RunDir, experiment: &Experiment) -> Result<PathBuf, Fa
             None => run.remove_plot(name)?,
         }
     }
-    // `trainer` and `analysis` share a run's commands between them; every other program has them all.
-    let program = match program_name().as_str() {
-        "trainer" | "analysis" => "emergence".to_owned(),
-        other => other.to_owned(),
-    };
-    let path = in_shell(run.path());
-    // What a run continues from lies in its folder, so that it can only be made there.
-    let parent = run.path().parent().filter(|_| experiment.config.finetune.is_some());
-    let beside = parent.map_or(String::new(), |parent| format!(" --out {}", in_shell(parent)));
     let report = Report {
         title: experiment.config.name.clone(),
         facts: facts(run, experiment, &summary),
@@ -46,13 +51,9 @@ pub fn write_report(run: &RunDir, experiment: &Experiment) -> Result<PathBuf, Fa
             .flatten()
             .collect(),
         config: experiment.config.to_toml(),
-        reproduce: vec![
-            format!("cargo run -p {program} -- train {}{beside}", in_shell(&run.path().join("config.toml"))),
-            format!("cargo run -p {program} -- cd {path}"),
-            format!("cargo run -p {program} -- report {path}"),
-        ],
+        reproduce,
     };
-    Ok(run.write_report(&report::render(&report))?)
+    Ok(run.write_report(&render(&report))?)
 }
 
 /// Every figure by its name, where there is something to draw.
@@ -60,7 +61,7 @@ fn figures(
     run: &RunDir,
     experiment: &Experiment,
     summary: &Summary,
-) -> Result<Vec<(&'static str, Option<Figure>)>, Failure> {
+) -> Result<Vec<(&'static str, Option<Figure>)>, FigureError> {
     let metrics = run.table::<MetricRow>().read()?;
     let baselines = run.table::<BaselineRow>().read()?;
     let cd = run.table::<DecodabilityRow>().read()?;
@@ -70,16 +71,22 @@ fn figures(
     let pruned = run.table::<PruningRow>().read()?;
     let transplanted = run.table::<TransplantRow>().read()?;
     let read = run.table::<PositionRow>().read()?;
-    let map_by = |name, title, method| (name, title, map_caption(method, experiment), plots::maps(&map, method, &cd));
+    let map_by =
+        |name, title, method| (name, title, map_caption(method, experiment), drawings::maps(&map, method, &cd));
     let drawn = [
-        ("emergence", "Emergence", emergence_caption(summary), plots::emergence(&metrics, &baselines, &cd)),
-        ("heatmap", "Where and when the concept can be read", heatmap_caption(summary), plots::heatmap(&cd)),
-        ("positions", "Error along the prompt", positions_caption(&baselines), plots::positions(&metrics, &baselines)),
-        ("reading", "Reading along the prompt", reading_caption(&read), plots::reading(&read, &metrics, &baselines)),
-        ("sites", "What blocks write", sites_caption(), plots::sites(&run.table().read()?)),
-        ("separation", "Separation of the concepts", separation_caption(), plots::separation(&run.table().read()?)),
-        ("pairs", "Concepts two by two", pairs_caption(experiment), plots::pairs(&run.table().read()?)),
-        ("algorithms", "What the model computes", algorithms_caption(&algorithms), plots::algorithms(&algorithms)),
+        ("emergence", "Emergence", emergence_caption(summary), drawings::emergence(&metrics, &baselines, &cd)),
+        ("heatmap", "Where and when the concept can be read", heatmap_caption(summary), drawings::heatmap(&cd)),
+        (
+            "positions",
+            "Error along the prompt",
+            positions_caption(&baselines),
+            drawings::positions(&metrics, &baselines),
+        ),
+        ("reading", "Reading along the prompt", reading_caption(&read), drawings::reading(&read, &metrics, &baselines)),
+        ("sites", "What blocks write", sites_caption(), drawings::sites(&run.table().read()?)),
+        ("separation", "Separation of the concepts", separation_caption(), drawings::separation(&run.table().read()?)),
+        ("pairs", "Concepts two by two", pairs_caption(experiment), drawings::pairs(&run.table().read()?)),
+        ("algorithms", "What the model computes", algorithms_caption(&algorithms), drawings::algorithms(&algorithms)),
         map_by("map", "Hidden states", MapMethod::Pca),
         map_by("map_umap", "Hidden states, UMAP", MapMethod::Umap),
         map_by("map_tsne", "Hidden states, t-SNE", MapMethod::Tsne),
@@ -87,17 +94,17 @@ fn figures(
             "patching",
             "What a concept's mean does to the prediction",
             patching_caption(&patched),
-            plots::patching(&patched),
+            drawings::patching(&patched),
         ),
-        ("patching_sweep", "Where and when it does so", sweep_caption(), plots::patching_sweep(&patched, &cd)),
-        ("steering", "Steering", steering_caption(), plots::steering(&patched)),
-        ("pruning", "Heads", pruning_caption(&pruned, experiment), plots::pruning(&pruned)),
-        ("transplant", "Early or late layers", transplant_caption(&transplanted), plots::transplant(&transplanted)),
+        ("patching_sweep", "Where and when it does so", sweep_caption(), drawings::patching_sweep(&patched, &cd)),
+        ("steering", "Steering", steering_caption(), drawings::steering(&patched)),
+        ("pruning", "Heads", pruning_caption(&pruned, experiment), drawings::pruning(&pruned)),
+        ("transplant", "Early or late layers", transplant_caption(&transplanted), drawings::transplant(&transplanted)),
     ];
     let keep = |(name, title, caption, svg): (_, &str, String, Result<String, PlotError>)| match svg {
         Ok(svg) => Ok((name, Some(Figure { title: title.to_owned(), caption, svg }))),
         Err(PlotError::Empty { .. }) => Ok((name, None)),
-        Err(error) => Err(Failure::from(error)),
+        Err(error) => Err(error.into()),
     };
     drawn.into_iter().map(keep).collect()
 }
@@ -195,7 +202,7 @@ fn separation_caption() -> String {
 }
 
 fn pairs_caption(experiment: &Experiment) -> String {
-    let shown = shown(experiment, plots::MOST_PAIRED);
+    let shown = shown(experiment, drawings::MOST_PAIRED);
     format!("The accuracy of the vote when it has to tell only two concepts apart; guessing gives 0.5.{shown}")
 }
 
@@ -237,7 +244,7 @@ fn steering_caption() -> String {
 
 fn pruning_caption(pruned: &[PruningRow], experiment: &Experiment) -> String {
     pruned.first().map_or(String::new(), |row| {
-        let shown = shown(experiment, plots::MOST_PRUNED);
+        let shown = shown(experiment, drawings::MOST_PRUNED);
         format!(
             "Change of the error over all positions when one attention head is switched off, {} held-out prompts a concept.{shown}",
             row.n
@@ -271,7 +278,7 @@ fn errors_table(summary: &Summary) -> ReportTable {
 }
 
 /// CD with other settings, where it was measured: a row for every token and number of prompts, a column for every k.
-fn sensitivity_table(run: &RunDir) -> Result<Option<ReportTable>, Failure> {
+fn sensitivity_table(run: &RunDir) -> Result<Option<ReportTable>, RunError> {
     let rows = run.table::<SensitivityRow>().read()?;
     let Some(first) = rows.first() else { return Ok(None) };
     let neighbours: BTreeSet<usize> = rows.iter().map(|row| row.neighbours).collect();

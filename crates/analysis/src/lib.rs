@@ -21,44 +21,40 @@ mod causes;
 mod cli;
 mod comparison;
 mod decodability;
+mod drawings;
 mod errors;
 mod export;
 mod figures;
 mod interval;
 mod maps;
-mod plots;
 mod probes;
 mod readings;
-mod report;
 mod stages;
 mod states;
 mod summary;
-mod terminal;
 
 pub use algorithms::{Algorithms, nearest};
 pub use causes::{
     Activation, Intervened, Intervention, Means, PatchPlan, intervene, patch, predict_patched, prune, transplants,
     write_patching, write_pruning, write_transplants,
 };
-pub use cli::{Command, Compare, Machine, command_line, say_summary, say_sweep, write_comparison};
-pub use comparison::{Comparison, Crossing, OverRuns, crossing, group_labels, pearson, spearman};
+pub use cli::{CliError, Command, Compare, Machine, command_line, reproduction, say_summary, say_sweep};
+pub use comparison::{Comparison, Crossing, OverRuns, crossing, group_labels, pearson, spearman, write_comparison};
 pub use decodability::{Decodability, DecodabilityTables, decodability, resample_prompts, resample_states};
+pub use drawings::{
+    algorithms, cd_against_error, comparison, emergence, ends, heatmap, lags, maps, mean_pairs, pairs, patching,
+    patching_sweep, positions, pruning, reading, replacement, separation, sites, steering, transplant,
+};
 pub use errors::HeldOut;
 pub use export::{ExportError, StatesExport, write_gpt2, write_prompts};
-pub use figures::write_report;
+pub use figures::{FigureError, write_report};
 pub use interval::{Bootstrap, Estimate};
 pub use maps::{MapMethod, Plane, principal_components, tsne, umap};
-pub use plots::{
-    PlotError, algorithms, cd_against_error, comparison, emergence, ends, heatmap, lags, maps, mean_pairs, pairs,
-    patching, patching_sweep, png, positions, pruning, reading, replacement, separation, sites, steering, transplant,
-};
 pub use probes::{Centroid, Distance, Knn, Linear, Probe, Quadratic, States, probes};
 pub use readings::{
     MapPlan, Separation, measure_separation, write_map, write_positions, write_sensitivity, write_separation,
     write_sites,
 };
-pub use report::{Figure, Report, ReportTable, render};
 pub use stages::{write_algorithms, write_baselines, write_decodability};
 pub use states::{Representations, predict};
 pub use summary::{ConceptSummary, DecodabilitySummary, Summary};
-pub use terminal::{Failure, conclude, in_shell, note, program_name, say, say_json};

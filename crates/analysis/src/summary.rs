@@ -5,7 +5,7 @@ use run::{BaselineRow, BestLayerRow, DecodabilityRow, Experiment, MetricRow, Pro
 use serde::Serialize;
 
 use crate::decodability::shuffled;
-use crate::plots::query;
+use crate::drawings::query;
 
 /// The end of a run in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]

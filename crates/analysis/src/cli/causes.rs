@@ -6,11 +6,11 @@ use clap::{Args, ValueEnum};
 use data::{TaskRegistry, Token};
 use model::Layer;
 use run::{DecodabilityRow, Experiment, MetricRow, PatchRow, PruningRow, RunDir, RunError, TransplantRow};
+use terminal::{Failure, patient_note};
 
 use crate::causes::{PatchPlan, along_the_fall, write_patching, write_pruning, write_transplants};
-use crate::cli::{OnRun, check_layers, sorted};
+use crate::cli::{CliError, OnRun, check_layers, sorted};
 use crate::stages::spread;
-use crate::terminal::{Failure, patient_note};
 
 /// Prompts behind a concept's mean activation unless told otherwise.
 pub(super) const MEAN_PROMPTS: u32 = 100;
@@ -81,7 +81,7 @@ pub struct Transplant {
 }
 
 impl Patch {
-    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, CliError> {
         let (run, experiment, device) = self.on.open(registry)?;
         check_layers("--layer", &self.layer, &experiment)?;
         self.step.iter().try_for_each(|&step| run.require(step))?;
@@ -138,7 +138,7 @@ fn most_decodable(run: &RunDir, experiment: &Experiment, token: Token) -> Result
 }
 
 impl Prune {
-    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, CliError> {
         let (run, experiment, device) = self.on.open(registry)?;
         let step = self.step.map_or_else(|| run.last_step(), Ok)?;
         let _lock = run.lock()?;
@@ -149,7 +149,7 @@ impl Prune {
 }
 
 impl Transplant {
-    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, CliError> {
         let (run, experiment, device) = self.on.open(registry)?;
         check_layers("--layer", self.layer.as_slice(), &experiment)?;
         let layer = Layer(self.layer.unwrap_or(experiment.architecture.n_layers / 2));

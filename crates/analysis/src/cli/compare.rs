@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use data::TaskRegistry;
-use run::{ComparisonDir, Experiment, MetricRow, ProbeKind, RunDir, SweepRow};
+use run::{ComparisonDir, Experiment, MetricRow, ProbeKind, RunDir, RunError, SweepRow};
+use terminal::{Failure, note, say, say_json};
 
-use crate::Comparison;
-use crate::plots::{self, PlotError};
-use crate::terminal::{Failure, note, say, say_json};
+use super::CliError;
+use crate::write_comparison;
 
 /// The runs, and where to write.
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ pub struct Compare {
 }
 
 impl Compare {
-    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
         let mut runs = Vec::new();
         for path in &self.runs {
             runs.extend(runs_at(path)?);
@@ -49,18 +49,18 @@ impl Compare {
         let out = ComparisonDir::create(&self.out.unwrap_or(beside))?;
         let rows = write_comparison(&runs, self.probe, &out)?;
         note(&format!("tables and figures: {}", out.path().display()));
-        say_sweep(&rows, self.json)
+        Ok(say_sweep(&rows, self.json)?)
     }
 }
 
 /// The run at `path`, or the runs in the folder `path` by name.
-fn runs_at(path: &Path) -> Result<Vec<RunDir>, Failure> {
+fn runs_at(path: &Path) -> Result<Vec<RunDir>, RunError> {
     RunDir::open(path).map(|run| vec![run]).or_else(|error| {
         let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
         let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
         paths.sort();
         let runs: Vec<RunDir> = paths.iter().filter_map(|path| RunDir::open(path).ok()).collect();
-        if runs.is_empty() { Err(error.into()) } else { Ok(runs) }
+        if runs.is_empty() { Err(error) } else { Ok(runs) }
     })
 }
 
@@ -88,43 +88,6 @@ fn check_probe(asked: ProbeKind, runs: &[(RunDir, Experiment)]) -> Result<(), Fa
     let known = ProbeKind::ALL.into_iter().filter(scored).map(ProbeKind::name).collect::<Vec<_>>().join(", ");
     let (range, found) = (format!("in probe.probes of every run ({known})"), asked.name());
     Err(Failure::Request(anyhow::anyhow!("--probe must be {range}, but is {found}")))
-}
-
-/// Writes every table and figure of a comparison to `out`, with the accuracy of `probe` beside the error, and returns
-/// the ends of the runs.
-///
-/// # Errors
-/// When a table cannot be read, a figure not be drawn, or a file not be written.
-pub fn write_comparison(
-    runs: &[(RunDir, Experiment)],
-    probe: ProbeKind,
-    out: &ComparisonDir,
-) -> Result<Vec<SweepRow>, Failure> {
-    let found = Comparison::read(runs, probe)?;
-    out.table().replace(&found.runs)?;
-    out.table().replace(&found.points)?;
-    out.table().replace(&found.curves)?;
-    out.table().replace(&found.lags)?;
-    out.table().replace(&found.correlations)?;
-    out.table().replace(&found.replacements)?;
-    out.table().replace(&found.pairs)?;
-    let figures = [
-        ("comparison", plots::comparison(&found.curves, probe)),
-        ("cd_against_error", plots::cd_against_error(&found.points, &found.correlations, probe)),
-        ("ends", plots::ends(&found.runs, probe)),
-        ("lags", plots::lags(&found.lags, probe)),
-        ("replacement", plots::replacement(&found.replacements)),
-        ("pairs", plots::mean_pairs(&found.pairs)),
-    ];
-    for (name, svg) in figures {
-        match svg {
-            Ok(svg) => out.write_plot(name, &svg, &plots::png(&svg)?)?,
-            // That of another comparison in the same folder would not be of these tables.
-            Err(PlotError::Empty { .. }) => out.remove_plot(name)?,
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(found.runs)
 }
 
 /// Prints the ends of runs, for a person or for a program.

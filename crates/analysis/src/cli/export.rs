@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use data::TaskRegistry;
+use terminal::Failure;
 
-use crate::cli::OnRun;
 use crate::cli::causes::MEAN_PROMPTS;
-use crate::terminal::Failure;
+use crate::cli::{CliError, OnRun};
 use crate::{StatesExport, write_gpt2, write_prompts};
 
 /// What to export, and where to.
@@ -54,7 +54,7 @@ enum Format {
 }
 
 impl Export {
-    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, CliError> {
         let what = match (self.what, self.format) {
             (None, Some(Format::Hf)) | (Some(What::Model), None | Some(Format::Hf)) => What::Model,
             (None, None | Some(Format::Npz)) => What::States,
@@ -63,7 +63,7 @@ impl Export {
                 let found = format!("{what:?} with {format:?}").to_lowercase();
                 let range = "states or prompts with npz, or model with hf";
                 let message = anyhow::anyhow!("--what and --format must be {range}, but are {found}");
-                return Err(Failure::Request(message));
+                return Err(Failure::Request(message).into());
             }
         };
         self.check_options(what)?;

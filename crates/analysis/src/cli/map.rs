@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use data::TaskRegistry;
 use run::{Experiment, MapRow, ProbeToken};
+use terminal::{Failure, patient_note};
 
 use crate::MapMethod;
-use crate::cli::{OnRun, check_layers, sorted};
+use crate::cli::{CliError, OnRun, check_layers, sorted};
 use crate::readings::{self, MapPlan};
-use crate::terminal::{Failure, patient_note};
 
 /// The run, and how to map it.
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ pub struct Map {
 }
 
 impl Map {
-    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, CliError> {
         let (run, experiment, device) = self.on.open(registry)?;
         check_layers("--layer", &self.layers, &experiment)?;
         check_states(self.method, &experiment)?;

@@ -7,13 +7,14 @@ use clap::{Args, Parser, Subcommand};
 use data::TaskRegistry;
 use model::{Device, DeviceChoice};
 use run::{BaselineRow, DecodabilityRow, Experiment, PairRow, RunDir, SeparationRow};
+use terminal::{Failure, conclude, in_shell, note, program_name, say, say_json};
 
-use crate::terminal::{Failure, conclude, note, say, say_json};
 use crate::{Summary, readings, stages, write_report};
 
 mod algorithms;
 mod causes;
 mod compare;
+mod error;
 mod export;
 mod map;
 mod positions;
@@ -22,7 +23,8 @@ mod sites;
 
 pub(crate) use algorithms::CompareAlgorithms;
 pub(crate) use causes::{Patch, Prune, Transplant};
-pub use compare::{Compare, say_sweep, write_comparison};
+pub use compare::{Compare, say_sweep};
+pub use error::CliError;
 pub(crate) use export::Export;
 pub(crate) use map::Map;
 pub(crate) use positions::Positions;
@@ -140,7 +142,7 @@ impl Command {
     ///
     /// # Errors
     /// When the request is wrong, or what it asks for fails.
-    pub fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
+    pub fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
         match self {
             Self::Cd(on) => {
                 let (run, experiment, device) = on.open(registry)?;
@@ -165,7 +167,7 @@ impl Command {
                 let concepts = experiment.task.concepts().len();
                 if concepts < 2 {
                     let refusal = anyhow::anyhow!("the concepts to separate must be at least 2, but are {concepts}");
-                    return Err(Failure::Request(refusal));
+                    return Err(Failure::Request(refusal).into());
                 }
                 let _lock = run.lock()?;
                 let progress = |step| note(&format!("step {step}"));
@@ -180,15 +182,15 @@ impl Command {
             Self::Report { on, json } => {
                 let (run, experiment, _) = on.open(registry)?;
                 let _lock = run.lock()?;
-                let path = write_report(&run, &experiment)?;
-                say_summary(&Summary::read(&run, &experiment)?, &path, json)
+                let path = write_report(&run, &experiment, reproduction(&run, &experiment))?;
+                Ok(say_summary(&Summary::read(&run, &experiment)?, &path, json)?)
             }
         }
     }
 }
 
-fn say_path(path: &Path) -> Result<(), Failure> {
-    say(&path.display().to_string())
+fn say_path(path: &Path) -> Result<(), CliError> {
+    Ok(say(&path.display().to_string())?)
 }
 
 /// Prints a summary and where the report lies, for a person or for a program.
@@ -199,8 +201,26 @@ pub fn say_summary(summary: &Summary, report: &Path, json: bool) -> Result<(), F
     if json { say_json(summary) } else { say(&format!("{}report: {}", summary.to_text(), report.display())) }
 }
 
+/// Commands that repeat a run, one a line.
+pub fn reproduction(run: &RunDir, experiment: &Experiment) -> Vec<String> {
+    // `trainer` and `analysis` share a run's commands between them; every other program has them all.
+    let program = match program_name().as_str() {
+        "trainer" | "analysis" => "emergence".to_owned(),
+        other => other.to_owned(),
+    };
+    let path = in_shell(run.path());
+    // What a run continues from lies in its folder, so that it can only be made there.
+    let parent = run.path().parent().filter(|_| experiment.config.finetune.is_some());
+    let beside = parent.map_or(String::new(), |parent| format!(" --out {}", in_shell(parent)));
+    vec![
+        format!("cargo run -p {program} -- train {}{beside}", in_shell(&run.path().join("config.toml"))),
+        format!("cargo run -p {program} -- cd {path}"),
+        format!("cargo run -p {program} -- report {path}"),
+    ]
+}
+
 impl OnRun {
-    fn open(&self, registry: &TaskRegistry) -> Result<(RunDir, Experiment, Device), Failure> {
+    fn open(&self, registry: &TaskRegistry) -> Result<(RunDir, Experiment, Device), CliError> {
         let run = RunDir::open(&self.run)?;
         let experiment = run.experiment(registry)?;
         Ok((run, experiment, self.machine.prepare()?))

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use data::TaskRegistry;
 use run::PositionRow;
+use terminal::note;
 
-use crate::cli::{OnRun, sorted};
+use crate::cli::{CliError, OnRun, sorted};
 use crate::readings;
-use crate::terminal::{Failure, note};
 
 /// The run and its checkpoints.
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub struct Positions {
 }
 
 impl Positions {
-    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, CliError> {
         let (run, experiment, device) = self.on.open(registry)?;
         self.step.iter().try_for_each(|&step| run.require(step))?;
         let _lock = run.lock()?;

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use data::TaskRegistry;
 use run::SensitivityRow;
+use terminal::note;
 
-use crate::cli::OnRun;
+use crate::cli::{CliError, OnRun};
 use crate::readings;
-use crate::terminal::{Failure, note};
 
 /// The run and its checkpoint.
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub struct Sensitivity {
 }
 
 impl Sensitivity {
-    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, CliError> {
         let (run, experiment, device) = self.on.open(registry)?;
         let _lock = run.lock()?;
         let step = self.step.map_or_else(|| run.last_step(), Ok)?;

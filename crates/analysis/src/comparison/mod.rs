@@ -13,6 +13,7 @@ mod pairs;
 mod replacement;
 mod statistics;
 mod trajectory;
+mod write;
 
 use trajectory::trajectories;
 
@@ -20,6 +21,7 @@ pub(crate) use groups::compare_labels;
 pub use groups::group_labels;
 pub use lag::{Crossing, crossing};
 pub use statistics::{OverRuns, pearson, spearman};
+pub use write::write_comparison;
 
 /// What the tables of some runs say, in rows.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use analysis::Failure;
+use analysis::CliError;
 use clap::Args;
 use data::TaskRegistry;
 use model::Free;
 use run::{FinetuneConfig, RunDir};
+use terminal::Failure;
 
 use super::{Change, Job};
 
@@ -31,11 +32,11 @@ pub struct Finetune {
 }
 
 impl Finetune {
-    pub(super) fn run(mut self, registry: &TaskRegistry) -> Result<(), Failure> {
+    pub(super) fn run(mut self, registry: &TaskRegistry) -> Result<(), CliError> {
         let its_own = |set: &&String| set.trim_start().split(['.', '=']).next() == Some("finetune");
         if let Some(set) = self.change.sets.iter().find(its_own) {
             let range = "a change of another section than finetune, which --step and --free are for";
-            return Err(Failure::Request(anyhow::anyhow!("--set must be {range}, but is {set:?}")));
+            return Err(Failure::Request(anyhow::anyhow!("--set must be {range}, but is {set:?}")).into());
         }
         let from = RunDir::open(&self.run)?;
         let before = from.experiment(registry)?;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use analysis::{Failure, Machine, MapPlan, Summary, in_shell, note, program_name, say_summary};
+use analysis::{CliError, Machine, MapPlan, Summary, reproduction, say_summary};
 use burn::backend::Autodiff;
 use clap::Args;
-use indicatif::FormattedDuration;
 use model::{Device, FusedBackend, OnBackend};
 use run::{BaselineRow, Environment, Experiment, MapRow, RunDir, RunError};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use terminal::{Failure, clock, in_shell, note, program_name};
 
 use crate::{
     Decodabilities, Errors, Observers, Origin, Outcome, Parallelism, Progress, TrainError, TrainingTable, memory, train,
@@ -38,22 +38,23 @@ impl Job {
     }
 
     /// Completes the run on `device` and says what it found.
-    pub(super) fn run(&self, run: &RunDir, experiment: &Experiment, device: Device) -> Result<(), Failure> {
+    pub(super) fn run(&self, run: &RunDir, experiment: &Experiment, device: Device) -> Result<(), CliError> {
         if !self.quiet {
             note(&format!("run: {}", run.path().display()));
         }
         let (stop, started) = (stop_signal()?, Instant::now());
         let outcome = complete(run, experiment, device, self.quiet, &stop)?;
         if !self.quiet {
-            note(&format!("took {}", FormattedDuration(started.elapsed())));
+            note(&format!("took {}", clock(started.elapsed())));
         }
         match outcome {
-            Outcome::Finished => say_summary(&Summary::read(run, experiment)?, &run.report(), self.json),
+            Outcome::Finished => Ok(say_summary(&Summary::read(run, experiment)?, &run.report(), self.json)?),
             Outcome::Interrupted(step) => {
                 let (program, path) = (program_name(), in_shell(run.path()));
                 Err(Failure::Interrupted(format!(
                     "interrupted after step {step}, everything is saved; go on with: {program} resume {path}"
-                )))
+                ))
+                .into())
             }
         }
     }
@@ -66,7 +67,7 @@ pub(super) fn complete(
     device: Device,
     quiet: bool,
     stop: &AtomicBool,
-) -> Result<Outcome, Failure> {
+) -> Result<Outcome, CliError> {
     let _lock = run.lock()?;
     if run.table::<BaselineRow>().read()?.is_empty() {
         analysis::write_baselines(run, experiment)?;
@@ -77,7 +78,7 @@ pub(super) fn complete(
         if !was_trained || run.table::<MapRow>().read()?.is_empty() {
             analysis::write_map(run, experiment, &MapPlan::default(), device, |_| ())?;
         }
-        analysis::write_report(run, experiment)?;
+        analysis::write_report(run, experiment, reproduction(run, experiment))?;
     }
     Ok(outcome)
 }
@@ -113,7 +114,7 @@ struct TrainHere<'a> {
 }
 
 impl OnBackend for TrainHere<'_> {
-    type Output = Result<Outcome, Failure>;
+    type Output = Result<Outcome, CliError>;
 
     fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output {
         let Self { run, experiment, quiet, stop, .. } = self;
@@ -132,7 +133,7 @@ impl OnBackend for TrainHere<'_> {
         let parallelism = Parallelism::on(self.device, experiment);
         train::<Autodiff<B>>(run, experiment, parallelism, &device, observers, stop).map_err(|error| match error {
             TrainError::Run(error) => error.into(),
-            error => Failure::Run(error.into()),
+            error => Failure::Run(error.into()).into(),
         })
     }
 }

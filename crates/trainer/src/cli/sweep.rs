@@ -14,12 +14,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use analysis::{Failure, note, say_sweep, write_comparison};
+use analysis::{CliError, say_sweep, write_comparison};
 use clap::Args;
 use data::TaskRegistry;
 use model::Device;
 use rayon::ThreadPool;
-use run::{ComparisonDir, Experiment, ProbeKind, RunDir, Source};
+use run::{ComparisonDir, Experiment, ProbeKind, RunDir, RunError, Source};
+use terminal::{Failure, note};
 
 use super::job::{complete, is_complete, stop_signal};
 use super::{Job, pools};
@@ -52,7 +53,7 @@ enum End {
 }
 
 impl Sweep {
-    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
         let sweep = run::Sweep::resolve(&Source::named(&self.file), &self.sets)?;
         let experiments = sweep.configs.into_iter().map(|config| config.build(registry));
         let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
@@ -60,7 +61,7 @@ impl Sweep {
         experiments.iter().try_for_each(|experiment| memory::check(experiment, device))?;
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs").join(&sweep.name));
         let create = |experiment| Ok((RunDir::create(&out, &experiment)?, experiment));
-        let runs = experiments.into_iter().map(create).collect::<Result<Vec<_>, Failure>>()?;
+        let runs = experiments.into_iter().map(create).collect::<Result<Vec<_>, RunError>>()?;
         let stop = stop_signal()?;
         let ends = self.complete_all(&runs, device, &stop)?;
         let done = ends.iter().filter(|end| matches!(end, End::Done)).count();
@@ -68,7 +69,8 @@ impl Sweep {
             return Err(Failure::Interrupted(format!(
                 "interrupted with {done} of {} runs done, everything is saved; go on with the same command",
                 runs.len()
-            )));
+            ))
+            .into());
         }
         let (mut compared, mut failed) = (Vec::new(), Vec::new());
         for (run, end) in runs.into_iter().zip(ends) {
@@ -80,7 +82,7 @@ impl Sweep {
         say_sweep(&write_comparison(&compared, ProbeKind::CD, &ComparisonDir::create(&out)?)?, self.job.json)?;
         match failed.as_slice() {
             [] => Ok(()),
-            failed => Err(Failure::Run(anyhow::anyhow!("{} failed: {}", failed.len(), failed.join("; ")))),
+            failed => Err(Failure::Run(anyhow::anyhow!("{} failed: {}", failed.len(), failed.join("; "))).into()),
         }
     }
 
@@ -132,8 +134,7 @@ impl Sweep {
         match catch_unwind(AssertUnwindSafe(complete)) {
             Ok(Ok(Outcome::Finished)) => End::Done,
             Ok(Ok(Outcome::Interrupted(_))) => End::Stopped,
-            Ok(Err(Failure::Request(error) | Failure::Run(error))) => End::Failed(format!("{error:#}")),
-            Ok(Err(Failure::Interrupted(reason))) => End::Failed(reason),
+            Ok(Err(error)) => End::Failed(Failure::from(error).to_string()),
             Err(_) => End::Failed("a bug, reported above".to_owned()),
         }
     }

@@ -1,0 +1,102 @@
+//! What each attention head is worth to each concept.
+
+use plots::PlotError;
+use plots::grid::{Cell, Grid, draw_in_rows};
+use plots::heat::Scale;
+use plots::style::UNITS;
+use plots::ticks::{cell_axis, evenly, grouped_number, signed};
+use run::PruningRow;
+
+/// Concepts with a panel of their own, beside that of all together.
+pub(crate) const MOST_PRUNED: usize = 7;
+const PANELS_A_ROW: usize = 2;
+
+/// Draws the change of error when a head is switched off, layers upwards and heads along, one panel for all concepts
+/// together and one for each of up to seven.
+///
+/// # Units
+/// Error is relative to the mean of y².
+///
+/// # Errors
+/// [`PlotError::Empty`] if `rows` is empty.
+pub fn pruning(rows: &[PruningRow]) -> Result<String, PlotError> {
+    let Some(first) = rows.first() else {
+        return Err(PlotError::Empty { figure: "pruning", origin: "pruning.csv" });
+    };
+    let there = |row: &&PruningRow| (row.layer, row.head) == (first.layer, first.head);
+    let concepts: Vec<&Option<String>> = rows.iter().filter(there).map(|row| &row.concept).collect();
+    let concepts = evenly(concepts.len(), MOST_PRUNED + 1).into_iter().map(|index| concepts[index]);
+    let count = |of: fn(&PruningRow) -> usize| rows.iter().map(of).max().unwrap_or(1);
+    let (layers, heads) = (count(|row| row.layer), count(|row| row.head));
+    let numbers = |count: usize| (1..=count).map(|number| number.to_string()).collect::<Vec<_>>();
+    let scale = Scale::around_zero(rows.iter().map(|row| row.change));
+    let panel = |concept: &Option<String>| {
+        let cell = |row: &PruningRow| Cell {
+            column: row.head - 1,
+            row: row.layer - 1,
+            value: row.change,
+            lines: vec![signed((1000.0 * row.change).round() / 1000.0)],
+        };
+        Grid {
+            title: concept.clone().unwrap_or_else(|| format!("All concepts, step {}", grouped_number(first.step))),
+            x: cell_axis("head switched off", &numbers(heads), 10),
+            y: cell_axis("layer", &numbers(layers), 13),
+            cells: rows.iter().filter(|row| row.concept == *concept).map(cell).collect(),
+            scale: scale.clone(),
+            bar: true,
+        }
+    };
+    draw_in_rows(concepts.map(panel).collect(), PANELS_A_ROW, (26 * layers as u32 + 130).clamp(210, 420) * UNITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, names, noise};
+    use super::*;
+
+    fn pruned(concepts: usize, layers: usize, heads: usize) -> Vec<PruningRow> {
+        let mut rows = Vec::new();
+        for (layer, head) in (1..=layers).flat_map(|layer| (1..=heads).map(move |head| (layer, head))) {
+            for concept in std::iter::once(None).chain(names(concepts).into_iter().map(Some)) {
+                let change = if (layer, head) == (1, 2) { 2.5 } else { 0.1 * noise(rows.len()) };
+                let (lo, hi) = (change - 0.01, change + 0.01);
+                rows.push(PruningRow {
+                    step: 12_000,
+                    layer,
+                    head,
+                    concept,
+                    error: 0.3 + change,
+                    change,
+                    lo,
+                    hi,
+                    n: 250,
+                });
+            }
+        }
+        rows
+    }
+
+    #[test]
+    fn shows_a_panel_for_every_concept() {
+        let svg = pruning(&pruned(4, 6, 4)).unwrap();
+        check("pruning", &svg);
+        for label in
+            names(4).iter().map(String::as_str).chain(["All concepts, step 12,000", "+2.5", "head switched off"])
+        {
+            assert!(svg.contains(label), "{label} is missing");
+        }
+        check("pruning-paper", &pruning(&pruned(6, 12, 8)).unwrap());
+        check("pruning-many", &pruning(&pruned(40, 48, 64)).unwrap());
+        check("pruning-one", &pruning(&pruned(1, 1, 1)).unwrap());
+    }
+
+    #[test]
+    fn odd_rows_are_drawn_without_panic() {
+        for value in [f64::NAN, f64::INFINITY, -1e300, 0.0] {
+            let mut rows = pruned(2, 3, 2);
+            rows.iter_mut().skip(1).for_each(|row| row.change = value);
+            check(&format!("pruning-{value:e}"), &pruning(&rows).unwrap());
+        }
+        assert!(matches!(pruning(&[]), Err(PlotError::Empty { figure: "pruning", .. })));
+    }
+}

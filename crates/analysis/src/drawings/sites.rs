@@ -1,0 +1,157 @@
+//! Decodability of what blocks write, layer by layer, beside the residual stream that they write to.
+
+use std::collections::BTreeSet;
+
+use plots::PlotError;
+use plots::color::color_of;
+use plots::panel::{Axis, Curve, EDGE, Panel, draw_row};
+use plots::shapes::{FontStyle, RGBColor};
+use plots::style::{GREY, INK, TYPE, UNITS, WIDTH, canvas, font};
+use plots::ticks::{evenly, extent, grouped_number, labelled, number, ticks};
+use run::{ProbeKind, Site, SiteRow};
+
+use super::emergence::x_token;
+
+/// Checkpoints beside each other.
+const MOST_STEPS: usize = 4;
+/// One below the other: the vote that is CD, and the probe that reads variances, where a concept can show first.
+const PROBES: [(ProbeKind, &str); 2] = [(ProbeKind::CD, "CD (kNN)"), (ProbeKind::Quadratic, "quadratic probe")];
+/// Space above the panels, for the title.
+const ABOVE: u32 = 30 * UNITS;
+/// Height of a row of panels, and what the axis below the lowest one takes.
+const ROW: u32 = 290 * UNITS;
+const AXIS: u32 = 40 * UNITS;
+
+/// Draws the accuracy of kNN and, where `rows` have it, of the quadratic probe against the layer, at the last x token:
+/// one line a site with its 95% interval, checkpoints from left to right.
+///
+/// # Units
+/// Decodability is an accuracy between 0 and 1; the axis begins below the lowest one.
+///
+/// # Errors
+/// [`PlotError::Empty`] if `rows` has no score of either at an x token.
+pub fn sites(rows: &[SiteRow]) -> Result<String, PlotError> {
+    let query = rows.iter().filter_map(|row| x_token(&row.token)).max();
+    let at_query = |row: &&SiteRow| x_token(&row.token).is_some_and(|pair| Some(pair) == query);
+    let rows: Vec<&SiteRow> = rows.iter().filter(at_query).filter(|row| row.score.is_finite()).collect();
+    let lines: Vec<_> = PROBES.iter().filter_map(|(probe, name)| panels(&rows, probe.name(), name)).collect();
+    let (Some(first), Some(lowest)) = (rows.first(), lines.len().checked_sub(1)) else {
+        return Err(PlotError::Empty { figure: "sites", origin: "cd_sites.csv (knn or quadratic, at an x token)" });
+    };
+    let title = format!("Concept at token {}, in what blocks write and in the stream behind them", first.token);
+    canvas((WIDTH, ABOVE + ROW * lines.len() as u32 + AXIS), |area| {
+        area.draw_text(&title, &font(TYPE, INK, FontStyle::Bold), (EDGE as i32, EDGE as i32))?;
+        let mut rest = area.split_vertically(ABOVE).1;
+        for (index, mut panels) in lines.into_iter().enumerate() {
+            if index < lowest {
+                panels.iter_mut().for_each(|panel| panel.x = panel.x.bare());
+            }
+            let (row, below) = rest.split_vertically(if index < lowest { ROW } else { ROW + AXIS });
+            draw_row(&row, &panels)?;
+            rest = below;
+        }
+        Ok(())
+    })
+}
+
+/// A panel for every step, up to four; none if the probe has no rows.
+fn panels(rows: &[&SiteRow], probe: &str, name: &str) -> Option<Vec<Panel>> {
+    let rows: Vec<&SiteRow> = rows.iter().copied().filter(|row| row.probe == probe).collect();
+    let steps = Vec::from_iter(rows.iter().map(|row| row.step).collect::<BTreeSet<_>>());
+    let chance = rows.first()?.chance;
+    let lowest = extent(rows.iter().map(|row| row.lo).chain([chance]))?.start.clamp(0.0, 1.0);
+    let heights = ((10.0 * lowest - 0.5).floor() / 10.0).clamp(0.0, 0.9)..1.0;
+    let last = rows.iter().map(|row| row.layer).max()?;
+    let layers = evenly(last + 1, 7).into_iter().map(|layer| layer as f64).collect();
+    let x = Axis::new("layer", 0.0..last as f64, labelled(layers, number));
+    let y = Axis::new(name, heights.clone(), labelled(ticks(&heights, 5), number));
+    let panel = |index: usize| {
+        let ends = [0.0, last as f64].map(|layer| (layer, chance));
+        let mut curves = vec![Curve::new("chance", GREY, ends).dashed((4, 10))];
+        curves.extend(Site::ALL.into_iter().map(|site| curve(&rows, steps[index], site)));
+        Panel { title: format!("step {}", grouped_number(steps[index])), x: x.clone(), y: y.clone(), curves }
+    };
+    Some(evenly(steps.len(), MOST_STEPS).into_iter().map(panel).collect())
+}
+
+fn curve(rows: &[&SiteRow], step: usize, site: Site) -> Curve {
+    let (name, color) = look(site);
+    let rows = || rows.iter().filter(|row| (row.step, row.site) == (step, site));
+    let band = rows().map(|row| (row.layer as f64, row.lo..row.hi));
+    Curve::new(name, color, rows().map(|row| (row.layer as f64, row.score))).with_band(band)
+}
+
+/// Name and colour of a site: the stream is ink, what is written to it has colours.
+fn look(site: Site) -> (&'static str, RGBColor) {
+    match site {
+        Site::Residual => ("stream", INK),
+        Site::Attention => ("attention", color_of(0)),
+        Site::FeedForward => ("feed-forward", color_of(1)),
+        Site::Block => ("whole block", color_of(2)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, noise};
+    use super::*;
+
+    /// Sites that show the concept one layer after the other: the stream last.
+    fn rows(steps: &[usize], layers: usize) -> Vec<SiteRow> {
+        let mut rows = Vec::new();
+        let places =
+            |step: usize| Site::ALL.into_iter().rev().enumerate().map(move |(delay, site)| (step, delay, site));
+        for (step, delay, site) in steps.iter().copied().flat_map(places) {
+            for layer in site.first_layer()..=layers {
+                let depth = (layer as f64 - delay as f64).max(0.0) / layers as f64;
+                let score = 0.25 + 0.7 * depth.sqrt() * step as f64 / 10_000.0 + 0.02 * noise(rows.len());
+                let mut row = |token: &str, probe: &str, score: f64| {
+                    let (token, probe, lo, hi) = (token.to_owned(), probe.to_owned(), score - 0.03, score + 0.03);
+                    rows.push(SiteRow { step, layer, token, site, probe, score, chance: 0.25, lo, hi, n: 10 });
+                };
+                row("x10", "knn", score);
+                row("x10", "quadratic", score.sqrt());
+                row("x10", "knn_shuffled", 0.24);
+                row("y9", "knn", 0.3);
+            }
+        }
+        rows
+    }
+
+    const STEPS: [usize; 4] = [0, 2000, 6000, 10_000];
+
+    #[test]
+    fn shows_every_site_step_and_probe() {
+        let svg = sites(&rows(&STEPS, 6)).unwrap();
+        check("sites", &svg);
+        for label in ["token x10", "step 0", "step 10,000", "CD (kNN)", "quadratic probe", "chance", "layer"] {
+            assert!(svg.contains(label), "{label} is missing");
+        }
+        for (name, _) in Site::ALL.map(look) {
+            assert_eq!(svg.matches(&format!("\n{name}\n")).count(), 2, "{name} is named once a row");
+        }
+        assert_eq!(svg.matches("<polygon").count(), 4 * 4 * 2, "one band a site");
+    }
+
+    #[test]
+    fn odd_rows_are_drawn_without_panic() {
+        check("sites-many", &sites(&rows(&[0, 1, 2, 4, 8, 16, 10_000], 48)).unwrap());
+        let mut one = rows(&[7], 1);
+        one.retain(|row| row.probe == "knn");
+        check("sites-one", &sites(&one).unwrap());
+        for value in [f64::NAN, f64::INFINITY, -1e300, 0.0, 1.0] {
+            let mut rows = rows(&[0, 10], 2);
+            rows.iter_mut().step_by(3).for_each(|row| (row.score, row.chance, row.lo) = (value, value, value));
+            check(&format!("sites-{value:e}"), &sites(&rows).unwrap());
+        }
+    }
+
+    #[test]
+    fn empty_tables_are_named() {
+        let mut only_y = rows(&STEPS, 2);
+        only_y.retain(|row| row.token == "y9");
+        for rows in [Vec::new(), only_y] {
+            assert!(matches!(sites(&rows), Err(PlotError::Empty { figure: "sites", .. })));
+        }
+    }
+}
