@@ -2,8 +2,9 @@
 //! the latent concept of a prompt while they learn to decode it.
 //!
 //! This crate re-exports the workspace: [`data`] (prompts), [`model`] (the transformer), [`run`] (the run directory),
-//! [`analysis`] (decodability, figures, report) and [`trainer`] (the loop). [`command_line`] is the whole program, for
-//! the tasks of any registry, custom ones included.
+//! [`analysis`] (decodability, figures, report), [`trainer`] (the loop), [`plots`] (what figures are made of) and
+//! [`terminal`] (how programs speak). [`command_line`] is the whole program, for the tasks of any registry, custom ones
+//! included.
 //!
 //! ```
 //! use emergence::model::{Device, Transformer};
@@ -29,7 +30,9 @@
 pub use analysis;
 pub use data;
 pub use model;
+pub use plots;
 pub use run;
+pub use terminal;
 pub use trainer;
 
 mod cli;
