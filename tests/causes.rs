@@ -22,7 +22,7 @@ fn smoke_with(root: &Path, more: &[&str]) -> RunDir {
 }
 
 /// Runs a command on the run and returns the table it wrote.
-fn table<R: run::Row>(run: &RunDir, command: &[&str]) -> Vec<R> {
+fn table<R: record::Row>(run: &RunDir, command: &[&str]) -> Vec<R> {
     let path = succeed(&[&[command[0], run.path().to_str().unwrap()], &command[1..]].concat());
     assert_eq!(path.trim_end(), run.table::<R>().path().to_str().unwrap());
     run.table().read().unwrap()

@@ -63,7 +63,7 @@ fn a_damaged_run_is_refused_without_a_panic() {
     damage(&run.join("config.toml"), &|bytes| bytes.truncate(30), &["config.toml"]);
     damage(&run.join("config.toml"), &|bytes| bytes.extend(b"\ncolour = 3\n"), &["config.toml", "colour"]);
     std::fs::write(run.join("metrics.csv"), "step,split\n1,eval\n").unwrap();
-    check(&["report", run.to_str().unwrap()], 1, &["metrics.csv", "missing field"]);
+    check(&["report", run.to_str().unwrap()], 1, &["metrics.csv: the columns must be step,", "but are step,split; missing: concept"]);
 }
 
 #[test]

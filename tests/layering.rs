@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-const MEMBERS: [&str; 6] = ["data", "model", "run", "analysis", "trainer", "emergence"];
+const MEMBERS: [&str; 7] = ["data", "model", "record", "run", "analysis", "trainer", "emergence"];
 
 #[test]
 fn crates_use_what_the_drawing_in_the_architecture_says() {
-    let uses: [(&str, &[&str]); 5] = [
+    let uses: [(&str, &[&str]); 6] = [
         ("data", &[]),
         ("model", &[]),
-        ("run", &["data", "model"]),
-        ("analysis", &["data", "model", "run"]),
-        ("trainer", &["analysis", "data", "model", "run"]),
+        ("record", &[]),
+        ("run", &["data", "model", "record"]),
+        ("analysis", &["data", "model", "record", "run"]),
+        ("trainer", &["analysis", "data", "model", "record", "run"]),
     ];
     for (name, crates) in uses {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("crates/{name}/Cargo.toml"));

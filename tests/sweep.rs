@@ -165,7 +165,7 @@ fn a_run_is_compared_once_and_by_its_own_name_wherever_it_lies() {
         }
     }
     let names = |out: &Path| {
-        let ends = run::ComparisonDir::create(out).unwrap().table::<run::SweepRow>().read().unwrap();
+        let ends = record::Folder::create(out).unwrap().table::<run::SweepRow>().read().unwrap();
         ends.into_iter().filter(|row| row.concept.is_none()).map(|row| row.run).collect::<Vec<_>>()
     };
     let expected = names(made.path());
@@ -190,7 +190,7 @@ fn compare_takes_another_probe_and_averages_replaced_states() {
         succeed(&["patch", run.to_str().unwrap(), "--mean-prompts", "10"]);
     }
     succeed(&["compare", root.path().to_str().unwrap(), "--probe", "quadratic"]);
-    let compared = run::ComparisonDir::create(&root.path().join("compare-quadratic")).unwrap();
+    let compared = record::Folder::create(&root.path().join("compare-quadratic")).unwrap();
     let ends = compared.table::<run::SweepRow>().read().unwrap();
     let best = run::RunDir::open(&runs[0]).unwrap().table::<run::BestLayerRow>().read().unwrap();
     let quadratic =
@@ -216,7 +216,7 @@ fn compare_takes_another_probe_and_averages_replaced_states() {
 fn the_end_of_a_run_is_its_held_out_decodability_by_knn() {
     let root = tempfile::tempdir().unwrap();
     sweep(&write(root.path(), SWEEP), root.path(), &[]);
-    let ends = run::ComparisonDir::create(root.path()).unwrap().table::<run::SweepRow>().read().unwrap();
+    let ends = record::Folder::create(root.path()).unwrap().table::<run::SweepRow>().read().unwrap();
     for path in runs(root.path()) {
         let best = run::RunDir::open(&path).unwrap().table::<run::BestLayerRow>().read().unwrap();
         let knn = |row: &&run::BestLayerRow| (row.probe.as_str(), row.selection.as_str()) == ("knn", "held_out");

@@ -8,7 +8,8 @@ use data::{Predictor, Prompt};
 use model::{Device, FusedBackend, Latent, Transformer};
 use npyz::WriterBuilder;
 use npyz::npz::NpzWriter;
-use run::{Experiment, ProbeConfig, RunDir, RunError, write_together};
+use record::{RecordError, write_together};
+use run::{Experiment, ProbeConfig, RunDir, RunError};
 use thiserror::Error;
 
 use crate::stages::{OnModel, with_model};
@@ -156,8 +157,8 @@ fn write_npz(path: &Path, fill: impl FnOnce(&mut Npz) -> IoResult<()>) -> Result
         fill(&mut npz)?;
         Ok(npz.zip_writer().finish()?.into_inner())
     };
-    let failed = |error| RunError::Io { verb: "write", path: path.to_owned(), error };
-    Ok(write_together(&[(path, archive().map_err(failed)?)])?)
+    let archive = archive().map_err(|error| RecordError::io("write", path, error));
+    Ok(write_together(&[(path, archive.map_err(RunError::from)?)]).map_err(RunError::from)?)
 }
 
 /// `xs` `[n, n_points, d_x]`, `ys` `[n, n_points]` and `concept` `[n]` under names that begin with `prefix`.
@@ -197,6 +198,6 @@ pub fn write_gpt2(run: &RunDir, experiment: &Experiment, step: usize, folder: &P
     write_together(&files).map_err(|error| {
         // Only an empty folder can be removed in this way.
         let _ = fs::remove_dir(folder);
-        error.into()
+        RunError::from(error).into()
     })
 }

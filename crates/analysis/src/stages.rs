@@ -11,7 +11,7 @@ use crate::{Algorithms, HeldOut, decodability};
 /// # Errors
 /// When the disk fails.
 pub fn write_baselines(run: &RunDir, experiment: &Experiment) -> Result<(), RunError> {
-    run.table::<BaselineRow>().replace(&HeldOut::new(experiment).baselines())
+    Ok(run.table::<BaselineRow>().replace(&HeldOut::new(experiment).baselines())?)
 }
 
 /// Writes the decodability tables anew, from every checkpoint; `progress` is told each step before it is probed.
@@ -32,7 +32,7 @@ pub fn write_decodability(
         best.extend(tables.best);
     }
     run.table().replace(&cd)?;
-    run.table().replace(&best)
+    Ok(run.table().replace(&best)?)
 }
 
 /// Writes the distances of the model from every closed-form predictor, at every checkpoint; `progress` is told each
@@ -52,7 +52,7 @@ pub fn write_algorithms(
         progress(step);
         rows.extend(with_model(run, experiment, step, device, Compare { algorithms: &algorithms, step })?);
     }
-    run.table().replace(&rows)
+    Ok(run.table().replace(&rows)?)
 }
 
 /// At most `most` of the values, evenly spread, with the first and the last among them.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use record::RecordError;
 use run::{ConfigError, RunError};
 use serde::Serialize;
 
@@ -115,6 +116,12 @@ impl From<RunError> for Failure {
             }
             _ => Self::Run(error.into()),
         }
+    }
+}
+
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Self {
+        Self::Run(error.into())
     }
 }
 

@@ -1,7 +1,8 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use data::TaskError;
 use model::ModelError;
+use record::RecordError;
 use thiserror::Error;
 
 /// Why a configuration was refused.
@@ -70,16 +71,9 @@ pub enum ConfigError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The operating system refused.
-    #[error("could not {verb} {}: {error}", path.display())]
-    Io {
-        /// What was tried.
-        verb: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// Why not.
-        error: std::io::Error,
-    },
+    /// A file, a table or a lock.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// Not a run directory.
     #[error("{} is not a run: it has no {missing}", path.display())]
     NotARun {
@@ -101,20 +95,6 @@ pub enum RunError {
         path: PathBuf,
         /// Why it was refused.
         error: ConfigError,
-    },
-    /// Another process writes to this run.
-    #[error("{} is in use by another process", path.display())]
-    Locked {
-        /// The run directory.
-        path: PathBuf,
-    },
-    /// A file whose content is not what it must be.
-    #[error("{} is damaged: {reason}", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
     },
     /// A run that has not begun, or whose checkpoints were removed.
     #[error("{} has no checkpoint", path.display())]
@@ -140,8 +120,4 @@ pub enum RunError {
         /// The steps there are.
         known: String,
     },
-}
-
-pub(crate) fn io_error(verb: &'static str, path: &Path, error: std::io::Error) -> RunError {
-    RunError::Io { verb, path: path.to_owned(), error }
 }

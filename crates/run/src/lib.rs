@@ -13,10 +13,8 @@
 //! ```
 
 mod checkpoint;
-mod comparison_dir;
 mod config;
 mod error;
-mod files;
 mod probing;
 mod resolve;
 mod run_dir;
@@ -25,19 +23,15 @@ mod sweep;
 mod tables;
 
 pub use checkpoint::{Checkpoint, Moments};
-pub use comparison_dir::ComparisonDir;
 pub use config::{CheckpointConfig, Config, EvalConfig, Experiment, FinetuneConfig, TrainConfig};
 pub use error::{ConfigError, RunError};
-pub use files::write_together;
 pub use probing::{ProbeConfig, ProbeKind, ProbeToken};
 pub use resolve::{PRESETS, Source};
-pub use run_dir::{Environment, RunDir, RunLock};
+pub use run_dir::{Environment, RunDir};
 pub use schedule::Schedule;
 pub use sweep::Sweep;
 pub use tables::{
     AlgorithmRow, BaselineRow, BestLayerRow, CorrelationRow, CurveRow, DecodabilityRow, LagRow, MapRow, MeanPairRow,
-    MetricRow, PairRow, PatchRow, PointRow, PositionRow, PruningRow, ReplacementRow, Row, SensitivityRow,
-    SeparationRow, Site, SiteRow, SweepRow, Table, TrainingRow, TransplantRow,
+    MetricRow, PairRow, PatchRow, PointRow, PositionRow, PruningRow, ReplacementRow, SensitivityRow, SeparationRow,
+    Site, SiteRow, SweepRow, TrainingRow, TransplantRow,
 };
-
-pub(crate) use error::io_error;

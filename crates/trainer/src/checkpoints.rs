@@ -6,6 +6,7 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use model::{FusedBackend, Transformer};
 use rayon::ThreadPoolBuilder;
+use record::AnyTable;
 use run::{Checkpoint, RunDir, RunError};
 
 use crate::CheckpointObserver;
@@ -15,6 +16,8 @@ pub(crate) struct Keeper<'a, B: FusedBackend> {
     pub(crate) run: &'a RunDir,
     /// Latest checkpoints that keep the optimizer's state.
     pub(crate) full: usize,
+    /// What was measured in them is on the disk before a checkpoint is saved.
+    pub(crate) tables: Vec<Box<dyn AnyTable>>,
     pub(crate) observers: Vec<Box<dyn CheckpointObserver<B> + 'a>>,
 }
 
@@ -26,7 +29,7 @@ impl<B: FusedBackend> Keeper<'_, B> {
         if let Some(model) = measured {
             self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint(checkpoint.step, &model))?;
         }
-        self.run.save(&checkpoint, self.full)
+        self.run.save(&checkpoint, self.full, &self.tables)
     }
 }
 

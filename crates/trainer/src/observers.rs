@@ -1,20 +1,32 @@
-//! What is measured during training. All that the loop knows of it is which tables going on shortens.
+//! What is measured during training. All that the loop knows of it is the list of tables that an observer adds rows to.
 
 use std::fmt::Debug;
 
 use model::{FusedBackend, Transformer};
-use run::{Environment, Experiment, RunDir, RunError, TrainingRow};
+use record::AnyTable;
+use run::{BestLayerRow, DecodabilityRow, Environment, Experiment, MetricRow, RunDir, RunError, TrainingRow};
 
 /// Watches every step of a training run.
 pub trait StepObserver: Debug {
     /// After every step; `row` is there when the loss has been read from the device.
     fn on_step(&mut self, step: usize, row: Option<&TrainingRow>) -> Result<(), RunError>;
+
+    /// The tables that it adds rows to: what was measured behind the checkpoint that training goes on from is dropped,
+    /// and what was measured before a checkpoint is on the disk before that is saved.
+    fn tables(&self) -> Vec<Box<dyn AnyTable>> {
+        Vec::new()
+    }
 }
 
 /// Measures the model at checkpoints: while the training waits, or on a thread beside it.
 pub trait CheckpointObserver<B: FusedBackend>: Debug + Send {
     /// At every scheduled checkpoint, before it is saved: a checkpoint that is there has all its rows.
     fn on_checkpoint(&mut self, step: usize, model: &Transformer<B>) -> Result<(), RunError>;
+
+    /// As [`StepObserver::tables`].
+    fn tables(&self) -> Vec<Box<dyn AnyTable>> {
+        Vec::new()
+    }
 }
 
 /// Who watches a training run.
@@ -26,6 +38,14 @@ pub struct Observers<'a, B: FusedBackend> {
     pub checkpoints: Vec<Box<dyn CheckpointObserver<B> + 'a>>,
 }
 
+impl<B: FusedBackend> Observers<'_, B> {
+    /// The tables of all of them.
+    pub fn tables(&self) -> Vec<Box<dyn AnyTable>> {
+        let of_steps = self.steps.iter().flat_map(|observer| observer.tables());
+        of_steps.chain(self.checkpoints.iter().flat_map(|observer| observer.tables())).collect()
+    }
+}
+
 /// Appends to the training table.
 #[derive(Debug)]
 pub struct TrainingTable<'a> {
@@ -35,7 +55,11 @@ pub struct TrainingTable<'a> {
 
 impl StepObserver for TrainingTable<'_> {
     fn on_step(&mut self, _step: usize, row: Option<&TrainingRow>) -> Result<(), RunError> {
-        row.map_or(Ok(()), |row| self.run.table().append(std::slice::from_ref(row)))
+        row.map_or(Ok(()), |row| Ok(self.run.table().append(std::slice::from_ref(row))?))
+    }
+
+    fn tables(&self) -> Vec<Box<dyn AnyTable>> {
+        vec![Box::new(self.run.table::<TrainingRow>())]
     }
 }
 
@@ -76,7 +100,11 @@ impl<'a, B: FusedBackend> Errors<'a, B> {
 
 impl<B: FusedBackend> CheckpointObserver<B> for Errors<'_, B> {
     fn on_checkpoint(&mut self, step: usize, model: &Transformer<B>) -> Result<(), RunError> {
-        self.run.table().append(&self.held_out.model_errors(model, step, &self.device))
+        Ok(self.run.table().append(&self.held_out.model_errors(model, step, &self.device))?)
+    }
+
+    fn tables(&self) -> Vec<Box<dyn AnyTable>> {
+        vec![Box::new(self.run.table::<MetricRow>())]
     }
 }
 
@@ -95,6 +123,10 @@ impl<B: FusedBackend> CheckpointObserver<B> for Decodabilities<'_, B> {
     fn on_checkpoint(&mut self, step: usize, model: &Transformer<B>) -> Result<(), RunError> {
         let tables = analysis::decodability(model, self.experiment, step, &self.device);
         self.run.table().append(&tables.cd)?;
-        self.run.table().append(&tables.best)
+        Ok(self.run.table().append(&tables.best)?)
+    }
+
+    fn tables(&self) -> Vec<Box<dyn AnyTable>> {
+        vec![Box::new(self.run.table::<DecodabilityRow>()), Box::new(self.run.table::<BestLayerRow>())]
     }
 }

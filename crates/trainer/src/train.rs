@@ -8,9 +8,8 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use data::{Purpose, Stream};
 use model::{Device, FusedBackend, ModelError, TrainingBackend, Transformer, Weights};
-use run::{
-    BestLayerRow, Checkpoint, DecodabilityRow, Experiment, MetricRow, Row, RunDir, RunError, TrainConfig, TrainingRow,
-};
+use record::AnyTable;
+use run::{Checkpoint, Experiment, RunDir, RunError, TrainConfig, TrainingRow};
 use thiserror::Error;
 
 use crate::batches::Batches;
@@ -111,11 +110,12 @@ pub fn train<B: TrainingBackend>(
     stop: &AtomicBool,
 ) -> Result<Outcome, TrainError> {
     let config = &experiment.config.train;
-    let (last, mut model, mut adam) = start::<B>(run, experiment, device)?;
+    let tables = observers.tables();
+    let (last, mut model, mut adam) = start::<B>(run, experiment, &tables, device)?;
     let mut step = last.unwrap_or(0);
     let mut pending = Pending { first: step, last_good: last, scalars: Vec::new(), read: None };
     let Observers { steps: mut watching, checkpoints: measuring } = observers;
-    let keeper = Keeper { run, full: experiment.config.checkpoints.full, observers: measuring };
+    let keeper = Keeper { run, full: experiment.config.checkpoints.full, tables, observers: measuring };
     std::thread::scope(|scope| {
         let mut checkpoints = match parallelism.measures_beside {
             true => Checkpoints::beside(scope, keeper)?,
@@ -151,10 +151,12 @@ pub fn train<B: TrainingBackend>(
     })
 }
 
-/// The last checkpoint, or the model that the run starts from and a new optimizer; rows behind it are dropped.
+/// The last checkpoint, or the model that the run starts from and a new optimizer; the rows behind it in `tables` are
+/// dropped.
 fn start<B: TrainingBackend>(
     run: &RunDir,
     experiment: &Experiment,
+    tables: &[Box<dyn AnyTable>],
     device: &B::Device,
 ) -> Result<(Option<usize>, Transformer<B>, Adam), TrainError> {
     let (architecture, config) = (&experiment.architecture, &experiment.config);
@@ -180,18 +182,10 @@ fn start<B: TrainingBackend>(
         }
     };
     // Not before it is certain that training goes on and measures them again.
-    drop_after::<TrainingRow>(run, last)?;
-    drop_after::<MetricRow>(run, last)?;
-    drop_after::<DecodabilityRow>(run, last)?;
-    drop_after::<BestLayerRow>(run, last)?;
-    Ok((last, model, adam))
-}
-
-fn drop_after<R: Row>(run: &RunDir, last: Option<usize>) -> Result<(), RunError> {
-    match last {
-        Some(step) => run.table::<R>().truncate_after(step),
-        None => run.table::<R>().clear(),
+    for table in tables {
+        last.map_or_else(|| table.clear(), |step| table.truncate_after(step)).map_err(RunError::from)?;
     }
+    Ok((last, model, adam))
 }
 
 fn checkpoint<B: FusedBackend>(

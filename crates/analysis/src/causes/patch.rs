@@ -135,7 +135,7 @@ pub fn write_patching(
         let plan = PatchPlan { strengths, ..plan.clone() };
         rows.extend(with_model(run, experiment, step, device, Patch { experiment, step, plan })?);
     }
-    run.table().replace(&rows)
+    Ok(run.table().replace(&rows)?)
 }
 
 struct Patch<'a> {

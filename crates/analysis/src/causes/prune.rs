@@ -48,7 +48,7 @@ pub fn write_pruning(
     device: Device,
     progress: &dyn Fn(usize),
 ) -> Result<(), RunError> {
-    run.table().replace(&with_model(run, experiment, step, device, Prune { experiment, step, progress })?)
+    Ok(run.table().replace(&with_model(run, experiment, step, device, Prune { experiment, step, progress })?)?)
 }
 
 struct Prune<'a> {

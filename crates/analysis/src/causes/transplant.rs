@@ -56,7 +56,7 @@ pub fn write_transplants(
 ) -> Result<(), RunError> {
     let load = |step: &usize| Ok((*step, run.checkpoint(experiment, *step)?.weights));
     let checkpoints = steps.iter().map(load).collect::<Result<Vec<_>, RunError>>()?;
-    run.table().replace(&device.run(Pairs { checkpoints: &checkpoints, experiment, layer, progress }))
+    Ok(run.table().replace(&device.run(Pairs { checkpoints: &checkpoints, experiment, layer, progress }))?)
 }
 
 struct Pairs<'a> {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use data::TaskRegistry;
-use run::{ComparisonDir, Experiment, MetricRow, ProbeKind, RunDir, SweepRow};
+use record::Folder;
+use run::{Experiment, MetricRow, ProbeKind, RunDir, SweepRow};
 
 use crate::Comparison;
 use crate::plots::{self, PlotError};
@@ -46,7 +47,7 @@ impl Compare {
         runs.dedup_by_key(|(_, experiment)| experiment.config.run_name());
         note_unfinished(&runs);
         check_probe(self.probe, &runs)?;
-        let out = ComparisonDir::create(&self.out.unwrap_or(beside))?;
+        let out = Folder::create(&self.out.unwrap_or(beside))?;
         let rows = write_comparison(&runs, self.probe, &out)?;
         note(&format!("tables and figures: {}", out.path().display()));
         say_sweep(&rows, self.json)
@@ -98,7 +99,7 @@ fn check_probe(asked: ProbeKind, runs: &[(RunDir, Experiment)]) -> Result<(), Fa
 pub fn write_comparison(
     runs: &[(RunDir, Experiment)],
     probe: ProbeKind,
-    out: &ComparisonDir,
+    out: &Folder,
 ) -> Result<Vec<SweepRow>, Failure> {
     let found = Comparison::read(runs, probe)?;
     out.table().replace(&found.runs)?;

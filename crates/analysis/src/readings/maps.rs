@@ -48,7 +48,7 @@ pub fn write_map(
         rows.extend(with_model(run, experiment, step, device, Map { experiment, step, plan: &plan })?);
     }
     rows.sort_by(|a, b| a.method.cmp(&b.method));
-    table.replace(&rows)
+    Ok(table.replace(&rows)?)
 }
 
 struct Map<'a> {

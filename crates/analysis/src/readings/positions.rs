@@ -29,7 +29,7 @@ pub fn write_positions(
         progress(step);
         rows.extend(read(&with_model(run, experiment, step, device, Decode { experiment: &along, step })?, &along));
     }
-    run.table().replace(&rows)
+    Ok(run.table().replace(&rows)?)
 }
 
 /// Each pair's held-out score of every probe, and its control at the same layer.

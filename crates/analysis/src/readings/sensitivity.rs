@@ -36,7 +36,7 @@ pub fn write_sensitivity(
         changed.config.probe.prompts_per_concept = size;
         rows.extend(with_model(run, experiment, step, device, Vary { experiment: &changed, step, layers: &layers })?);
     }
-    run.table().replace(&rows)
+    Ok(run.table().replace(&rows)?)
 }
 
 struct Vary<'a> {

@@ -89,7 +89,7 @@ pub fn write_separation(
         }
     }
     run.table().replace(&separations)?;
-    run.table().replace(&pairs)
+    Ok(run.table().replace(&pairs)?)
 }
 
 /// One resample at one token.

@@ -25,7 +25,7 @@ pub fn write_sites(
         progress(step);
         rows.extend(with_model(run, experiment, step, device, Read { experiment, step })?);
     }
-    run.table().replace(&rows)
+    Ok(run.table().replace(&rows)?)
 }
 
 struct Read<'a> {

@@ -19,7 +19,8 @@ use clap::Args;
 use data::TaskRegistry;
 use model::Device;
 use rayon::ThreadPool;
-use run::{ComparisonDir, Experiment, ProbeKind, RunDir, Source};
+use record::Folder;
+use run::{Experiment, ProbeKind, RunDir, Source};
 
 use super::job::{complete, is_complete, stop_signal};
 use super::{Job, pools};
@@ -77,7 +78,7 @@ impl Sweep {
                 _ => compared.push(run),
             }
         }
-        say_sweep(&write_comparison(&compared, ProbeKind::CD, &ComparisonDir::create(&out)?)?, self.job.json)?;
+        say_sweep(&write_comparison(&compared, ProbeKind::CD, &Folder::create(&out)?)?, self.job.json)?;
         match failed.as_slice() {
             [] => Ok(()),
             failed => Err(Failure::Run(anyhow::anyhow!("{} failed: {}", failed.len(), failed.join("; ")))),

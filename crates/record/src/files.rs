@@ -4,10 +4,13 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use crate::{RunError, io_error};
+use crate::RecordError;
 
 /// Writes a file so that it is there whole or not at all.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+///
+/// # Errors
+/// When the disk fails, or something is there that is no file; names it.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
     write_together(&[(path, bytes)])
 }
 
@@ -16,7 +19,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
 ///
 /// # Errors
 /// When the disk fails, or something is there that is no file; names it.
-pub fn write_together(files: &[(impl AsRef<Path>, impl AsRef<[u8]>)]) -> Result<(), RunError> {
+pub fn write_together(files: &[(impl AsRef<Path>, impl AsRef<[u8]>)]) -> Result<(), RecordError> {
     let partial = |path: &Path| {
         let mut name = path.as_os_str().to_owned();
         name.push(".partial");
@@ -26,7 +29,9 @@ pub fn write_together(files: &[(impl AsRef<Path>, impl AsRef<[u8]>)]) -> Result<
     let files: Vec<(PathBuf, &[u8])> =
         files.iter().map(|(path, bytes)| (through_links(path.as_ref()), bytes.as_ref())).collect();
     let each = |action: &dyn Fn(&Path, &[u8]) -> std::io::Result<()>| {
-        files.iter().try_for_each(|(path, bytes)| action(path, bytes).map_err(|error| io_error("write", path, error)))
+        files
+            .iter()
+            .try_for_each(|(path, bytes)| action(path, bytes).map_err(|error| RecordError::io("write", path, error)))
     };
     let write = |path: &Path, bytes: &[u8]| {
         if path.exists() && !path.is_file() {
@@ -44,22 +49,28 @@ pub fn write_together(files: &[(impl AsRef<Path>, impl AsRef<[u8]>)]) -> Result<
 }
 
 /// Writes a file, down to the disk: what gets its name afterwards is whole even if the machine stops.
-pub(crate) fn write_through(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+///
+/// # Errors
+/// When the disk fails.
+pub fn write_through(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
 /// Removes a file, if it is there.
-pub(crate) fn remove_file(path: &Path) -> Result<(), RunError> {
+///
+/// # Errors
+/// When the disk fails.
+pub fn remove_file(path: &Path) -> Result<(), RecordError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(io_error("remove", path, error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(RecordError::io("remove", path, error)),
         _ => Ok(()),
     }
 }
 
-pub(crate) fn create_folder(path: &Path) -> Result<(), RunError> {
-    fs::create_dir_all(path).map_err(|error| io_error("create", path, error))
+pub(crate) fn create_folder(path: &Path) -> Result<(), RecordError> {
+    fs::create_dir_all(path).map_err(|error| RecordError::io("create", path, error))
 }
 
 #[cfg(all(test, unix))]
