@@ -6,6 +6,7 @@
 //! - `resume`: a run stopped anywhere goes on to the same bits
 //! - `finetune`: a run that continues from another; what is frozen keeps its bits
 //! - `sweep`: many runs from one file, stopped, failed and resumed one by one, and compared
+//! - `settings`: a run is found by its settings; other ways of measuring it, and runs of earlier programs
 //! - `requests`: what is wrong is refused with the field, the range and the value, and never with a panic
 //! - `damage`: a damaged run, a full disk and a system that refuses are named in a line, and nothing is lost
 //! - `report`: a finished run has every table, figure and a report that opens offline
@@ -30,4 +31,5 @@ mod program;
 mod report;
 mod requests;
 mod resume;
+mod settings;
 mod sweep;

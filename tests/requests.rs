@@ -329,8 +329,8 @@ fn a_sweep_that_makes_no_sense_is_refused() {
 fn runs_are_compared_by_a_probe_that_all_of_them_have() {
     let root = tempfile::tempdir().unwrap();
     let out = root.path().to_str().unwrap();
-    for probes in ["probe.probes=[\"knn\",\"centroid\"]", "probe.probes=[\"knn\",\"linear\"]"] {
-        succeed(&["train", "smoke", "--quiet", "--set", probes, "--out", out]);
+    for (seed, probes) in [("0", "probe.probes=[\"knn\",\"centroid\"]"), ("1", "probe.probes=[\"knn\",\"linear\"]")] {
+        succeed(&["train", "smoke", "--quiet", "--seed", seed, "--set", probes, "--out", out]);
     }
     check(&["compare", out, "--probe", "linear"], 2, &["--probe", "probe.probes of every run (knn)", "linear"]);
     check(&["compare", out, "--probe", "quadratic"], 2, &["--probe", "probe.probes of every run (knn)", "quadratic"]);

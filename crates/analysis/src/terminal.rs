@@ -111,9 +111,11 @@ impl From<ConfigError> for Failure {
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         match error {
-            RunError::NotARun { .. } | RunError::NoCheckpoint { .. } | RunError::NoStart { .. } => {
-                Self::Request(error.into())
-            }
+            RunError::NotARun { .. }
+            | RunError::NoCheckpoint { .. }
+            | RunError::NoStart { .. }
+            | RunError::MeasuredOtherwise { .. }
+            | RunError::Refused { .. } => Self::Request(error.into()),
             _ => Self::Run(error.into()),
         }
     }

@@ -9,8 +9,6 @@ use toml::{Table, Value};
 
 use crate::{Folder, RecordError};
 
-const FILE: &str = "seal.toml";
-
 /// The values that a folder was made with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +31,9 @@ pub struct Change {
 }
 
 impl Seal {
+    /// The file that it is written to.
+    pub const FILE: &'static str = "seal.toml";
+
     /// A seal of `values`.
     pub fn of(values: Table) -> Self {
         Self { digest: digest(&values), values }
@@ -43,11 +44,11 @@ impl Seal {
     /// # Errors
     /// When the disk fails, or the file is damaged or was edited.
     pub fn read(folder: &Folder) -> Result<Option<Self>, RecordError> {
-        let Some(seal) = folder.read_toml::<Self>(FILE)? else { return Ok(None) };
+        let Some(seal) = folder.read_toml::<Self>(Self::FILE)? else { return Ok(None) };
         let found = digest(&seal.values);
         if found != seal.digest {
             let reason = format!("its digest must be that of its values ({found}), but is {}", seal.digest);
-            return Err(RecordError::malformed(&folder.path().join(FILE), reason));
+            return Err(RecordError::malformed(&folder.path().join(Self::FILE), reason));
         }
         Ok(Some(seal))
     }
@@ -57,7 +58,17 @@ impl Seal {
     /// # Errors
     /// When the disk fails.
     pub fn write(&self, folder: &Folder) -> Result<(), RecordError> {
-        folder.write_toml(FILE, self)
+        folder.write(Self::FILE, self.to_toml().as_bytes())
+    }
+
+    /// The file's text.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("values that were TOML are TOML again")
+    }
+
+    /// The digest of the values.
+    pub fn digest(&self) -> &str {
+        &self.digest
     }
 
     /// The sealed values.
@@ -76,13 +87,19 @@ impl Change {
     pub fn between(sealed: &Table, found: &Table) -> Vec<Self> {
         let (sealed, found) = (leaves(sealed), leaves(found));
         let fields: BTreeSet<&String> = sealed.keys().chain(found.keys()).collect();
-        let change = |field: &&String| sealed.get(*field) != found.get(*field);
+        let differs = |field: &&String| match (sealed.get(*field), found.get(*field)) {
+            // A whole number and the number it is mean the same wherever a number is meant.
+            (Some(Value::Integer(whole)), Some(Value::Float(number)))
+            | (Some(Value::Float(number)), Some(Value::Integer(whole))) => *number != *whole as f64,
+            (sealed, found) => sealed.map(ToString::to_string) != found.map(ToString::to_string),
+        };
+        let text = |value: Option<&&Value>| value.map(ToString::to_string);
         let of = |field: &String| Self {
             field: field.clone(),
-            sealed: sealed.get(field).cloned(),
-            found: found.get(field).cloned(),
+            sealed: text(sealed.get(field)),
+            found: text(found.get(field)),
         };
-        fields.into_iter().filter(change).map(of).collect()
+        fields.into_iter().filter(differs).map(of).collect()
     }
 }
 
@@ -93,14 +110,14 @@ impl fmt::Display for Change {
     }
 }
 
-/// Every value as TOML, by its path through the tables.
-fn leaves(table: &Table) -> BTreeMap<String, String> {
-    fn collect(table: &Table, path: &str, leaves: &mut BTreeMap<String, String>) {
+/// Every value by its path through the tables.
+fn leaves(table: &Table) -> BTreeMap<String, &Value> {
+    fn collect<'a>(table: &'a Table, path: &str, leaves: &mut BTreeMap<String, &'a Value>) {
         for (name, value) in table {
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             match value {
                 Value::Table(inner) => collect(inner, &path, leaves),
-                value => drop(leaves.insert(path, value.to_string())),
+                value => drop(leaves.insert(path, value)),
             }
         }
     }
@@ -125,7 +142,7 @@ mod tests {
     #[test]
     fn a_change_is_named_with_both_values_and_the_order_of_fields_is_none() {
         let seal = Seal::of(values("seed = 1\n[task]\nd_x = 4\nnoise = 0.5"));
-        assert!(seal.changes(&values("task = { noise = 0.5, d_x = 4 }\nseed = 1")).is_empty());
+        assert!(seal.changes(&values("task = { noise = 0.5, d_x = 4.0 }\nseed = 1")).is_empty());
         let changes = seal.changes(&values("seed = 2\n[task]\nd_x = 4\ncolour = \"red\""));
         let found: Vec<String> = changes.iter().map(ToString::to_string).collect();
         let expected = [

@@ -5,17 +5,20 @@ use std::sync::Arc;
 
 use data::{PromptShape, Task, TaskRegistry, Token};
 use model::{Architecture, Free, ModelConfig};
+use record::Seal;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
+use crate::version::VERSION;
 use crate::{ConfigError, ProbeConfig, Schedule};
 
 /// A complete configuration. No field has a default here: every default stands in `experiments/base.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Name of the run directory, before the hash: letters, digits, `-` and `_`.
+    /// Version of the configuration: today's, since it was brought there when it was read.
+    pub version: u32,
+    /// Name of the run's folder, before the hash: letters, digits, `-` and `_`.
     pub name: String,
     /// Seed of all randomness.
     pub seed: u64,
@@ -113,6 +116,7 @@ impl Config {
     /// # Errors
     /// When a field is outside its range; the message names the field, the range and the value.
     pub fn build(self, registry: &TaskRegistry) -> Result<Experiment, ConfigError> {
+        check("version", VERSION.to_string(), self.version, self.version == VERSION)?;
         check_name(&self.name)?;
         // TOML integers are signed, and the configuration is written back to the run.
         check("seed", format!("between 0 and {}", i64::MAX), self.seed, i64::try_from(self.seed).is_ok())?;
@@ -151,25 +155,36 @@ impl Config {
             }
         }
         let mut fields = BTreeMap::new();
-        collect(Table::try_from(self).expect("a checked configuration is TOML"), "", &mut fields);
+        collect(self.to_table(), "", &mut fields);
         fields
     }
 
-    /// Name of its run, and of the folder that it is made in, wherever that or a copy of it lies later.
+    /// The configuration as a table.
+    pub(crate) fn to_table(&self) -> Table {
+        Table::try_from(self).expect("a checked configuration is TOML")
+    }
+
+    /// Name of its run, and of the folder that it is made in if that is free, wherever a copy of it lies later.
     pub fn run_name(&self) -> String {
         format!("{}-{}", self.name, self.identity())
     }
 
-    /// Eight hexadecimal digits that differ when anything that changes numbers differs.
+    /// Eight hexadecimal digits that differ when anything differs that could not be computed again from the checkpoints:
+    /// seed, task, model, training, the steps that are saved, and the weights to continue from with what of them is free.
+    /// How the run is measured can be changed later, and does not count; nor do its name and notes.
     pub fn identity(&self) -> String {
-        let mut same = self.clone();
-        same.name.clear();
-        same.checkpoints.full = 1;
-        if let Some(finetune) = &mut same.finetune {
-            finetune.run.clear();
-            finetune.step = 0;
+        let mut whole = self.to_table();
+        let mut same = Table::new();
+        for section in ["seed", "task", "model", "train", "checkpoints", "finetune"] {
+            same.extend(whole.remove_entry(section));
         }
-        hex(&Sha256::digest(same.to_toml()))[..8].to_owned()
+        let mut without = |section: &str, field: &str| {
+            same.get_mut(section).and_then(Value::as_table_mut).and_then(|section| section.remove(field))
+        };
+        without("checkpoints", "full");
+        without("finetune", "run");
+        without("finetune", "step");
+        Seal::of(same).digest()[..8].to_owned()
     }
 }
 
@@ -266,11 +281,14 @@ mod tests {
     }
 
     #[test]
-    fn identity_is_of_what_changes_numbers() {
+    fn identity_is_of_what_cannot_be_computed_again() {
         let config = Config::resolve(&Source::named("base"), &[]).unwrap();
         let with = |set: &str| Config::resolve(&Source::named("base"), &[set.to_owned()]).unwrap().identity();
         assert_eq!(with("name=\"other\""), config.identity());
         assert_eq!(with("checkpoints.full=7"), config.identity());
+        assert_eq!(with("eval.prompts_per_concept=7"), config.identity());
+        assert_eq!(with("probe.neighbours=7"), config.identity());
+        assert_ne!(with("checkpoints.every=7"), config.identity());
         assert_ne!(with("seed=1"), config.identity());
         let tuned = |run: &str, step, weights: &str, free| {
             let (run, weights) = (run.to_owned(), weights.to_owned());

@@ -96,6 +96,43 @@ pub enum RunError {
         /// Why it was refused.
         error: ConfigError,
     },
+    /// A configuration that was edited after it was sealed.
+    #[error("{} was changed since the run was made: {changes}", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// The fields that differ, with both values.
+        changes: String,
+    },
+    /// The configuration of a run without a seal is not the one that its folder is named after.
+    #[error(
+        "{} was changed since training: the hash in the folder's name is {expected}, but that of the configuration is {found}",
+        path.display()
+    )]
+    ChangedSince {
+        /// The file.
+        path: PathBuf,
+        /// The hash in the name.
+        expected: String,
+        /// The hash of the configuration.
+        found: String,
+    },
+    /// The run that is asked for is there, but measured with other settings.
+    #[error("{} is this run, but measured otherwise: {changes}; to measure it again: remeasure {}{sets}", path.display(), path.display())]
+    MeasuredOtherwise {
+        /// Its folder.
+        path: PathBuf,
+        /// The fields that differ, with both values.
+        changes: String,
+        /// The options that ask for the new values.
+        sets: String,
+    },
+    /// A change of a run's configuration that is none, or that it cannot have.
+    #[error(transparent)]
+    Refused {
+        /// Why.
+        error: ConfigError,
+    },
     /// A run that has not begun, or whose checkpoints were removed.
     #[error("{} has no checkpoint", path.display())]
     Untrained {

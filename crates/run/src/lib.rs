@@ -15,12 +15,16 @@
 mod checkpoint;
 mod config;
 mod error;
+mod finding;
 mod probing;
+mod remeasure;
 mod resolve;
 mod run_dir;
 mod schedule;
+mod sealing;
 mod sweep;
 mod tables;
+mod version;
 
 pub use checkpoint::{Checkpoint, Moments};
 pub use config::{CheckpointConfig, Config, EvalConfig, Experiment, FinetuneConfig, TrainConfig};

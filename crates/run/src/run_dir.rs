@@ -4,19 +4,18 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use data::TaskRegistry;
 use model::{Device, Weights};
-use record::{AnyTable, Folder, Lock, RecordError, Row, Table};
+use record::{AnyTable, Folder, RecordError, Row, Table};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::hex;
-use crate::{Checkpoint, Config, Experiment, RunError, Source, checkpoint};
+use crate::{Checkpoint, Experiment, RunError, Source, checkpoint};
 
-const CONFIG: &str = "config.toml";
+pub(crate) const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "environment.toml";
-const START: &str = "start.safetensors";
-const CHECKPOINTS: &str = "checkpoints";
+pub(crate) const START: &str = "start.safetensors";
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
 const PLOTS: &str = "plots";
 const EXPORT: &str = "export";
 const REPORT: &str = "report.html";
@@ -62,44 +61,8 @@ impl Environment {
 }
 
 impl RunDir {
-    /// The run of `experiment` under `root`, made if it is not there: `root/<name>-<identity>`.
-    ///
-    /// # Errors
-    /// When the disk fails, or the experiment continues from weights that no such run has.
-    pub fn create(root: &Path, experiment: &Experiment) -> Result<Self, RunError> {
-        let run = Self::of(root, &experiment.config);
-        let start = run.path().join(START);
-        if experiment.config.finetune.is_some() && !start.exists() {
-            return Err(RunError::NoStart { path: start });
-        }
-        run.make(&experiment.config)?;
-        Ok(run)
-    }
-
-    /// As [`create`](Self::create), with the weights of `start` to continue from.
-    pub fn create_from(root: &Path, experiment: &Experiment, start: &Checkpoint) -> Result<Self, RunError> {
-        let run = Self::of(root, &experiment.config);
-        if !run.path().join(START).exists() {
-            run.folder.write(START, &model::encode(&start.architecture, &start.weights))?;
-        }
-        run.make(&experiment.config)?;
-        Ok(run)
-    }
-
-    fn of(root: &Path, config: &Config) -> Self {
-        Self::at(root.join(config.run_name()))
-    }
-
-    fn at(path: PathBuf) -> Self {
+    pub(crate) fn at(path: PathBuf) -> Self {
         Self { folder: Folder::at(path).with_figures_in(PLOTS) }
-    }
-
-    fn make(&self, config: &Config) -> Result<(), RunError> {
-        self.folder.create_inside(CHECKPOINTS)?;
-        if self.path().join(CONFIG).exists() {
-            return Ok(());
-        }
-        Ok(self.folder.write(CONFIG, config.to_toml().as_bytes())?)
     }
 
     /// The run at `path`.
@@ -121,17 +84,6 @@ impl RunDir {
     /// Where its folder is.
     pub fn path(&self) -> &Path {
         self.folder.path()
-    }
-
-    /// What was run.
-    ///
-    /// # Errors
-    /// When the configuration is damaged or names a task that `registry` does not know.
-    pub fn experiment(&self, registry: &TaskRegistry) -> Result<Experiment, RunError> {
-        let path = self.path().join(CONFIG);
-        Config::resolve(&self.source(), &[])
-            .and_then(|config| config.build(registry))
-            .map_err(|error| RunError::Config { path, error })
     }
 
     /// Its configuration, as a source for others.
@@ -157,14 +109,6 @@ impl RunDir {
             Ok(weights)
         });
         Ok(decoded.map(Some).map_err(|reason| RecordError::malformed(&path, reason))?)
-    }
-
-    /// Takes the right to write.
-    ///
-    /// # Errors
-    /// When another process has it.
-    pub fn lock(&self) -> Result<Lock, RecordError> {
-        self.folder.lock()
     }
 
     /// Notes where the run was made.
