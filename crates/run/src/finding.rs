@@ -122,6 +122,7 @@ mod tests {
 
     use super::*;
     use crate::Source;
+    use crate::version::OF_VERSION_1;
 
     fn smoke(sets: &[&str]) -> Experiment {
         let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
@@ -151,11 +152,9 @@ mod tests {
     #[test]
     fn a_run_without_a_later_setting_is_found() {
         let root = tempfile::tempdir().unwrap();
-        let text = smoke(&[]).config.to_toml();
         let old = root.path().join("smoke-987aa00a");
         fs::create_dir(&old).unwrap();
-        // What had no version had the value of the migration.
-        fs::write(old.join(CONFIG), text.split_once('\n').unwrap().1).unwrap();
+        fs::write(old.join(CONFIG), OF_VERSION_1).unwrap();
         assert_eq!(RunDir::create(root.path(), &smoke(&[])).unwrap().path(), old);
     }
 

@@ -105,23 +105,21 @@ impl Serialize for InOrder<'_> {
     }
 }
 
+/// What `train smoke` wrote in version 1.
+#[cfg(test)]
+pub(crate) const OF_VERSION_1: &str = include_str!("fixtures/version_1.toml");
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Config, Source};
-
-    /// A configuration as the program of version 1 wrote it.
-    fn of_version_1(config: &Config) -> Table {
-        let mut table: Table = config.to_toml().parse().unwrap();
-        table.remove("version");
-        table
-    }
+    use crate::resolve::apply;
 
     #[test]
     fn the_names_of_folders_of_version_1_are_known() {
-        let resolve = |sets: &[&str]| {
-            let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
-            of_version_1(&Config::resolve(&Source::named("smoke"), &sets).unwrap())
+        let with = |sets: &[&str]| {
+            let mut table: Table = OF_VERSION_1.parse().unwrap();
+            sets.iter().for_each(|set| apply(&mut table, set).unwrap());
+            table
         };
         let finetune = "finetune={run=\"smoke-987aa00a\",step=40,free={last=1},\
             weights=\"713a82f8f99877b2ea2560a5a6f9deeed2b21f8f750350e1e284172196794e52\"}";
@@ -133,7 +131,7 @@ mod tests {
             (&["model.latent={width=4,decoder_layers=1}", SCHEDULE], "9af9c3d1"),
         ];
         for (sets, hash) in cases {
-            assert_eq!(identity_of_version_1(&resolve(sets)), hash, "{sets:?}");
+            assert_eq!(identity_of_version_1(&with(sets)), hash, "{sets:?}");
         }
     }
 
