@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::program::only_run;
+use crate::program::{only_run, succeed};
 
 /// The program of the package `custom-task`, built beside ours.
 fn custom_task() -> PathBuf {
@@ -30,14 +30,19 @@ fn a_custom_task_trains_and_has_its_decodability_measured() {
 
     assert!(train(&[]).status.success());
     let run = run::RunDir::open(&only_run(root.path())).unwrap();
-    let rows = run.table::<run::DecodabilityRow>().read().unwrap();
-    let last = rows.iter().filter(|row| row.step == 40 && row.probe == "knn");
+    let rows = run.table::<analysis::DecodabilityRow>().read().unwrap();
+    let last = rows.iter().filter(|row| row.step == 40 && row.probe == probe::ProbeReading::CD);
     let concepts: Vec<_> = last.filter_map(|row| row.concept.clone()).collect();
     assert!(concepts.contains(&"linear".to_owned()) && concepts.contains(&"absolute value".to_owned()));
     assert!(run.path().join("report.html").exists());
 
+    // A program that does not know the task reads what the run's folder says of it.
+    for command in ["report", "compare"] {
+        succeed(&[command, run.path().to_str().unwrap()]);
+    }
+
     let refused = Command::new(&program).arg("algorithms").arg(run.path()).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     let message = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(message.contains("task.kind must be one with closed-form predictors, but \"nonlinearity\""), "{message}");
+    assert!(message.contains("task.kind must be one with closed-form predictors, but is one without"), "{message}");
 }

@@ -34,6 +34,7 @@ fn a_run_without_a_checkpoint_keeps_its_tables() {
         check(&[command, name], 1, &[&format!("{name} has no checkpoint")]);
     }
     check(&["sites", name, "--step", "40"], 1, &["has no checkpoint"]);
+    check(&["remeasure", name, "--set", "probe.neighbours=7"], 1, &["has no checkpoint"]);
     succeed(&["export", name, "--what", "prompts"]);
     std::fs::remove_dir(run.join("checkpoints")).unwrap();
     check(&["cd", name], 1, &[&format!("{name} has no checkpoint")]);
@@ -63,7 +64,11 @@ fn a_damaged_run_is_refused_without_a_panic() {
     damage(&run.join("config.toml"), &|bytes| bytes.truncate(30), &["config.toml"]);
     damage(&run.join("config.toml"), &|bytes| bytes.extend(b"\ncolour = 3\n"), &["config.toml", "colour"]);
     std::fs::write(run.join("metrics.csv"), "step,split\n1,eval\n").unwrap();
-    check(&["report", run.to_str().unwrap()], 1, &["metrics.csv", "missing field"]);
+    check(
+        &["report", run.to_str().unwrap()],
+        1,
+        &["metrics.csv: the columns must be step,", "but are step,split; missing: concept"],
+    );
 }
 
 #[test]
@@ -76,15 +81,37 @@ fn a_checkpoint_in_another_place_or_behind_the_end_is_refused() {
         check(&[command, run.to_str().unwrap()], 1, &expected[..]);
     }
     std::fs::rename(&elsewhere, &here).unwrap();
+    let run = without_seal(run);
     let config = run.join("config.toml");
     let shorter = std::fs::read_to_string(&config).unwrap().replace("steps = 40", "steps = 30");
     std::fs::write(&config, shorter).unwrap();
     check(&["resume", run.to_str().unwrap()], 1, &["train.steps must be at least 40", "but is 30"]);
 }
 
+/// The run in a folder of another name and without a seal, so that nothing but its checkpoints says what it was.
+fn without_seal(run: PathBuf) -> PathBuf {
+    let renamed = run.with_file_name("renamed");
+    std::fs::rename(run, &renamed).unwrap();
+    std::fs::remove_file(renamed.join("seal.toml")).unwrap();
+    renamed
+}
+
 #[test]
-fn a_run_whose_configuration_was_changed_is_refused() {
+fn a_configuration_that_was_edited_is_refused_with_the_field_and_both_values() {
     let (_root, run) = smoke_run();
+    let path = run.join("config.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config.replace("neighbours = 10", "neighbours = 20")).unwrap();
+    for command in ["resume", "cd", "report", "export", "patch", "finetune"] {
+        let words = ["config.toml was changed", "probe.neighbours must be 10, but is 20"];
+        check(&[command, run.to_str().unwrap()], 1, &words);
+    }
+}
+
+#[test]
+fn a_configuration_of_another_model_is_refused() {
+    let (_root, run) = smoke_run();
+    let run = without_seal(run);
     let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
     let commands: &[&[&str]] = &[
         &["resume"],
@@ -107,6 +134,8 @@ fn a_run_whose_configuration_was_changed_is_refused() {
         std::fs::write(run.join("config.toml"), config.replace(field, changed)).unwrap();
         for command in commands {
             let words = ["is of another model", field.split_once(' ').unwrap().0, "saved weights"];
+            // A command before may have sealed it.
+            let _ = std::fs::remove_file(run.join("seal.toml"));
             check(&[*command, &[run.to_str().unwrap()]].concat(), 1, &words);
         }
     }

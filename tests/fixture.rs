@@ -3,14 +3,17 @@
 
 use std::path::{Path, PathBuf};
 
-use data::TaskRegistry;
-use run::{
-    AlgorithmRow, BaselineRow, BestLayerRow, DecodabilityRow, MapRow, MetricRow, PairRow, PatchRow, PositionRow,
-    PruningRow, Row, RunDir, SensitivityRow, SeparationRow, SiteRow, SweepRow, TrainingRow, TransplantRow,
+use analysis::{
+    AblationRow, AlgorithmRow, BaselineRow, BestLayerRow, ComponentRow, DecodabilityRow, ExchangeRow, MapRow,
+    MetricRow, PairRow, PatchRow, PositionRow, SensitivityRow, SeparationRow, SweepRow,
 };
+use data::TaskRegistry;
+use record::Row;
+use run::RunDir;
 use tempfile::TempDir;
+use trainer::TrainingRow;
 
-use crate::program::{files, succeed, write_files};
+use crate::program::{files, only_run, succeed, write_files};
 
 /// The fixture's own folder, which no test may change.
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/run-a1da5a0/fixture-1f8253e2");
@@ -47,13 +50,13 @@ fn every_table_is_read_and_keeps_its_bytes() {
         read_and_write::<MapRow>,
         read_and_write::<AlgorithmRow>,
         read_and_write::<PatchRow>,
-        read_and_write::<PruningRow>,
-        read_and_write::<TransplantRow>,
+        read_and_write::<AblationRow>,
+        read_and_write::<ExchangeRow>,
         read_and_write::<PositionRow>,
         read_and_write::<SeparationRow>,
         read_and_write::<PairRow>,
         read_and_write::<SensitivityRow>,
-        read_and_write::<SiteRow>,
+        read_and_write::<ComponentRow>,
     ];
     let mut read = tables.map(|table| table(&opened));
     read.sort();
@@ -97,9 +100,26 @@ fn it_is_compared() {
     let (root, run) = fixture();
     for (probe, out) in [("knn", "compare"), ("quadratic", "compare-quadratic")] {
         succeed(&["compare", run.to_str().unwrap(), "--probe", probe]);
-        let ends = run::ComparisonDir::create(&root.path().join(out)).unwrap().table::<SweepRow>().read().unwrap();
+        let ends = record::Folder::create(&root.path().join(out)).unwrap().table::<SweepRow>().read().unwrap();
         // One row for all concepts together and one for each of the two.
         assert_eq!(ends.len(), 3);
         assert!(ends.iter().all(|row| row.step == 4 && row.error > 0.0 && row.run.starts_with("fixture-")));
     }
+}
+
+#[test]
+fn it_is_found_by_what_its_configuration_says_and_continued() {
+    let (root, run) = fixture();
+    let (config, out) = (run.join("config.toml"), root.path().to_str().unwrap());
+    let checkpoints = || files(&run.join("checkpoints"));
+    let before = checkpoints();
+    succeed(&["train", config.to_str().unwrap(), "--quiet", "--out", out]);
+    assert_eq!(only_run(root.path()), run, "no other folder is made");
+    assert!(checkpoints() == before, "no step is taken");
+    // The steps behind an earlier checkpoint are taken again. Their bits depend on the instruction set of the machine.
+    std::fs::remove_dir_all(run.join("checkpoints/00000004")).unwrap();
+    succeed(&["resume", run.to_str().unwrap(), "--quiet"]);
+    assert!(checkpoints().into_keys().eq(before.into_keys()));
+    let errors = RunDir::open(&run).unwrap().table::<MetricRow>().read().unwrap();
+    assert!(errors.iter().any(|row| row.step == 4 && row.mse.is_finite()));
 }

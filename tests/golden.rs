@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
-use data::{Batch, ConceptId, Prompt};
-use model::{Architecture, FusedBackend, HostTensor, Transformer, Weights, gradients_to_weights};
+use data::{ConceptId, Prompt};
+use model::{Architecture, Batch, HostTensor, Kernels, Transformer, Weights, gradients_to_weights};
 use run::{Config, Source, TrainConfig};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -56,10 +56,10 @@ macro_rules! on {
 on!(flex, burn_flex::Flex);
 on!(ndarray, burn::backend::NdArray);
 
-fn check_states<B: FusedBackend>() {
+fn check_states<B: Kernels>() {
     let golden = Golden::load();
     let device = B::Device::default();
-    let batch = Batch::<B>::new(&golden.prompts(), &device);
+    let batch = Batch::<B>::new(golden.prompts().iter().map(|prompt| (&prompt.xs[..], &prompt.ys[..])), &device);
     let stream = golden.model::<B>(&device).residual_stream(batch.xs, batch.ys);
     assert_eq!(stream.layers.len(), ARCHITECTURE.n_layers + 1);
     for (layer, states) in stream.layers.into_iter().enumerate() {
@@ -68,7 +68,7 @@ fn check_states<B: FusedBackend>() {
     golden.assert_close("predictions", &host(stream.predictions), FORWARD_TOLERANCE);
 }
 
-fn check_gradients<B: FusedBackend>() {
+fn check_gradients<B: Kernels>() {
     let golden = Golden::load();
     let device = B::Device::default();
     let model = golden.model::<Autodiff<B>>(&device);
@@ -80,7 +80,7 @@ fn check_gradients<B: FusedBackend>() {
     }
 }
 
-fn check_training<B: FusedBackend>() {
+fn check_training<B: Kernels>() {
     let golden = Golden::load();
     let device = B::Device::default();
     let (config, prompts) = (train_config(), golden.prompts());
@@ -144,7 +144,7 @@ impl Golden {
         self.0.iter().filter_map(|(full, tensor)| Some((name(full)?, tensor.clone()))).collect()
     }
 
-    fn model<B: FusedBackend>(&self, device: &B::Device) -> Transformer<B> {
+    fn model<B: Kernels>(&self, device: &B::Device) -> Transformer<B> {
         Transformer::new(&ARCHITECTURE, &self.named("weights"), device).unwrap()
     }
 

@@ -1,32 +1,64 @@
-//! An arrow between crates is a design change: it needs its own commit and a sentence in ARCHITECTURE.md.
+//! Which crate uses which: the table in ARCHITECTURE.md is what the manifests say. A new arrow between crates is a design
+//! decision and changes that table.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-const MEMBERS: [&str; 6] = ["data", "model", "run", "analysis", "trainer", "emergence"];
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// What stands between backticks.
+fn names(cell: &str) -> BTreeSet<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The rows of the table: a crate, what it uses, and what it uses with its feature `cli` only.
+fn drawn() -> BTreeMap<String, [BTreeSet<String>; 2]> {
+    let text = read("ARCHITECTURE.md");
+    let table = text.lines().skip_while(|line| !line.starts_with("| crate | uses |")).skip(2);
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        (cells[1].trim_matches('`').to_owned(), [names(cells[2]), names(cells[3])])
+    };
+    table.take_while(|line| line.starts_with('|')).map(row).filter(|(name, _)| name != "emergence").collect()
+}
 
 #[test]
-fn crates_use_what_the_drawing_in_the_architecture_says() {
-    let uses: [(&str, &[&str]); 5] = [
-        ("data", &[]),
-        ("model", &[]),
-        ("run", &["data", "model"]),
-        ("analysis", &["data", "model", "run"]),
-        ("trainer", &["analysis", "data", "model", "run"]),
-    ];
-    for (name, crates) in uses {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("crates/{name}/Cargo.toml"));
-        let manifest: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
-        let used: BTreeSet<&str> = ["dependencies", "dev-dependencies", "build-dependencies"]
-            .iter()
-            .filter_map(|section| manifest.get(*section)?.as_table())
-            .flat_map(|section| section.keys().map(String::as_str))
-            .filter(|dependency| MEMBERS.contains(dependency))
-            .collect();
-        assert_eq!(
-            used,
-            crates.iter().copied().collect(),
-            "the arrows from `{name}` are a design decision: change ARCHITECTURE.md and this test in one commit"
-        );
+fn crates_use_what_the_table_in_the_architecture_says() {
+    let drawn = drawn();
+    let folders = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("crates")).unwrap();
+    let folders = folders.map(|entry| entry.unwrap()).filter(|entry| entry.path().join("Cargo.toml").exists());
+    let crates: BTreeSet<String> = folders.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    assert_eq!(crates, drawn.keys().cloned().collect());
+    for (name, [always, with_cli]) in &drawn {
+        let manifest: toml::Table = read(&format!("crates/{name}/Cargo.toml")).parse().unwrap();
+        let mut used = [BTreeSet::new(), BTreeSet::new()];
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            for (dependency, how) in manifest.get(section).and_then(toml::Value::as_table).into_iter().flatten() {
+                if crates.contains(dependency) {
+                    let optional = how.get("optional").is_some_and(|optional| optional.as_bool() == Some(true));
+                    used[usize::from(optional)].insert(dependency.clone());
+                }
+            }
+        }
+        assert_eq!(used, [always.clone(), with_cli.clone()], "what `{name}` uses, and what with `cli` only");
+    }
+}
+
+#[test]
+fn no_arrow_points_up() {
+    let text = read("ARCHITECTURE.md");
+    let floors = text.lines().filter_map(|line| line.strip_prefix("floor "));
+    let floor: BTreeMap<&str, usize> = floors
+        .flat_map(|line| {
+            let (number, crates) = line.split_once(' ').unwrap();
+            crates.split_whitespace().map(move |name| (name, number.parse().unwrap()))
+        })
+        .collect();
+    for (name, used) in drawn() {
+        for below in used.iter().flatten() {
+            assert!(floor[below.as_str()] < floor[name.as_str()], "{name} uses {below}");
+        }
     }
 }

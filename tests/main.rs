@@ -6,24 +6,27 @@
 //! - `resume`: a run stopped anywhere goes on to the same bits
 //! - `finetune`: a run that continues from another; what is frozen keeps its bits
 //! - `sweep`: many runs from one file, stopped, failed and resumed one by one, and compared
+//! - `settings`: a run is found by its settings; other ways of measuring it, and runs of earlier programs
 //! - `requests`: what is wrong is refused with the field, the range and the value, and never with a panic
 //! - `damage`: a damaged run, a full disk and a system that refuses are named in a line, and nothing is lost
 //! - `report`: a finished run has every table, figure and a report that opens offline
 //! - `fixture`: a run of an older program opens, reports and compares
 //! - `presets`: every experiment asks a question, runs in small, and says how it runs at the paper's size
 //! - `bench`: memory does not grow with the steps; the sizes compared with PyTorch
-//! - `causes`: patching, pruning and transplants agree with the run's own tables
+//! - `interventions`: patching, head ablation and layer exchange agree with the run's own tables
+//! - `documents`: the commands that the documents show are commands of the program
 //! - `custom_task`: a task from outside gets the whole command line
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bench;
-mod causes;
 mod custom_task;
 mod damage;
+mod documents;
 mod finetune;
 mod fixture;
 mod golden;
+mod interventions;
 mod layering;
 mod numbers;
 mod parity;
@@ -32,4 +35,5 @@ mod program;
 mod report;
 mod requests;
 mod resume;
+mod settings;
 mod sweep;

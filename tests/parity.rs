@@ -9,8 +9,8 @@ use std::path::Path;
 
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
-use data::{Batch, Prompt, Purpose, Sampler, Stream};
-use model::{Device, FusedBackend, HostTensor, OnBackend, Transformer, Weights, gradients_to_weights};
+use data::{Prompt, Purpose, Sampler, Stream};
+use model::{Batch, Device, HostTensor, Kernels, OnBackend, Transformer, Weights, gradients_to_weights};
 use run::{Config, Experiment, Source};
 use trainer::{Adam, gradients};
 
@@ -98,7 +98,7 @@ fn start(size: &str) -> (Experiment, Weights) {
 }
 
 fn prompts(experiment: &Experiment, step: usize) -> Vec<Prompt> {
-    let sampler = Sampler::new(experiment.task.clone(), Stream::new(experiment.config.seed, Purpose::Train));
+    let sampler = Sampler::new(experiment.study.task.clone(), Stream::new(experiment.config.seed, Purpose::Train));
     let (step, batch_size) = (step as u64, experiment.config.train.batch_size as u64);
     sampler.prompts(step * batch_size..(step + 1) * batch_size)
 }
@@ -109,11 +109,11 @@ struct OneStep<'a>(&'a Experiment, &'a Weights);
 impl OnBackend for OneStep<'_> {
     type Output = [BTreeMap<String, HostTensor>; 2];
 
-    fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output {
+    fn on<B: Kernels>(self, device: B::Device) -> Self::Output {
         let Self(experiment, weights) = self;
         let model = Transformer::<Autodiff<B>>::new(&experiment.architecture, weights, &device).unwrap();
         let prompts = prompts(experiment, 0);
-        let batch = Batch::<B>::new(&prompts, &device);
+        let batch = Batch::<B>::new(prompts.iter().map(|prompt| (&prompt.xs[..], &prompt.ys[..])), &device);
         let stream = model.valid().residual_stream(batch.xs, batch.ys);
         let mut forward: BTreeMap<_, _> =
             stream.layers.into_iter().enumerate().map(|(layer, h)| (format!("layer {layer}"), host(h))).collect();
@@ -143,7 +143,7 @@ struct Training<'a>(&'a Experiment, &'a Weights);
 impl OnBackend for Training<'_> {
     type Output = (Vec<f32>, Weights);
 
-    fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output {
+    fn on<B: Kernels>(self, device: B::Device) -> Self::Output {
         let Self(experiment, weights) = self;
         let config = &experiment.config.train;
         let mut model = Transformer::<Autodiff<B>>::new(&experiment.architecture, weights, &device).unwrap();

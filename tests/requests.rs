@@ -233,10 +233,13 @@ fn a_request_about_a_run_is_checked_against_that_run() {
     check(&["compare", run, "--probe", "svm"], 2, &["probe", "knn, knn_cosine", "svm"]);
     check(&["map", run, "--token", "x9"], 2, &["--token", "x6, y6", "x9"]);
     check(&["map", run, "--token", "x2"], 2, &["--token", "x6, y6", "x2"]);
-    check(&["map", run, "--method", "mds"], 2, &["--method", "pca, umap, tsne", "mds"]);
-    check(&["map", run, "--method", "tsne"], 2, &["probe.prompts_per_concept", "at least 16", "--method tsne", "12"]);
+    check(&["map", run, "--method", "mds"], 2, &["--method must be pca or umap, but is mds"]);
+    check(&["map", run, "--method", "tsne"], 2, &["--method must be pca or umap", "`export RUN`"]);
     check(&["patch", run, "--step", "10,7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
     check(&["patch", run, "--layer", "1,3"], 2, &["--layer", "(2)", "3"]);
+    let largest = u64::MAX.to_string();
+    check(&["patch", run, "--layer", &largest], 2, &["--layer", "(2)", &largest]);
+    check(&["transplant", run, "--step", &largest], 2, &["step", "0, 1, 2, 4, 8, 10", &largest]);
     check(&["patch", run, "--steer", "4"], 2, &["--steer", "(2)", "4"]);
     check(&["patch", run, "--points", "0"], 2, &["--points", "between 1 and task.n_points (6)", "0"]);
     check(&["patch", run, "--points", "7"], 2, &["--points", "between 1 and task.n_points (6)", "7"]);
@@ -329,8 +332,8 @@ fn a_sweep_that_makes_no_sense_is_refused() {
 fn runs_are_compared_by_a_probe_that_all_of_them_have() {
     let root = tempfile::tempdir().unwrap();
     let out = root.path().to_str().unwrap();
-    for probes in ["probe.probes=[\"knn\",\"centroid\"]", "probe.probes=[\"knn\",\"linear\"]"] {
-        succeed(&["train", "smoke", "--quiet", "--set", probes, "--out", out]);
+    for (seed, probes) in [("0", "probe.probes=[\"knn\",\"centroid\"]"), ("1", "probe.probes=[\"knn\",\"linear\"]")] {
+        succeed(&["train", "smoke", "--quiet", "--seed", seed, "--set", probes, "--out", out]);
     }
     check(&["compare", out, "--probe", "linear"], 2, &["--probe", "probe.probes of every run (knn)", "linear"]);
     check(&["compare", out, "--probe", "quadratic"], 2, &["--probe", "probe.probes of every run (knn)", "quadratic"]);

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use analysis::{MetricRow, Shown};
 use burn::backend::Autodiff;
 use burn_flex::Flex;
-use data::{Purpose, Stream, TaskRegistry};
-use model::{Device, Transformer};
+use data::{Legend, Purpose, Stream, TaskRegistry};
+use model::Device;
+use probe::Subject;
 use rand::RngExt;
-use run::{Config, Experiment, MetricRow, RunDir, RunError, Source};
+use run::{Config, Experiment, RunDir, RunError, Source};
 use trainer::{
-    CheckpointObserver, Decodabilities, Errors, Observers, Outcome, Parallelism, TrainError, TrainingTable, train,
+    CheckpointObserver, Headline, LiveMeasurements, Observers, Outcome, Parallelism, TrainError, TrainingTable, train,
 };
 
 use crate::program::{emergence, files, kill, only_run, smoke_run, stderr, succeed, wait_for_rows, write_files};
@@ -177,13 +179,11 @@ fn train_in(root: &Path, measures_beside: bool, and: Option<FailsAt>) -> (RunDir
     let experiment: Experiment =
         Config::resolve(&Source::named("smoke"), &[]).unwrap().build(&TaskRegistry::builtin()).unwrap();
     let (run, device) = (RunDir::create(root, &experiment).unwrap(), Default::default());
-    let mut observers = Observers::<Flex> {
-        steps: vec![Box::new(TrainingTable { run: &run })],
-        checkpoints: vec![
-            Box::new(Errors::new(&run, &experiment, device)),
-            Box::new(Decodabilities { run: &run, experiment: &experiment, device }),
-        ],
-    };
+    let legend = Legend::of(&*experiment.study.task);
+    let shown = Shown { folder: run.folder(), legend: &legend };
+    let live = LiveMeasurements { study: &experiment.study, shown, headline: Headline::default() };
+    let mut observers =
+        Observers { steps: vec![Box::new(TrainingTable { run: &run })], checkpoints: vec![Box::new(live)] };
     observers.checkpoints.extend(and.map(|fails| Box::new(fails) as _));
     let parallelism = Parallelism { measures_beside, ..Parallelism::on(Device::Flex, &experiment) };
     let stop = AtomicBool::new(false);
@@ -191,14 +191,13 @@ fn train_in(root: &Path, measures_beside: bool, and: Option<FailsAt>) -> (RunDir
     (run, outcome)
 }
 
-#[derive(Debug)]
 struct FailsAt(usize);
 
-impl CheckpointObserver<Flex> for FailsAt {
-    fn on_checkpoint(&mut self, step: usize, _model: &Transformer<Flex>) -> Result<(), RunError> {
+impl CheckpointObserver for FailsAt {
+    fn on_checkpoint(&mut self, step: usize, _subject: &dyn Subject) -> Result<(), TrainError> {
         match step < self.0 {
             true => Ok(()),
-            false => Err(RunError::NotARun { path: PathBuf::new(), missing: "the disk" }),
+            false => Err(RunError::NotARun { path: PathBuf::new(), missing: "the disk" }.into()),
         }
     }
 }

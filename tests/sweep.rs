@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use analysis::Selection;
+use data::Token;
+use probe::ProbeKind;
 use tempfile::TempDir;
 
 use crate::program::{Files, copy_of, emergence, files, kill, stderr, succeed, wait_for_rows};
@@ -176,7 +179,7 @@ fn a_run_is_compared_once_and_by_its_own_name_wherever_it_lies() {
         }
     }
     let names = |out: &Path| {
-        let ends = run::ComparisonDir::create(out).unwrap().table::<run::SweepRow>().read().unwrap();
+        let ends = record::Folder::create(out).unwrap().table::<analysis::SweepRow>().read().unwrap();
         ends.into_iter().filter(|row| row.concept.is_none()).map(|row| row.run).collect::<Vec<_>>()
     };
     let expected = names(made.path());
@@ -200,19 +203,20 @@ fn compare_takes_another_probe_and_averages_replaced_states() {
         succeed(&["patch", run.to_str().unwrap(), "--mean-prompts", "10"]);
     }
     succeed(&["compare", root.path().to_str().unwrap(), "--probe", "quadratic"]);
-    let compared = run::ComparisonDir::create(&root.path().join("compare-quadratic")).unwrap();
-    let ends = compared.table::<run::SweepRow>().read().unwrap();
-    let best = run::RunDir::open(&runs[0]).unwrap().table::<run::BestLayerRow>().read().unwrap();
-    let quadratic =
-        best.iter().rfind(|row| row.probe == "quadratic" && row.selection == "held_out" && row.token.starts_with('x'));
+    let compared = record::Folder::create(&root.path().join("compare-quadratic")).unwrap();
+    let ends = compared.table::<analysis::SweepRow>().read().unwrap();
+    let best = run::RunDir::open(&runs[0]).unwrap().table::<analysis::BestLayerRow>().read().unwrap();
+    let quadratic = best.iter().rfind(|row| {
+        row.probe == ProbeKind::Quadratic && row.selection == Selection::HeldOut && matches!(row.token, Token::X(_))
+    });
     let name = runs[0].file_name().unwrap().to_str().unwrap();
     let end = ends.iter().find(|row| row.run == name && row.concept.is_none()).unwrap();
     assert_eq!(end.cd, quadratic.unwrap().score);
     // Two groups; three layers with own and another concept's mean and three controls.
     assert!(compared.path().join("replacement.svg").exists());
-    let replaced = compared.table::<run::ReplacementRow>().read().unwrap();
+    let replaced = compared.table::<analysis::ReplacementRow>().read().unwrap();
     assert_eq!(replaced.len(), 2 * 3 * 5);
-    for row in replaced.iter().filter(|row| row.by == "itself") {
+    for row in replaced.iter().filter(|row| row.by == analysis::Replacement::Itself) {
         assert_eq!((row.change, row.lo, row.hi, row.n, row.raised), (0.0, Some(0.0), Some(0.0), 2, 0));
     }
     // Without the patched runs' tables nothing is left of their figure.
@@ -225,11 +229,11 @@ fn compare_takes_another_probe_and_averages_replaced_states() {
 #[test]
 fn the_end_of_a_run_is_its_held_out_decodability_by_knn() {
     let root = finished();
-    let ends = run::ComparisonDir::create(root.path()).unwrap().table::<run::SweepRow>().read().unwrap();
+    let ends = record::Folder::create(root.path()).unwrap().table::<analysis::SweepRow>().read().unwrap();
     for path in runs(root.path()) {
-        let best = run::RunDir::open(&path).unwrap().table::<run::BestLayerRow>().read().unwrap();
-        let knn = |row: &&run::BestLayerRow| (row.probe.as_str(), row.selection.as_str()) == ("knn", "held_out");
-        let expected = best.iter().filter(knn).rfind(|row| row.token.starts_with('x')).unwrap();
+        let best = run::RunDir::open(&path).unwrap().table::<analysis::BestLayerRow>().read().unwrap();
+        let knn = |row: &&analysis::BestLayerRow| (row.probe, row.selection) == (ProbeKind::Knn, Selection::HeldOut);
+        let expected = best.iter().filter(knn).rfind(|row| matches!(row.token, Token::X(_))).unwrap();
         let name = path.file_name().unwrap().to_str().unwrap();
         let end = ends.iter().find(|row| row.run == name && row.concept.is_none()).unwrap();
         assert_eq!((end.cd, end.layer), (expected.score, expected.layer));

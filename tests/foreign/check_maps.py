@@ -1,11 +1,10 @@
 """Checks maps by UMAP and t-SNE against umap-learn and scikit-learn, by trustworthiness.
 
     emergence map RUN --method umap
-    emergence map RUN --method tsne
     emergence export RUN --step STEP
     python tests/foreign/check_maps.py RUN/map.csv RUN/export/STEP.npz
 
-`map.csv` has our maps, `STEP.npz` the hidden states of one of their checkpoints. Here the same states are mapped again
+Maps by t-SNE are in `map.csv` of runs that an older program mapped. `map.csv` has our maps, `STEP.npz` the hidden states of one of their checkpoints. Here the same states are mapped again
 with the same settings, five times each: UMAP with 15 neighbours and a min_dist of 0.1, everything else at its default;
 t-SNE exact, with a perplexity of 30, from the principal components and a little noise, for without it every seed would
 give the same map. Two maps of the same states never agree point by point, so what is compared is their trustworthiness

@@ -1,37 +1,16 @@
-//! A run's states and models in the formats of other tools.
+//! A run's states and prompts as NumPy arrays.
 
-use std::fs;
 use std::io::{Cursor, Result as IoResult, Write};
 use std::path::Path;
 
 use data::{Predictor, Prompt};
-use model::{Device, FusedBackend, Latent, Transformer};
-use run::{Experiment, ProbeConfig, RunDir, RunError, write_together};
-use thiserror::Error;
+use probe::{Answers, Delivery, Layer, Probe, ProbeConfig, Representations, Study, Subject, Wanted};
+use record::{RecordError, write_together};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::stages::{OnModel, with_model};
-use crate::{HeldOut, Probe, Representations, causes, probes, resample_prompts, resample_states};
-
-/// Why an export failed.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ExportError {
-    /// An option has a value outside its range.
-    #[error("{field} must be {range}, but is {value}")]
-    OutOfRange {
-        /// The option.
-        field: &'static str,
-        /// The allowed values.
-        range: String,
-        /// The value found.
-        value: String,
-    },
-    /// The run could not be read, or the export not be written.
-    #[error(transparent)]
-    Run(#[from] RunError),
-}
+use crate::MeasureError;
+use crate::measurements::{directions, mean_prompts, random_direction};
 
 /// Arrays on their way into a file.
 type Npz = ZipWriter<Cursor<Vec<u8>>>;
@@ -40,52 +19,51 @@ type Npz = ZipWriter<Cursor<Vec<u8>>>;
 #[derive(Debug)]
 pub struct StatesExport {
     prompts: Vec<Prompt>,
-    states: Representations,
+    /// At every layer, in one portion or more.
+    states: Vec<Representations>,
+    answers: Answers,
     /// What our probes guess, by name: `[layers + 1][tokens][n]`.
     guesses: Vec<(String, Vec<Vec<Vec<usize>>>)>,
     settings: ProbeConfig,
     /// The task's closed-form predictors by name, with their predictions, `[n][n_points]`.
-    predictors: Vec<(String, Vec<Vec<f64>>)>,
+    predictors: Vec<(String, Answers)>,
 }
 
 impl StatesExport {
-    /// Of the checkpoint at `step`.
+    /// Of one model.
     ///
     /// # Errors
-    /// When the checkpoint cannot be read.
-    pub fn collect(
-        run: &RunDir,
-        experiment: &Experiment,
-        step: usize,
-        resample: usize,
-        device: Device,
-    ) -> Result<Self, ExportError> {
-        let resamples = experiment.config.probe.resamples;
+    /// When there is no such resample, or the model cannot be read.
+    pub fn collect(study: &Study, subject: &dyn Subject, resample: usize) -> Result<Self, MeasureError> {
+        let resamples = study.probe.resamples;
         if resample >= resamples {
             let range = format!("between 0 and probe.resamples - 1 ({})", resamples - 1);
-            return Err(ExportError::OutOfRange { field: "--resample", range, value: resample.to_string() });
+            return Err(MeasureError::out_of_range("--resample", range, resample));
         }
-        struct Collect<'a>(&'a Experiment, usize);
-        impl OnModel for Collect<'_> {
-            type Output = Representations;
-            fn on<B: FusedBackend>(self, model: &Transformer<B>, device: &B::Device) -> Representations {
-                resample_states(model, self.0, self.1, device)
-            }
-        }
-        let states = with_model(run, experiment, step, device, Collect(experiment, resample))?;
+        let prompts = study.resample(resample);
+        let (mut states, mut answers) = (Vec::new(), Answers::new());
+        let wanted = Wanted::residual(&study.tokens);
+        subject.read(std::slice::from_ref(&prompts), &wanted, &mut |delivery: Delivery| {
+            states.push(delivery.states);
+            answers.extend(delivery.answers.into_iter().flatten());
+        })?;
+        states.sort_by_key(|portion| portion.layers.first().copied());
+        let layers = (0..=subject.anatomy().n_layers).map(Layer);
         let of_probe = |probe: Box<dyn Probe>| {
-            let guess = |layer, token| probe.guess(&states.states(layer, token), &[&states.labels]).swap_remove(0);
-            let of_layer = |layer| (0..states.tokens.len()).map(|token| guess(layer, token)).collect();
-            (probe.name().to_owned(), (0..states.n_layers()).map(of_layer).collect())
+            let guess = |layer, token| {
+                let (portion, at) = portion(&states, layer);
+                probe.guess(&portion.states(at, token), &[&portion.labels]).swap_remove(0)
+            };
+            let of_layer = |layer| (0..study.tokens.len()).map(|token| guess(layer, token)).collect();
+            (probe.name().to_owned(), layers.clone().map(of_layer).collect())
         };
-        let guesses = probes(experiment).into_iter().map(of_probe).collect();
-        let prompts = resample_prompts(experiment, resample);
-        let task = &experiment.task;
-        let answers = |predictor: Box<dyn Predictor>| {
+        let guesses = study.probes().into_iter().map(of_probe).collect();
+        let task = &study.task;
+        let predict = |predictor: Box<dyn Predictor>| {
             (predictor.name().to_owned(), prompts.iter().map(|prompt| predictor.predict(prompt)).collect())
         };
-        let predictors = task.predictors().into_iter().chain(task.algorithms()).map(answers).collect();
-        Ok(Self { prompts, states, guesses, settings: experiment.config.probe.clone(), predictors })
+        let predictors = task.predictors().into_iter().chain(task.algorithms()).map(predict).collect();
+        Ok(Self { prompts, states, answers, guesses, settings: study.probe.clone(), predictors })
     }
 
     /// Writes NumPy arrays: `hidden` `[n, layers + 1, tokens, d_model]` f32, `concept` `[n]`, `xs` `[n, n_points, d_x]`,
@@ -95,19 +73,23 @@ impl StatesExport {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write_npz(&self, path: &Path) -> Result<(), ExportError> {
+    pub fn write_npz(&self, path: &Path) -> Result<(), RecordError> {
         write_npz(path, |npz| {
-            let states = &self.states;
-            let (n, layers, tokens, d) = (self.prompts.len(), states.n_layers(), states.tokens.len(), states.d_model());
-            let row = |i: usize, layer, token| states.row_major(layer, token)[i * d..(i + 1) * d].iter().copied();
+            let (n, first) = (self.prompts.len(), &self.states[0]);
+            let (tokens, d) = (first.tokens.len(), first.d_model());
+            let layers: usize = self.states.iter().map(|portion| portion.layers.len()).sum();
+            let row = |i: usize, layer, token| {
+                let (portion, at) = portion(&self.states, Layer(layer));
+                portion.row_major(at, token)[i * d..(i + 1) * d].iter().copied()
+            };
             let places: Vec<_> = (0..layers).flat_map(|layer| (0..tokens).map(move |token| (layer, token))).collect();
             let each = |i: usize| places.iter().map(move |&(layer, token)| (i, layer, token));
             let hidden = (0..n).flat_map(each).flat_map(|(i, layer, token)| row(i, layer, token));
             array(npz, "hidden", &[n, layers, tokens, d], hidden)?;
-            array(npz, "tokens", &[tokens], states.tokens.iter().map(|token| token.index() as i64))?;
+            array(npz, "tokens", &[tokens], first.tokens.iter().map(|token| token.index() as i64))?;
             prompt_arrays(npz, "", &self.prompts)?;
             let n_points = self.prompts[0].ys.len();
-            array(npz, "predictions", &[n, n_points], states.predictions.iter().flatten().copied())?;
+            array(npz, "predictions", &[n, n_points], self.answers.iter().flatten().copied())?;
             for (probe, guesses) in &self.guesses {
                 let guesses = (0..n).flat_map(each).map(|(i, layer, token)| guesses[layer][token][i] as i64);
                 array(npz, probe, &[n, layers, tokens], guesses)?;
@@ -126,38 +108,44 @@ impl StatesExport {
     }
 }
 
-/// Writes the prompts that causes are measured with, for programs that repeat it: the held-out ones (`eval_xs`
+/// The portion that has a layer, and its place there.
+fn portion(states: &[Representations], layer: Layer) -> (&Representations, usize) {
+    let place = |portion: &Representations| portion.layers.iter().position(|here| *here == layer);
+    let found = states.iter().find_map(|portion| Some((portion, place(portion)?)));
+    found.expect("every layer was wanted")
+}
+
+/// Writes the prompts that interventions are measured with, for programs that repeat it: the held-out ones (`eval_xs`
 /// `[n, n_points, d_x]`, `eval_ys` `[n, n_points]`, `eval_concept` `[n]`), those behind the mean activations (`mean_…`,
 /// `mean_prompts` of every concept), the random direction that belongs to each held-out prompt (`directions`
 /// `[n, d_model]`) and the concepts' prior weights (`weights`).
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_prompts(experiment: &Experiment, mean_prompts: usize, path: &Path) -> Result<(), ExportError> {
-    let held_out = HeldOut::new(experiment);
-    let means = causes::mean_prompts(experiment, mean_prompts);
+pub fn write_prompts(study: &Study, d_model: usize, per_concept: usize, path: &Path) -> Result<(), RecordError> {
+    let held_out = study.held_out();
+    let means = mean_prompts(study, per_concept);
     write_npz(path, |npz| {
-        prompt_arrays(npz, "eval_", held_out.prompts())?;
+        prompt_arrays(npz, "eval_", &held_out)?;
         prompt_arrays(npz, "mean_", &means)?;
-        let (n, d_model) = (held_out.prompts().len(), experiment.architecture.d_model);
-        let stream = causes::directions(experiment);
-        let direction = |index| causes::direction(stream, index as u64, d_model).as_slice().to_vec();
+        let (n, stream) = (held_out.len(), directions(study));
+        let direction = |index| random_direction(stream, index as u64, d_model).as_slice().to_vec();
         array(npz, "directions", &[n, d_model], (0..n).flat_map(direction))?;
-        let weights = experiment.task.concepts().iter().map(|concept| concept.weight);
+        let weights = study.concepts().iter().map(|concept| concept.weight);
         array(npz, "weights", &[weights.len()], weights)
     })
 }
 
 /// Writes the arrays that `fill` adds. They are an archive in memory first, since one in a file is finished when it is
 /// dropped, where nobody hears that the disk is full.
-fn write_npz(path: &Path, fill: impl FnOnce(&mut Npz) -> IoResult<()>) -> Result<(), ExportError> {
+fn write_npz(path: &Path, fill: impl FnOnce(&mut Npz) -> IoResult<()>) -> Result<(), RecordError> {
     let archive = || -> IoResult<Vec<u8>> {
         let mut npz = Npz::new(Cursor::default());
         fill(&mut npz)?;
         Ok(npz.finish()?.into_inner())
     };
-    let failed = |error| RunError::Io { verb: "write", path: path.to_owned(), error };
-    Ok(write_together(&[(path, archive().map_err(failed)?)])?)
+    let failed = |error| RecordError::io("write", path, error);
+    write_together(&[(path, archive().map_err(failed)?)])
 }
 
 /// `xs` `[n, n_points, d_x]`, `ys` `[n, n_points]` and `concept` `[n]` under names that begin with `prefix`.
@@ -208,26 +196,6 @@ fn array<T: Number>(npz: &mut Npz, name: &str, shape: &[usize], values: impl Ite
     debug_assert_eq!(bytes.len() - begin, shape.iter().product::<usize>() * size_of::<T>(), "{name} has its shape");
     npz.start_file(format!("{name}.npy"), SimpleFileOptions::default())?;
     npz.write_all(&bytes)
-}
-
-/// Writes the model at `step` as a folder that `transformers.GPT2Model.from_pretrained` loads, its read-in and
-/// read-out beside it.
-///
-/// # Errors
-/// When the model has a latent, which GPT-2 has not; when the checkpoint cannot be read or the folder not be written.
-pub fn write_gpt2(run: &RunDir, experiment: &Experiment, step: usize, folder: &Path) -> Result<(), ExportError> {
-    let checkpoint = run.checkpoint(experiment, step)?;
-    if let Some(Latent { width, .. }) = checkpoint.architecture.latent {
-        let (range, value) = ("absent for GPT2Model".to_owned(), format!("of width {width}"));
-        return Err(ExportError::OutOfRange { field: "model.latent", range, value });
-    }
-    let files =
-        model::gpt2(&checkpoint.architecture, &checkpoint.weights).map(|(name, bytes)| (folder.join(name), bytes));
-    write_together(&files).map_err(|error| {
-        // Only an empty folder can be removed in this way.
-        let _ = fs::remove_dir(folder);
-        error.into()
-    })
 }
 
 #[cfg(test)]

@@ -1,64 +1,37 @@
-//! What a checkpoint knows, what its parts do, and how runs compare.
+//! Every question to a model, the comparison of runs, and the report; nothing trains.
 //!
-//! A [`Probe`] guesses the concept of prompts from their hidden states, [`Representations`]; [`decodability`] asks how
-//! often it is right, layer by layer; [`HeldOut`] measures errors beside the closed-form predictors'. Beside them are the
-//! commands on a finished run: readings of its states, causes (patched states, heads off, transplanted layers), maps, exports,
-//! and the comparison of several runs. The rest turns tables into figures and a report; nothing trains.
-//!
-//! ```
-//! use analysis::{Distance, Knn, Probe, States};
-//! use nalgebra::DMatrix;
-//!
-//! // Two planted concepts, apart along the first coordinate.
-//! let labels: Vec<usize> = (0..40).map(|i| i / 20).collect();
-//! let states = DMatrix::from_fn(40, 2, |i, j| if j == 0 { 9.0 * labels[i] as f64 } else { i as f64 / 40.0 });
-//! let knn = Knn { neighbours: 10, distance: Distance::Euclidean };
-//! assert_eq!(knn.guess(&States::new(states), &[&labels])[0], labels);
-//! ```
+//! A [`Measurement`] is a question to the models of a run, its tables and its figures; [`ALL`] lists them. [`Comparison`]
+//! puts several runs side by side, and [`write_report`] draws what the tables of one say. The library asks a
+//! [`Subject`](probe::Subject) and writes to a [`Folder`](record::Folder): it knows no backend, no training run and no
+//! terminal. Its feature `cli`, on by default, is the command line that brings them.
 
-mod algorithms;
-mod causes;
+#[cfg(feature = "cli")]
 mod cli;
 mod comparison;
-mod decodability;
-mod errors;
 mod export;
-mod figures;
-mod interval;
-mod maps;
-mod plots;
-mod probes;
-mod readings;
+#[cfg(test)]
+mod fake;
+mod measurements;
+#[cfg(test)]
+mod planted;
 mod report;
-mod stages;
-mod states;
+mod row;
+mod show;
+mod style;
 mod summary;
-mod terminal;
 
-pub use algorithms::{Algorithms, nearest};
-pub use causes::{
-    Activation, Intervened, Intervention, Means, PatchPlan, intervene, patch, predict_patched, prune, transplants,
-    write_patching, write_pruning, write_transplants,
+#[cfg(feature = "cli")]
+pub use cli::{
+    CliError, Command, Compare, Export, Machine, MeasureCommand, Remeasure, command_line, compared, legend_of,
+    measure_now, note_trained, report_run, say_summary, say_sweep,
 };
-pub use cli::{Command, Compare, Machine, command_line, say_summary, say_sweep, write_comparison};
-pub use comparison::{Comparison, Crossing, OverRuns, crossing, group_labels, pearson, spearman};
-pub use decodability::{Decodability, DecodabilityTables, decodability, resample_prompts, resample_states};
-pub use errors::HeldOut;
-pub use export::{ExportError, StatesExport, write_gpt2, write_prompts};
-pub use figures::write_report;
-pub use interval::{Bootstrap, Estimate};
-pub use maps::{MapMethod, Plane, principal_components, tsne, umap};
-pub use plots::{
-    PlotError, algorithms, cd_against_error, comparison, emergence, ends, heatmap, lags, maps, mean_pairs, pairs,
-    patching, patching_sweep, png, positions, pruning, reading, replacement, separation, sites, steering, transplant,
+pub use comparison::{
+    Compared, Comparison, CorrelationMethod, CorrelationRow, Crossing, CurveRow, FallFrom, LagRow, MeanPairRow,
+    Measure, OverRuns, PointRow, Replacement, ReplacementRow, Scope, SweepRow, crossing, group_labels, pearson,
+    spearman, write_comparison,
 };
-pub use probes::{Centroid, Distance, Knn, Linear, Probe, Quadratic, States, probes};
-pub use readings::{
-    MapPlan, Separation, measure_separation, write_map, write_positions, write_sensitivity, write_separation,
-    write_sites,
-};
-pub use report::{Figure, Report, ReportTable, render};
-pub use stages::{write_algorithms, write_baselines, write_decodability};
-pub use states::{Representations, predict};
+pub use export::{StatesExport, write_prompts};
+pub use measurements::*;
+pub use report::{Frame, REPORT, write_report};
+pub use show::{Section, Shown};
 pub use summary::{ConceptSummary, DecodabilitySummary, Summary};
-pub use terminal::{Failure, conclude, in_shell, note, program_name, say, say_json};

@@ -1,11 +1,12 @@
 //! What a finished run found, from its tables.
 
-use data::Concept;
-use run::{BaselineRow, BestLayerRow, DecodabilityRow, Experiment, MetricRow, ProbeKind, RunDir, RunError};
+use data::{LegendConcept, Role, Token};
+use probe::{Layer, ProbeKind, ProbeReading};
+use record::RecordError;
 use serde::Serialize;
 
-use crate::decodability::shuffled;
-use crate::plots::query;
+use crate::show::{Shown, query};
+use crate::{BaselineRow, BestLayerRow, DecodabilityRow, MetricRow, Selection};
 
 /// The end of a run in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,11 +40,11 @@ pub struct ConceptSummary {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DecodabilitySummary {
     /// The token.
-    pub token: String,
+    pub token: Token,
     /// Name of the probe.
-    pub probe: String,
+    pub probe: ProbeKind,
     /// The layer chosen at the end.
-    pub layer: usize,
+    pub layer: Layer,
     /// Score of that layer in the first rows.
     pub first: f64,
     /// Held-out score at the end.
@@ -63,28 +64,32 @@ impl Summary {
     ///
     /// # Errors
     /// When the disk fails or a table is damaged.
-    pub fn read(run: &RunDir, experiment: &Experiment) -> Result<Self, RunError> {
-        let metrics = run.table::<MetricRow>().read()?;
-        let baselines = run.table::<BaselineRow>().read()?;
-        let cd = run.table::<DecodabilityRow>().read()?;
-        let best = run.table::<BestLayerRow>().read()?;
+    pub fn read(shown: &Shown<'_>) -> Result<Self, RecordError> {
+        let metrics = shown.rows::<MetricRow>()?;
+        let baselines = shown.rows::<BaselineRow>()?;
+        let cd = shown.rows::<DecodabilityRow>()?;
+        let best = shown.rows::<BestLayerRow>()?;
         let step = metrics.iter().map(|row| row.step).max().unwrap_or(0);
-        let concepts = experiment.task.concepts().iter();
-        let probes = experiment.config.probe.probes.iter().map(|probe| probe.name());
-        let tokens = experiment.tokens.iter().map(ToString::to_string);
-        let read = tokens.flat_map(|token| probes.clone().map(move |probe| (token.clone(), probe)));
+        let optimal = shown.legend.with_role(Role::Optimal).map(|known| known.name.as_str());
+        let concepts = shown.legend.concepts.iter();
+        let mut read: Vec<(Token, ProbeKind)> = Vec::new();
+        for row in &best {
+            if !read.contains(&(row.token, row.probe)) {
+                read.push((row.token, row.probe));
+            }
+        }
         Ok(Self {
-            run: run.path().display().to_string(),
+            run: shown.folder.path().display().to_string(),
             step,
-            concepts: concepts.filter_map(|concept| of_concept(concept, step, &metrics, &baselines)).collect(),
-            decodability: read.filter_map(|(token, probe)| of_probe(&token, probe, &cd, &best)).collect(),
+            concepts: concepts.filter_map(|concept| of_concept(concept, optimal, step, &metrics, &baselines)).collect(),
+            decodability: read.into_iter().filter_map(|(token, probe)| of_probe(token, probe, &cd, &best)).collect(),
         })
     }
 
     /// CD at the token that the figures of a run show.
     pub(crate) fn at_query(&self) -> Option<&DecodabilitySummary> {
-        let cd = || self.decodability.iter().filter(|read| read.probe == ProbeKind::CD.name());
-        let query = query(cd().map(|read| read.token.as_str()))?;
+        let cd = || self.decodability.iter().filter(|read| read.probe == ProbeKind::CD);
+        let query = query(cd().map(|read| read.token))?;
         cd().find(|read| read.token == query)
     }
 
@@ -108,6 +113,7 @@ impl Summary {
         for read in &self.decodability {
             let DecodabilitySummary { token, probe, layer, first, last, interval: [lo, hi], chance, shuffled, .. } =
                 read;
+            let (token, probe, layer) = (token.to_string(), probe.name(), layer.0);
             text += &format!(
                 "  {token:<4} {probe:<10} layer {layer}  {first:.2} → {last:.2} [{lo:.2}, {hi:.2}]  chance {chance:.2}  shuffled labels {shuffled:.2}\n"
             );
@@ -117,7 +123,8 @@ impl Summary {
 }
 
 fn of_concept(
-    Concept { name, weight }: &Concept,
+    LegendConcept { name, weight }: &LegendConcept,
+    optimal: Option<&str>,
     step: usize,
     metrics: &[MetricRow],
     baselines: &[BaselineRow],
@@ -129,22 +136,27 @@ fn of_concept(
         .filter(|row| row.position.is_none() && named(&row.concept))
         .map(|row| (row.predictor.clone(), row.relative_mse))
         .collect();
-    let bayes = predictors.iter().find(|(predictor, _)| predictor == "bayes");
+    let bayes = predictors.iter().find(|(predictor, _)| Some(predictor.as_str()) == optimal);
     let over_bayes = bayes.map(|(_, bayes)| error.relative_mse / bayes);
     let (concept, weight) = (name.clone(), *weight);
     Some(ConceptSummary { concept, weight, error: error.relative_mse, predictors, over_bayes })
 }
 
-fn of_probe(token: &str, probe: &str, cd: &[DecodabilityRow], best: &[BestLayerRow]) -> Option<DecodabilitySummary> {
+fn of_probe(
+    token: Token,
+    probe: ProbeKind,
+    cd: &[DecodabilityRow],
+    best: &[BestLayerRow],
+) -> Option<DecodabilitySummary> {
     let here = |row: &&BestLayerRow| row.token == token && row.probe == probe;
-    let chosen = |selection: &str| best.iter().filter(here).rfind(|row| row.selection == selection);
-    let (fair, optimistic) = (chosen("held_out")?, chosen("optimistic")?);
+    let chosen = |selection: Selection| best.iter().filter(here).rfind(|row| row.selection == selection);
+    let (fair, optimistic) = (chosen(Selection::HeldOut)?, chosen(Selection::Optimistic)?);
     let there = |row: &&DecodabilityRow| row.token == token && row.layer == fair.layer && row.concept.is_none();
-    let first = cd.iter().filter(there).find(|row| row.probe == probe)?;
-    let control = cd.iter().filter(there).rfind(|row| row.probe == shuffled(probe))?;
+    let first = cd.iter().filter(there).find(|row| row.probe == ProbeReading::of(probe))?;
+    let control = cd.iter().filter(there).rfind(|row| row.probe == ProbeReading::control(probe))?;
     Some(DecodabilitySummary {
-        token: token.to_owned(),
-        probe: probe.to_owned(),
+        token,
+        probe,
         layer: fair.layer,
         first: first.score,
         last: fair.score,
@@ -160,12 +172,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_probe_is_found_by_its_whole_name() {
-        let row = |probe: &str, score| DecodabilityRow {
+    fn a_probe_is_told_from_others_and_from_its_control() {
+        let row = |probe: ProbeReading, score| DecodabilityRow {
             step: 0,
-            layer: 1,
-            token: "x3".to_owned(),
-            probe: probe.to_owned(),
+            layer: Layer(1),
+            token: Token::X(3),
+            probe,
             concept: None,
             score,
             chance: 0.5,
@@ -173,20 +185,23 @@ mod tests {
             hi: score,
             n: 2,
         };
-        let cd = [row("my_knn", 0.1), row("my_knn_shuffled", 0.2), row("knn", 0.8), row("knn_shuffled", 0.4)];
-        let best = ["held_out", "optimistic"].into_iter().flat_map(|selection| {
-            [("my_knn", 0.1), ("knn", 0.8)].map(|(probe, score)| BestLayerRow {
+        let probes = [(ProbeKind::Linear, 0.1, 0.2), (ProbeKind::Knn, 0.8, 0.4)];
+        let cd = probes.map(|(probe, score, control)| {
+            [row(ProbeReading::of(probe), score), row(ProbeReading::control(probe), control)]
+        });
+        let best = [Selection::HeldOut, Selection::Optimistic].into_iter().flat_map(|selection| {
+            probes.map(|(probe, score, _)| BestLayerRow {
                 step: 0,
-                token: "x3".to_owned(),
-                probe: probe.to_owned(),
-                selection: selection.to_owned(),
-                layer: 1,
+                token: Token::X(3),
+                probe,
+                selection,
+                layer: Layer(1),
                 score,
                 lo: score,
                 hi: score,
             })
         });
-        let found = of_probe("x3", "knn", &cd, &best.collect::<Vec<_>>()).unwrap();
+        let found = of_probe(Token::X(3), ProbeKind::Knn, cd.as_flattened(), &best.collect::<Vec<_>>()).unwrap();
         assert_eq!((found.first, found.last, found.optimistic, found.shuffled), (0.8, 0.8, 0.8, 0.4));
     }
 

@@ -1,3 +1,5 @@
+//! Which coordinates take part in each concept.
+
 use serde::Deserialize;
 
 use crate::{Basis, TaskError};

@@ -1,3 +1,5 @@
+//! Why a task was refused.
+
 use thiserror::Error;
 
 /// Why a task could not be built.

@@ -21,11 +21,11 @@
 //! ```
 
 mod bases;
-mod batch;
 mod checks;
 mod error;
 mod fields;
 mod function_families;
+mod legend;
 mod predictors;
 mod prompt;
 mod registry;
@@ -35,11 +35,13 @@ mod stream;
 mod task;
 
 pub use bases::{Bases, Blocks};
-pub use batch::Batch;
 pub use error::TaskError;
 pub use fields::read_table;
 pub use function_families::{Family, FunctionFamilies, FunctionFamiliesConfig, LeakyRelu, SparseLinear};
-pub use predictors::{BayesMixture, Lasso, LeastSquares, Mixture, Oracle, Predictor, Ridge, RidgeOnSquares, Zero};
+pub use legend::{Legend, LegendConcept, LegendPredictor};
+pub use predictors::{
+    BayesMixture, Lasso, LeastSquares, Mixture, Oracle, Predictor, Ridge, RidgeOnSquares, Role, Zero,
+};
 pub use prompt::{Basis, Concept, ConceptId, Prompt, PromptShape, Token};
 pub use registry::{BuildTask, TaskRegistry};
 pub use sampler::Sampler;

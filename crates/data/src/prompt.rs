@@ -1,4 +1,11 @@
+//! Prompts, their concepts, and how their tokens are named.
+
 use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::TaskError;
 
 /// Index of a concept in [`Task::concepts`](crate::Task::concepts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,7 +82,8 @@ impl Prompt {
 }
 
 /// A token of the interleaved sequence x1 y1 x2 y2 …; pairs count from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Token {
     /// The input of a pair; the model's prediction of its y is read here.
     X(usize),
@@ -99,6 +107,34 @@ impl fmt::Display for Token {
             Self::X(pair) => write!(f, "x{pair}"),
             Self::Y(pair) => write!(f, "y{pair}"),
         }
+    }
+}
+
+impl FromStr for Token {
+    type Err = TaskError;
+
+    fn from_str(name: &str) -> Result<Self, TaskError> {
+        let pair = |digits: &str| digits.parse::<usize>().ok();
+        let token = match name.split_at_checked(1) {
+            Some(("x", digits)) => pair(digits).map(Self::X),
+            Some(("y", digits)) => pair(digits).map(Self::Y),
+            _ => None,
+        };
+        token.ok_or_else(|| TaskError::out_of_range("token", "xN or yN", format!("{name:?}")))
+    }
+}
+
+impl TryFrom<String> for Token {
+    type Error = TaskError;
+
+    fn try_from(name: String) -> Result<Self, TaskError> {
+        name.parse()
+    }
+}
+
+impl From<Token> for String {
+    fn from(token: Token) -> Self {
+        token.to_string()
     }
 }
 

@@ -1,3 +1,5 @@
+//! From the `[task]` section of a configuration to a task.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;

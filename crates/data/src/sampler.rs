@@ -1,3 +1,5 @@
+//! Prompts by their index.
+
 use std::ops::Range;
 use std::sync::Arc;
 

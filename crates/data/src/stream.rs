@@ -1,3 +1,5 @@
+//! Random numbers by seed, purpose and index.
+
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 

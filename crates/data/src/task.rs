@@ -1,3 +1,5 @@
+//! What a task is.
+
 use std::fmt::Debug;
 
 use rand::Rng;

@@ -1,3 +1,5 @@
+//! All commands in one program.
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -21,7 +23,7 @@ enum Command {
 
 /// Every command of `trainer` and `analysis` in one program, for the tasks in `registry`.
 pub fn command_line(registry: &TaskRegistry) -> ExitCode {
-    analysis::conclude(match Cli::parse().command {
+    terminal::conclude(match Cli::parse().command {
         Command::Train(command) => command.run(registry),
         Command::Analyse(command) => command.run(registry),
     })

@@ -1,35 +1,42 @@
 //! Train small GPT-style transformers from scratch on in-context-learning tasks, and measure how they come to encode
 //! the latent concept of a prompt while they learn to decode it.
 //!
-//! This crate re-exports the workspace: [`data`] (prompts), [`model`] (the transformer), [`run`] (the run directory),
-//! [`analysis`] (decodability, figures, report) and [`trainer`] (the loop). [`command_line`] is the whole program, for
-//! the tasks of any registry, custom ones included.
+//! This crate re-exports the workspace: [`data`] (prompts), [`probe`] (what can be asked of a model), [`kernels`] (what a
+//! backend does in one piece), [`model`] (the transformer), [`record`] (tables and files), [`run`] (a training run on
+//! disk), [`plots`] (figures), [`analysis`] (measurements, comparison, report), [`trainer`] (the loop) and [`terminal`]
+//! (how programs speak). [`command_line`] is the whole program, for the tasks of any registry, custom ones included.
 //!
 //! ```
-//! use emergence::model::{Device, Transformer};
-//! use emergence::{analysis, data, run};
+//! use emergence::analysis::{Decodability, Live};
+//! use emergence::data::{Purpose, Stream, TaskRegistry, Token};
+//! use emergence::model::Transformer;
+//! use emergence::probe::ProbeReading;
+//! use emergence::run::{Config, ModelSubject, Source};
 //!
-//! // A configuration, checked; prompts by address; a model drawn from the same seed.
-//! let config = run::Config::resolve(&run::Source::named("smoke"), &[])?;
-//! let experiment = config.build(&data::TaskRegistry::builtin())?;
-//! let mut rng = data::Stream::new(0, data::Purpose::Init).rng(0);
-//! let weights = experiment.config.model.init(&experiment.architecture, &mut rng);
+//! // A configuration, checked; a model drawn from its seed, as a subject of measurements.
+//! let experiment = Config::resolve(&Source::named("smoke"), &[])?.build(&TaskRegistry::builtin())?;
+//! let weights = experiment.config.model.init(&experiment.architecture, &mut Stream::new(0, Purpose::Init).rng(0));
 //! let model = Transformer::<burn_flex::Flex>::new(&experiment.architecture, &weights, &Default::default())?;
+//! let subject = ModelSubject::new(model, &experiment, Default::default());
 //!
 //! // An untrained model reads no concept: CD at the query is near chance at every layer.
-//! let tables = analysis::decodability(&model, &experiment, 0, &Default::default());
-//! let query = tables.cd.iter().filter(|row| row.token == "x6" && row.concept.is_none() && row.probe == "knn");
-//! for row in query {
+//! let (cd, _) = Decodability::at(&experiment.study, &subject, 0)?;
+//! let query = cd.iter().filter(|row| row.token == Token::X(6) && row.concept.is_none());
+//! for row in query.filter(|row| row.probe == ProbeReading::CD) {
 //!     assert!((row.score - row.chance).abs() < 0.3, "{row:?}");
 //! }
-//! assert_eq!(Device::default().to_string(), "flex");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 pub use analysis;
 pub use data;
+pub use kernels;
 pub use model;
+pub use plots;
+pub use probe;
+pub use record;
 pub use run;
+pub use terminal;
 pub use trainer;
 
 mod cli;

@@ -1,14 +1,13 @@
+//! A transformer block.
+
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Bool, Slice, Tensor, activation, backend::Backend};
 
-use crate::fused::{Geometry, operate};
-use crate::wide::{linear, product};
-use crate::{Architecture, FusedBackend, parameters};
+use kernels::{BlockInputs, BlockWeights, Geometry, Kernels, NORM_EPSILON, Way, linear, product};
 
-/// GPT-2's layer-norm constant.
-pub(crate) const NORM_EPSILON: f64 = 1e-5;
+use crate::{Architecture, parameters};
 
 /// A pre-norm transformer block: h + attention(norm(h)), then h + feed_forward(norm(h)).
 ///
@@ -34,7 +33,7 @@ pub struct Writes<B: Backend> {
     pub feed_forward: Tensor<B, 3>,
 }
 
-impl<B: FusedBackend> Block<B> {
+impl<B: Kernels> Block<B> {
     /// A block whose parameters are still to be loaded.
     pub(crate) fn empty(architecture: &Architecture, device: &B::Device) -> Self {
         let d = architecture.d_model;
@@ -56,12 +55,12 @@ impl<B: FusedBackend> Block<B> {
     /// # Shapes
     /// `[batch, tokens, d_model]` to `[batch, tokens / every rounded up, d_model]`
     pub fn forward(&self, h: Tensor<B, 3>, every: usize) -> Tensor<B, 3> {
-        if !B::FUSED {
-            return self.reference(h, every);
-        }
-        let [sequences, tokens, d_model] = h.dims();
-        let geometry = Geometry { sequences, tokens, d_model, n_heads: self.n_heads, every };
-        operate(geometry, self.inputs(h))
+        let fused = |h: Tensor<B, 3>| {
+            let [sequences, tokens, d_model] = h.dims();
+            let geometry = Geometry { sequences, tokens, d_model, n_heads: self.n_heads, every };
+            (geometry, self.inputs(h))
+        };
+        B::Way::run(h, fused, |h| self.reference(h, every))
     }
 
     /// What [`forward`](Self::forward) computes, in ordinary tensor operations.
@@ -81,15 +80,17 @@ impl<B: FusedBackend> Block<B> {
         Writes { attention, feed_forward }
     }
 
-    /// The parameters in the order of the fields, gamma before beta and weight before bias, then `h`.
-    pub(crate) fn inputs(&self, h: Tensor<B, 3>) -> [FloatTensor<B>; 13] {
-        let [a, b] = parameters::of_norm(&self.attention_norm);
-        let [c, d] = parameters::of_linear(&self.query_key_value);
-        let [e, f] = parameters::of_linear(&self.attention_out);
-        let [g, i] = parameters::of_norm(&self.feed_forward_norm);
-        let [j, k] = parameters::of_linear(&self.feed_forward_in);
-        let [l, m] = parameters::of_linear(&self.feed_forward_out);
-        [a, b, c, d, e, f, g, i, j, k, l, m, parameters::primitive(h)]
+    /// What the block as one operation is computed from.
+    pub(crate) fn inputs(&self, h: Tensor<B, 3>) -> BlockInputs<FloatTensor<B>> {
+        let weights = BlockWeights {
+            attention_norm: parameters::of_norm(&self.attention_norm),
+            query_key_value: parameters::of_linear(&self.query_key_value),
+            attention_out: parameters::of_linear(&self.attention_out),
+            feed_forward_norm: parameters::of_norm(&self.feed_forward_norm),
+            feed_forward_in: parameters::of_linear(&self.feed_forward_in),
+            feed_forward_out: parameters::of_linear(&self.feed_forward_out),
+        };
+        BlockInputs { weights, h: parameters::primitive(h) }
     }
 
     /// softmax(q kᵀ / √d_head, causal) v in every head, of the normed states.

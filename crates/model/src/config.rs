@@ -1,3 +1,5 @@
+//! What a user chooses of a model.
+
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal, Uniform};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,8 @@
+//! Why a model was refused.
+
 use thiserror::Error;
 
-/// Why a model could not be configured, loaded or placed on a device.
+/// Why a model could not be configured or loaded.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ModelError {
@@ -13,14 +15,6 @@ pub enum ModelError {
         range: String,
         /// The value found.
         value: String,
-    },
-    /// There is no such device, or what it needs is not installed.
-    #[error("device {device} does not answer: {reason}")]
-    NoAnswer {
-        /// Name of the device.
-        device: String,
-        /// What is missing.
-        reason: String,
     },
     /// The bytes are not safetensors, or are cut short or too long.
     #[error("weights: not a readable safetensors file: {reason}")]

@@ -65,7 +65,7 @@ pub fn gpt2(architecture: &Architecture, weights: &Weights) -> [(&'static str, V
         "n_head": architecture.n_heads,
         "n_layer": architecture.n_layers,
         "n_positions": architecture.seq_len(),
-        "layer_norm_epsilon": crate::block::NORM_EPSILON,
+        "layer_norm_epsilon": kernels::NORM_EPSILON,
         "vocab_size": 1,
         "bos_token_id": 0,
         "eos_token_id": 0,

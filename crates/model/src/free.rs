@@ -1,3 +1,5 @@
+//! Which parameters training may change.
+
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};

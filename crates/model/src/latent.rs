@@ -1,11 +1,12 @@
+//! The variant with an explicit latent between encoder and decoder.
+
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Slice, Tensor, backend::Backend};
+use kernels::{Kernels, NORM_EPSILON, linear};
 use serde::{Deserialize, Serialize};
 
-use crate::block::NORM_EPSILON;
-use crate::wide::linear;
-use crate::{Architecture, FusedBackend};
+use crate::Architecture;
 
 /// The `[model]` field `latent`: the explicit variant, whose decoder sees the query and an inferred vector, no pairs.
 ///
@@ -42,7 +43,7 @@ pub(crate) struct Bottleneck<B: Backend> {
     gain: Linear<B>,
 }
 
-impl<B: FusedBackend> Bottleneck<B> {
+impl<B: Kernels> Bottleneck<B> {
     /// One whose parameters are still to be loaded.
     pub(crate) fn empty(architecture: &Architecture, latent: Latent, device: &B::Device) -> Self {
         let (d_model, width) = (architecture.d_model, latent.width);
@@ -124,7 +125,7 @@ mod tests {
     /// An f32 has a precision of 6e-8; sums of some dozen terms are taken in another order, four blocks deep.
     const TOLERANCE: f32 = 1e-5;
 
-    fn model<B: FusedBackend>(weights: &Weights) -> Transformer<B> {
+    fn model<B: Kernels>(weights: &Weights) -> Transformer<B> {
         Transformer::new(&ARCHITECTURE, weights, &B::Device::default()).unwrap()
     }
 
@@ -144,7 +145,7 @@ mod tests {
         }
     }
 
-    fn predictions<B: FusedBackend>(weights: &Weights, ys: Tensor<B, 2>) -> Vec<f32> {
+    fn predictions<B: Kernels>(weights: &Weights, ys: Tensor<B, 2>) -> Vec<f32> {
         host(model::<B>(weights).forward(tensor([2, 4, 3], 0.0), ys))
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A [`Transformer`] is the fold of `embed`, `block` after `block`, and `read_out`; capturing hidden states is a loop
 //! that keeps what is between them ([`Transformer::residual_stream`]). [`Weights`] are its parameters on the host, by
-//! name: drawn by [`ModelConfig::init`], written to and read from safetensors. [`Device`] chooses the backend.
+//! name: drawn by [`ModelConfig::init`], written to and read from safetensors. [`Device`]
+//! chooses the backend; the crate `kernels` has the operations that are done in one piece.
 //!
 //! ```
 //! use burn::tensor::Tensor;
@@ -19,31 +20,31 @@
 //! assert_eq!(model.forward(xs, ys).dims(), [3, 10]);
 //! ```
 
+mod batch;
 mod block;
 mod config;
-#[cfg(feature = "cuda")]
-mod cuda;
-mod device;
 mod error;
 mod format;
 mod free;
-mod fused;
-#[cfg(feature = "gpu")]
-mod gpu;
+#[cfg(test)]
+mod fused_tests;
+#[cfg(all(test, any(feature = "wgpu", feature = "cuda-f64")))]
+mod gpu_tests;
 mod latent;
 mod loss;
 mod parameters;
 mod transformer;
 mod weights;
-mod wide;
 
+pub use batch::Batch;
 pub use block::{Block, Writes};
 pub use config::{Architecture, Init, ModelConfig};
-pub use device::{Device, DeviceChoice, OnBackend};
 pub use error::ModelError;
 pub use format::{decode, encode, gpt2};
 pub use free::Free;
-pub use fused::{AdamStep, FusedBackend, TrainingBackend, Updates, products_per_second};
+pub use kernels::{
+    AdamStep, Device, DeviceChoice, DeviceError, Kernels, OnBackend, TrainingBackend, Updates, products_per_second,
+};
 pub use latent::Latent;
 pub use loss::squared_error;
 pub use parameters::{gradients_from_weights, gradients_to_weights};

@@ -161,15 +161,15 @@ pub(crate) fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Flo
 }
 
 /// Scale and shift.
-pub(crate) fn of_norm<B: Backend>(norm: &LayerNorm<B>) -> [FloatTensor<B>; 2] {
+pub(crate) fn of_norm<B: Backend>(norm: &LayerNorm<B>) -> kernels::Norm<FloatTensor<B>> {
     let beta = norm.beta.as_ref().expect("the norms have a shift");
-    [norm.gamma.val(), beta.val()].map(primitive)
+    kernels::Norm { gamma: primitive(norm.gamma.val()), beta: primitive(beta.val()) }
 }
 
 /// Weight and bias.
-pub(crate) fn of_linear<B: Backend>(linear: &Linear<B>) -> [FloatTensor<B>; 2] {
+pub(crate) fn of_linear<B: Backend>(linear: &Linear<B>) -> kernels::Linear<FloatTensor<B>> {
     let bias = linear.bias.as_ref().expect("the linear maps have a bias");
-    [primitive(linear.weight.val()), primitive(bias.val())]
+    kernels::Linear { weight: primitive(linear.weight.val()), bias: primitive(bias.val()) }
 }
 
 /// Copies the parameters to the host.

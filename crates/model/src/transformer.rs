@@ -1,12 +1,13 @@
+//! The model: embedding, blocks, read-out, and its residual stream.
+
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Slice, Tensor, backend::Backend};
+use kernels::{Embed, EmbedInputs, Kernels, NORM_EPSILON, ReadOut, ReadOutInputs, Way, linear};
 
-use crate::block::{Block, NORM_EPSILON, Writes};
-use crate::fused::{Embed, ReadOut, operate};
+use crate::block::{Block, Writes};
 use crate::latent::{Bottleneck, from_pairs, to_pairs};
-use crate::wide::linear;
-use crate::{Architecture, Free, FusedBackend, ModelError, Weights, parameters};
+use crate::{Architecture, Free, ModelError, Weights, parameters};
 
 /// A place in the residual stream: 0 is the embedding, l is after block l.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,7 +45,7 @@ pub struct ResidualStream<B: Backend> {
     pub predictions: Tensor<B, 2>,
 }
 
-impl<B: FusedBackend> Transformer<B> {
+impl<B: Kernels> Transformer<B> {
     /// A model with the given weights.
     ///
     /// # Errors
@@ -105,13 +106,13 @@ impl<B: FusedBackend> Transformer<B> {
 
     /// The first `n` tokens of [`embed`](Self::embed): one operation where the backend has it.
     fn embed_first(&self, n: usize, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 3> {
-        if !B::FUSED {
-            return self.embed_reference(n, xs, ys);
-        }
-        let embed = Embed { prompts: ys.dims()[0], tokens: n, d_model: self.positions.dims()[1] };
-        let [weight, bias] = parameters::of_linear(&self.read_in);
-        let positions = parameters::primitive(self.positions.val());
-        operate(embed, [weight, bias, positions, parameters::primitive(xs), parameters::primitive(ys)])
+        let fused = |(xs, ys): (Tensor<B, 3>, Tensor<B, 2>)| {
+            let embed = Embed { prompts: ys.dims()[0], tokens: n, d_model: self.positions.dims()[1] };
+            let linear = parameters::of_linear(&self.read_in);
+            let positions = parameters::primitive(self.positions.val());
+            (embed, EmbedInputs { linear, positions, xs: parameters::primitive(xs), ys: parameters::primitive(ys) })
+        };
+        B::Way::run((xs, ys), fused, |(xs, ys)| self.embed_reference(n, xs, ys))
     }
 
     fn embed_reference(&self, n: usize, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 3> {
@@ -179,16 +180,20 @@ impl<B: FusedBackend> Transformer<B> {
     /// # Shapes
     /// `[batch, n_points, d_model]` to `[batch, n_points]`
     fn read_out_at_x(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {
+        let fused = |h: Tensor<B, 3>| {
+            let [batch, n_points, _] = h.dims();
+            let (norm, linear) = (parameters::of_norm(&self.final_norm), parameters::of_linear(&self.read_out));
+            (ReadOut { shape: [batch, n_points] }, ReadOutInputs { norm, linear, h: parameters::primitive(h) })
+        };
+        B::Way::run(h, fused, |h| self.read_out_reference(h))
+    }
+
+    fn read_out_reference(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {
         let [batch, n_points, d_model] = h.dims();
-        if !B::FUSED {
-            // No product of a matrix and a column, which burn 0.21 may get wrong on a GPU (tracel-ai/burn issue 5122).
-            let weight = self.read_out.weight.val().reshape([1, 1, d_model]);
-            let bias = self.read_out.bias.as_ref().expect("the read-out has a bias").val().unsqueeze();
-            return (self.final_norm.forward(h) * weight).sum_dim(2).reshape([batch, n_points]) + bias;
-        }
-        let [gamma, beta] = parameters::of_norm(&self.final_norm);
-        let [weight, bias] = parameters::of_linear(&self.read_out);
-        operate(ReadOut { shape: [batch, n_points] }, [gamma, beta, weight, bias, parameters::primitive(h)])
+        // No product of a matrix and a column, which burn 0.21 may get wrong on a GPU (tracel-ai/burn issue 5122).
+        let weight = self.read_out.weight.val().reshape([1, 1, d_model]);
+        let bias = self.read_out.bias.as_ref().expect("the read-out has a bias").val().unsqueeze();
+        (self.final_norm.forward(h) * weight).sum_dim(2).reshape([batch, n_points]) + bias
     }
 
     /// Predictions of every y from the pairs before it.

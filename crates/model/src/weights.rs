@@ -1,3 +1,5 @@
+//! Parameters on the host.
+
 use std::collections::BTreeMap;
 
 use crate::{Architecture, Layer};
@@ -67,7 +69,7 @@ pub(crate) mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::{FusedBackend, Transformer};
+    use crate::{Kernels, Transformer};
 
     const ARCHITECTURE: Architecture =
         Architecture { d_x: 3, n_points: 4, d_model: 12, n_layers: 3, n_heads: 3, latent: None };
@@ -83,24 +85,24 @@ pub(crate) mod tests {
         crate::parameters::specs(architecture).into_iter().map(&mut parameter).collect()
     }
 
-    fn model<B: FusedBackend>(weights: &Weights) -> Transformer<B> {
+    fn model<B: Kernels>(weights: &Weights) -> Transformer<B> {
         Transformer::new(&ARCHITECTURE, weights, &B::Device::default()).unwrap()
     }
 
     /// Two prompts.
-    fn batch<B: FusedBackend>() -> (Tensor<B, 3>, Tensor<B, 2>) {
+    fn batch<B: Kernels>() -> (Tensor<B, 3>, Tensor<B, 2>) {
         let ramp = |len: usize| (0..len).map(|i| (0.7 * i as f32).sin()).collect::<Vec<_>>();
         let device = B::Device::default();
         let xs = Tensor::from_data(TensorData::new(ramp(24), [2, 4, 3]), &device);
         (xs, Tensor::from_data(TensorData::new(ramp(8), [2, 4]), &device))
     }
 
-    fn predictions<B: FusedBackend>(weights: &Weights) -> Vec<f32> {
+    fn predictions<B: Kernels>(weights: &Weights) -> Vec<f32> {
         let (xs, ys) = batch::<B>();
         host(model::<B>(weights).forward(xs, ys))
     }
 
-    fn host<B: FusedBackend>(tensor: Tensor<B, 2>) -> Vec<f32> {
+    fn host<B: Kernels>(tensor: Tensor<B, 2>) -> Vec<f32> {
         tensor.into_data().to_vec().unwrap()
     }
 
@@ -117,7 +119,7 @@ pub(crate) mod tests {
         silent
     }
 
-    fn check_every_head<B: FusedBackend>() {
+    fn check_every_head<B: Kernels>() {
         let weights = random(&ARCHITECTURE, 0);
         for (layer, head) in (1..=3).flat_map(|layer| (1..=3).map(move |head| (Layer(layer), head))) {
             let pruned = predictions::<B>(&without_head(&ARCHITECTURE, &weights, layer, head));

@@ -5,12 +5,11 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use model::{Architecture, Weights};
+use record::{RecordError, remove_file, write_through};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::config::hex;
-use crate::files::{remove_file, write_through};
-use crate::{RunError, io_error};
+use crate::checks::hex;
 
 const VERSION: u32 = 1;
 const META: &str = "meta.toml";
@@ -50,19 +49,19 @@ struct Meta {
 impl Checkpoint {
     /// Writes every file to `folder`, which must not be there yet: under another name, flushed to the disk, renamed.
     /// What could not be written as a whole is removed.
-    pub(crate) fn save(&self, folder: &Path) -> Result<(), RunError> {
+    pub(crate) fn save(&self, folder: &Path) -> Result<(), RecordError> {
         let partial = folder.with_extension("partial");
         if partial.exists() {
-            fs::remove_dir_all(&partial).map_err(|error| io_error("remove", &partial, error))?;
+            fs::remove_dir_all(&partial).map_err(|error| RecordError::io("remove", &partial, error))?;
         }
         self.write(&partial, folder).inspect_err(|_| drop(fs::remove_dir_all(&partial)))?;
         let parent = folder.parent().unwrap_or(folder);
-        File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| io_error("flush", parent, error))
+        File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| RecordError::io("flush", parent, error))
     }
 
     /// Writes every file to `partial`, and gives that the name `folder`.
-    fn write(&self, partial: &Path, folder: &Path) -> Result<(), RunError> {
-        fs::create_dir_all(partial).map_err(|error| io_error("create", partial, error))?;
+    fn write(&self, partial: &Path, folder: &Path) -> Result<(), RecordError> {
+        fs::create_dir_all(partial).map_err(|error| RecordError::io("create", partial, error))?;
         let mut sha256 = BTreeMap::new();
         for (name, weights) in self.files() {
             let bytes = model::encode(&self.architecture, weights);
@@ -71,7 +70,7 @@ impl Checkpoint {
         }
         let meta = toml::to_string(&Meta { version: VERSION, step: self.step, sha256 });
         write(&partial.join(META), meta.expect("strings and integers are TOML").as_bytes())?;
-        fs::rename(partial, folder).map_err(|error| io_error("rename", partial, error))
+        fs::rename(partial, folder).map_err(|error| RecordError::io("rename", partial, error))
     }
 
     /// SHA-256 of its weights as [`model::encode`] writes them.
@@ -80,7 +79,7 @@ impl Checkpoint {
     }
 
     /// Reads and verifies every file of the checkpoint at `step`.
-    pub(crate) fn load(folder: &Path, step: usize) -> Result<Self, RunError> {
+    pub(crate) fn load(folder: &Path, step: usize) -> Result<Self, RecordError> {
         let meta = Meta::read(folder, step)?;
         let (architecture, weights) = meta.load(folder, WEIGHTS)?;
         let moments = match MOMENTS.iter().all(|name| folder.join(name).exists()) {
@@ -89,7 +88,7 @@ impl Checkpoint {
                 let [first, second] = MOMENTS.map(|name| meta.load(folder, name));
                 let ((first_of, first), (second_of, second)) = (first?, second?);
                 if first_of != architecture || second_of != architecture {
-                    return Err(malformed(folder, "its moments belong to another model"));
+                    return Err(RecordError::malformed(folder, "its moments belong to another model"));
                 }
                 Some(Moments { first, second })
             }
@@ -107,43 +106,39 @@ impl Checkpoint {
 }
 
 /// Removes what it takes to train on, and keeps the weights.
-pub(crate) fn drop_moments(folder: &Path) -> Result<(), RunError> {
+pub(crate) fn drop_moments(folder: &Path) -> Result<(), RecordError> {
     MOMENTS.iter().try_for_each(|name| remove_file(&folder.join(name)))
 }
 
 impl Meta {
-    fn read(folder: &Path, step: usize) -> Result<Self, RunError> {
+    fn read(folder: &Path, step: usize) -> Result<Self, RecordError> {
         let path = folder.join(META);
-        let text = fs::read_to_string(&path).map_err(|error| io_error("read", &path, error))?;
-        let meta: Self = toml::from_str(&text).map_err(|error| malformed(&path, error.message()))?;
+        let text = fs::read_to_string(&path).map_err(|error| RecordError::io("read", &path, error))?;
+        let meta: Self = toml::from_str(&text).map_err(|error| RecordError::malformed(&path, error.message()))?;
         if meta.version != VERSION {
-            return Err(malformed(&path, &format!("version must be {VERSION}, but is {}", meta.version)));
+            return Err(RecordError::malformed(&path, format!("version must be {VERSION}, but is {}", meta.version)));
         }
         if meta.step != step {
-            return Err(malformed(
+            return Err(RecordError::malformed(
                 &path,
-                &format!("step must be {step} as in the folder's name, but is {}", meta.step),
+                format!("step must be {step} as in the folder's name, but is {}", meta.step),
             ));
         }
         Ok(meta)
     }
 
-    fn load(&self, folder: &Path, name: &str) -> Result<(Architecture, Weights), RunError> {
+    fn load(&self, folder: &Path, name: &str) -> Result<(Architecture, Weights), RecordError> {
         let path = folder.join(name);
-        let bytes = fs::read(&path).map_err(|error| io_error("read", &path, error))?;
+        let bytes = fs::read(&path).map_err(|error| RecordError::io("read", &path, error))?;
         let (found, expected) = (hex(&Sha256::digest(&bytes)), self.sha256.get(name));
         if expected != Some(&found) {
             let expected = expected.map_or("absent", String::as_str);
-            return Err(malformed(&path, &format!("its SHA-256 must be {expected}, but is {found}")));
+            return Err(RecordError::malformed(&path, format!("its SHA-256 must be {expected}, but is {found}")));
         }
-        model::decode(&bytes).map_err(|error| malformed(&path, &error.to_string()))
+        model::decode(&bytes).map_err(|error| RecordError::malformed(&path, error))
     }
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    write_through(path, bytes).map_err(|error| io_error("write", path, error))
-}
-
-fn malformed(path: &Path, reason: &str) -> RunError {
-    RunError::Malformed { path: path.to_owned(), reason: reason.to_owned() }
+fn write(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
+    write_through(path, bytes).map_err(|error| RecordError::io("write", path, error))
 }

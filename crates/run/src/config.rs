@@ -1,21 +1,25 @@
 //! What a user writes, and what it means once every field is checked.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use data::{PromptShape, Task, TaskRegistry, Token};
+use data::{PromptShape, TaskRegistry};
 use model::{Architecture, Free, ModelConfig};
+use probe::{Anatomy, EvalConfig, ProbeConfig, Study};
+use record::Seal;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
-use crate::{ConfigError, ProbeConfig, Schedule};
+use crate::checks::{check, check_name};
+use crate::version::VERSION;
+use crate::{ConfigError, Schedule};
 
 /// A complete configuration. No field has a default here: every default stands in `experiments/base.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Name of the run directory, before the hash: letters, digits, `-` and `_`.
+    /// Version of the configuration: today's, since it was brought there when it was read.
+    pub version: u32,
+    /// Name of the run's folder, before the hash: letters, digits, `-` and `_`.
     pub name: String,
     /// Seed of all randomness.
     pub seed: u64,
@@ -76,14 +80,6 @@ pub struct TrainConfig {
     pub log_every: usize,
 }
 
-/// The `[eval]` section.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EvalConfig {
-    /// Held-out prompts of every concept, 1 to 100,000.
-    pub prompts_per_concept: usize,
-}
-
 /// The `[checkpoints]` section. Steps 0, 1, 2, 4, 8, … below `every`, multiples of `every`, and the last are saved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -99,12 +95,10 @@ pub struct CheckpointConfig {
 pub struct Experiment {
     /// The configuration.
     pub config: Config,
-    /// The task it names.
-    pub task: Arc<dyn Task>,
+    /// What is measured: the task it names, and how errors and decodability are taken.
+    pub study: Study,
     /// The model's size.
     pub architecture: Architecture,
-    /// The probed tokens.
-    pub tokens: Vec<Token>,
 }
 
 impl Config {
@@ -113,20 +107,19 @@ impl Config {
     /// # Errors
     /// When a field is outside its range; the message names the field, the range and the value.
     pub fn build(self, registry: &TaskRegistry) -> Result<Experiment, ConfigError> {
+        check("version", VERSION.to_string(), self.version, self.version == VERSION)?;
         check_name(&self.name)?;
         // TOML integers are signed, and the configuration is written back to the run.
         check("seed", format!("between 0 and {}", i64::MAX), self.seed, i64::try_from(self.seed).is_ok())?;
         self.train.check()?;
-        let eval = self.eval.prompts_per_concept;
-        check("eval.prompts_per_concept", "between 1 and 100000", eval, (1..=100_000).contains(&eval))?;
         check("checkpoints.every", "at least 1", self.checkpoints.every, self.checkpoints.every >= 1)?;
         check("checkpoints.full", "at least 1", self.checkpoints.full, self.checkpoints.full >= 1)?;
         let task = registry.build(&self.task)?;
         let PromptShape { n_points, d_x } = task.shape();
         let architecture = self.model.architecture(d_x, n_points)?;
         self.free().check("finetune.free", architecture.n_layers)?;
-        let tokens = self.probe.check(n_points, task.concepts().len())?;
-        Ok(Experiment { config: self, task, architecture, tokens })
+        let study = Study::new(self.seed, task, self.eval.clone(), self.probe.clone())?;
+        Ok(Experiment { config: self, study, architecture })
     }
 
     /// The parameters that training may change.
@@ -151,29 +144,46 @@ impl Config {
             }
         }
         let mut fields = BTreeMap::new();
-        collect(Table::try_from(self).expect("a checked configuration is TOML"), "", &mut fields);
+        collect(self.to_table(), "", &mut fields);
         fields
     }
 
-    /// Name of its run, and of the folder that it is made in, wherever that or a copy of it lies later.
+    /// The configuration as a table.
+    pub(crate) fn to_table(&self) -> Table {
+        Table::try_from(self).expect("a checked configuration is TOML")
+    }
+
+    /// Name of its run, and of the folder that it is made in if that is free, wherever a copy of it lies later.
     pub fn run_name(&self) -> String {
         format!("{}-{}", self.name, self.identity())
     }
 
-    /// Eight hexadecimal digits that differ when anything that changes numbers differs.
+    /// Eight hexadecimal digits that differ when anything differs that could not be computed again from the checkpoints:
+    /// seed, task, model, training, the steps that are saved, and the weights to continue from with what of them is free.
+    /// How the run is measured can be changed later, and does not count; nor do its name and notes.
     pub fn identity(&self) -> String {
-        let mut same = self.clone();
-        same.name.clear();
-        same.checkpoints.full = 1;
-        if let Some(finetune) = &mut same.finetune {
-            finetune.run.clear();
-            finetune.step = 0;
+        let mut whole = self.to_table();
+        let mut same = Table::new();
+        for section in ["seed", "task", "model", "train", "checkpoints", "finetune"] {
+            same.extend(whole.remove_entry(section));
         }
-        hex(&Sha256::digest(same.to_toml()))[..8].to_owned()
+        let mut without = |section: &str, field: &str| {
+            same.get_mut(section).and_then(Value::as_table_mut).and_then(|section| section.remove(field))
+        };
+        without("checkpoints", "full");
+        without("finetune", "run");
+        without("finetune", "step");
+        Seal::of(same).digest()[..8].to_owned()
     }
 }
 
 impl Experiment {
+    /// What its models consist of.
+    pub fn anatomy(&self) -> Anatomy {
+        let Architecture { n_layers, n_heads, d_model, .. } = self.architecture;
+        Anatomy { n_layers, n_heads, d_model }
+    }
+
     /// Errors unless saved weights of the architecture `found` are weights of this experiment's model.
     ///
     /// # Errors
@@ -230,29 +240,6 @@ impl CheckpointConfig {
     }
 }
 
-pub(crate) fn check(
-    field: &str,
-    range: impl Into<String>,
-    value: impl ToString,
-    accepted: bool,
-) -> Result<(), ConfigError> {
-    if accepted {
-        return Ok(());
-    }
-    Err(ConfigError::OutOfRange { field: field.to_owned(), range: range.into(), value: value.to_string() })
-}
-
-/// The name of a run or a sweep: part of a path.
-pub(crate) fn check_name(name: &str) -> Result<(), ConfigError> {
-    let legible = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let named = (1..=64).contains(&name.len()) && name.chars().all(legible);
-    check("name", "1 to 64 letters, digits, '-' or '_'", format!("{name:?}"), named)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,11 +253,14 @@ mod tests {
     }
 
     #[test]
-    fn identity_is_of_what_changes_numbers() {
+    fn identity_is_of_what_cannot_be_computed_again() {
         let config = Config::resolve(&Source::named("base"), &[]).unwrap();
         let with = |set: &str| Config::resolve(&Source::named("base"), &[set.to_owned()]).unwrap().identity();
         assert_eq!(with("name=\"other\""), config.identity());
         assert_eq!(with("checkpoints.full=7"), config.identity());
+        assert_eq!(with("eval.prompts_per_concept=7"), config.identity());
+        assert_eq!(with("probe.neighbours=7"), config.identity());
+        assert_ne!(with("checkpoints.every=7"), config.identity());
         assert_ne!(with("seed=1"), config.identity());
         let tuned = |run: &str, step, weights: &str, free| {
             let (run, weights) = (run.to_owned(), weights.to_owned());

@@ -1,7 +1,11 @@
-use std::path::{Path, PathBuf};
+//! Why a configuration or a run was refused.
+
+use std::path::PathBuf;
 
 use data::TaskError;
 use model::ModelError;
+use probe::ProbeError;
+use record::RecordError;
 use thiserror::Error;
 
 /// Why a configuration was refused.
@@ -61,6 +65,9 @@ pub enum ConfigError {
     /// The task's own fields.
     #[error(transparent)]
     Task(#[from] TaskError),
+    /// The fields of `[eval]` and `[probe]`.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
     /// The model's own fields.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -70,16 +77,9 @@ pub enum ConfigError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The operating system refused.
-    #[error("could not {verb} {}: {error}", path.display())]
-    Io {
-        /// What was tried.
-        verb: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// Why not.
-        error: std::io::Error,
-    },
+    /// A file, a table or a lock.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// Not a run directory.
     #[error("{} is not a run: it has no {missing}", path.display())]
     NotARun {
@@ -102,19 +102,42 @@ pub enum RunError {
         /// Why it was refused.
         error: ConfigError,
     },
-    /// Another process writes to this run.
-    #[error("{} is in use by another process", path.display())]
-    Locked {
-        /// The run directory.
-        path: PathBuf,
-    },
-    /// A file whose content is not what it must be.
-    #[error("{} is damaged: {reason}", path.display())]
-    Malformed {
+    /// A configuration that was edited after it was sealed.
+    #[error("{} was changed since the run was made: {changes}", path.display())]
+    Changed {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
+        /// The fields that differ, with both values.
+        changes: String,
+    },
+    /// The configuration of a run without a seal is not the one that its folder is named after.
+    #[error(
+        "{} was changed since training: the hash in the folder's name is {expected}, but that of the configuration is {found}",
+        path.display()
+    )]
+    ChangedSince {
+        /// The file.
+        path: PathBuf,
+        /// The hash in the name.
+        expected: String,
+        /// The hash of the configuration.
+        found: String,
+    },
+    /// The run that is asked for is there, but measured with other settings.
+    #[error("{} is this run, but is measured with other settings: {changes}; to measure it again: remeasure {}{sets}", path.display(), path.display())]
+    MeasuredOtherwise {
+        /// Its folder.
+        path: PathBuf,
+        /// The fields that differ, with both values.
+        changes: String,
+        /// The options that ask for the new values.
+        sets: String,
+    },
+    /// A change of a run's configuration that is malformed or not allowed.
+    #[error(transparent)]
+    Refused {
+        /// Why.
+        error: ConfigError,
     },
     /// A run that has not begun, or whose checkpoints were removed.
     #[error("{} has no checkpoint", path.display())]
@@ -136,12 +159,23 @@ pub enum RunError {
         /// The run directory.
         path: PathBuf,
         /// The step asked for.
-        step: String,
+        step: usize,
         /// The steps there are.
         known: String,
     },
 }
 
-pub(crate) fn io_error(verb: &'static str, path: &Path, error: std::io::Error) -> RunError {
-    RunError::Io { verb, path: path.to_owned(), error }
+impl RunError {
+    /// Whether it is a request that cannot be, and no failure: something is asked for that is not there, or that the run
+    /// was not made with.
+    pub fn is_request(&self) -> bool {
+        matches!(
+            self,
+            Self::NotARun { .. }
+                | Self::NoCheckpoint { .. }
+                | Self::NoStart { .. }
+                | Self::MeasuredOtherwise { .. }
+                | Self::Refused { .. }
+        )
+    }
 }

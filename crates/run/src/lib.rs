@@ -1,7 +1,7 @@
-//! What a run leaves on disk; the only crate that knows the names of tables, checkpoints and folders.
+//! What a run leaves on disk; the only crate that knows the names of checkpoints and folders.
 //!
 //! A [`Config`] is what a user writes, an [`Experiment`] what it means once every field is checked, a [`RunDir`] where
-//! everything about the run lies: configuration, [`Checkpoint`]s, [`Table`]s, figures and the report.
+//! everything about the run lies: configuration, [`Checkpoint`]s, [`Table`](record::Table)s, figures and the report.
 //!
 //! ```
 //! use data::TaskRegistry;
@@ -13,31 +13,24 @@
 //! ```
 
 mod checkpoint;
-mod comparison_dir;
+mod checks;
 mod config;
 mod error;
-mod files;
-mod probing;
+mod finding;
+mod remeasure;
 mod resolve;
 mod run_dir;
 mod schedule;
+mod sealing;
+mod subject;
 mod sweep;
-mod tables;
+mod version;
 
 pub use checkpoint::{Checkpoint, Moments};
-pub use comparison_dir::ComparisonDir;
-pub use config::{CheckpointConfig, Config, EvalConfig, Experiment, FinetuneConfig, TrainConfig};
+pub use config::{CheckpointConfig, Config, Experiment, FinetuneConfig, TrainConfig};
 pub use error::{ConfigError, RunError};
-pub use files::write_together;
-pub use probing::{ProbeConfig, ProbeKind, ProbeToken};
 pub use resolve::{PRESETS, Source};
-pub use run_dir::{Environment, RunDir, RunLock};
+pub use run_dir::{Environment, RunDir};
 pub use schedule::Schedule;
+pub use subject::{Checkpoints, ModelSubject};
 pub use sweep::Sweep;
-pub use tables::{
-    AlgorithmRow, BaselineRow, BestLayerRow, CorrelationRow, CurveRow, DecodabilityRow, LagRow, MapRow, MeanPairRow,
-    MetricRow, PairRow, PatchRow, PointRow, PositionRow, PruningRow, ReplacementRow, Row, SensitivityRow,
-    SeparationRow, Site, SiteRow, SweepRow, Table, TrainingRow, TransplantRow,
-};
-
-pub(crate) use error::io_error;

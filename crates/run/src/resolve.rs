@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use crate::checks::check;
+use crate::version::{VERSION, migrate};
 use crate::{Config, ConfigError};
 
 /// The presets built into the program, by name.
@@ -42,12 +44,13 @@ impl Source {
         }
     }
 
-    /// Its fields, laid over those of what it extends.
-    pub(crate) fn table(&self) -> Result<Table, ConfigError> {
-        self.within(MOST_EXTENDS)
+    /// Its fields, laid over those of what it extends, in the version of today. A sweep may extend a whole experiment, and
+    /// so be `more` steps away from what extends nothing.
+    pub(crate) fn table(&self, more: usize) -> Result<Table, ConfigError> {
+        self.within(MOST_EXTENDS + more)
     }
 
-    pub(crate) fn read(&self) -> Result<Table, ConfigError> {
+    fn read(&self) -> Result<Table, ConfigError> {
         let (origin, text) = match self {
             Self::Preset { name, text } => (format!("preset {name}"), (*text).to_owned()),
             Self::File(path) => (path.display().to_string(), read_file(path)?),
@@ -58,7 +61,18 @@ impl Source {
     /// As [`table`](Self::table), where what extends nothing is at most `levels` steps away.
     fn within(&self, levels: usize) -> Result<Table, ConfigError> {
         let mut table = self.read()?;
-        let Some(name) = take_extends(&mut table)? else { return Ok(table) };
+        let Some(name) = take_extends(&mut table)? else {
+            // What is built into the program is of today.
+            match self {
+                Self::Preset { .. } => drop(table.insert("version".to_owned(), Value::Integer(VERSION.into()))),
+                Self::File(_) => migrate(&mut table)?,
+            }
+            return Ok(table);
+        };
+        // A part of a configuration could not be brought to another version.
+        if let Some(version) = table.get("version").filter(|version| version.as_integer() != Some(VERSION.into())) {
+            check("version", format!("{VERSION} or absent beside extends"), version, false)?;
+        }
         if levels == 0 {
             return Err(ConfigError::Chain { most: MOST_EXTENDS, found: name });
         }
@@ -68,7 +82,7 @@ impl Source {
     }
 
     /// What `extends` in this source names: a preset, or a file beside this one.
-    pub(crate) fn beside(&self, name: &str) -> Self {
+    fn beside(&self, name: &str) -> Self {
         match (Self::named(name), self) {
             (Self::File(path), Self::File(from)) => Self::File(from.parent().unwrap_or(Path::new("")).join(path)),
             (source, _) => source,
@@ -86,7 +100,7 @@ impl Config {
     /// When something is not there, not TOML, extends over too many steps, or the result has a missing, unknown or
     /// mistyped field. Ranges are checked by [`Config::build`].
     pub fn resolve(source: &Source, sets: &[String]) -> Result<Self, ConfigError> {
-        let mut table = source.table()?;
+        let mut table = source.table(0)?;
         sets.iter().try_for_each(|set| apply(&mut table, set))?;
         read_as(table)
     }
@@ -105,7 +119,7 @@ fn read_file(path: &Path) -> Result<String, ConfigError> {
     })
 }
 
-pub(crate) fn take_extends(table: &mut Table) -> Result<Option<String>, ConfigError> {
+fn take_extends(table: &mut Table) -> Result<Option<String>, ConfigError> {
     match table.remove("extends") {
         None => Ok(None),
         Some(Value::String(name)) => Ok(Some(name)),

@@ -1,26 +1,21 @@
 //! The run directory: what lies in it, and who may write.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use data::TaskRegistry;
 use model::{Device, Weights};
+use record::{AnyTable, Folder, RecordError, Row, Table};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::config::hex;
-use crate::files::{create_folder, remove_file, write_whole};
-use crate::{
-    BestLayerRow, Checkpoint, Config, DecodabilityRow, Experiment, MetricRow, Row, RunError, Source, Table,
-    TrainingRow, checkpoint, io_error,
-};
+use crate::checks::hex;
+use crate::{Checkpoint, Experiment, RunError, Source, checkpoint};
 
-const CONFIG: &str = "config.toml";
+pub(crate) const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "environment.toml";
-const START: &str = "start.safetensors";
-const LOCK: &str = "run.lock";
-const CHECKPOINTS: &str = "checkpoints";
+pub(crate) const START: &str = "start.safetensors";
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
 const PLOTS: &str = "plots";
 const EXPORT: &str = "export";
 const REPORT: &str = "report.html";
@@ -48,13 +43,7 @@ pub struct Environment {
 /// Every function fails where the disk does. What else can go wrong stands beside it.
 #[derive(Clone, Debug)]
 pub struct RunDir {
-    path: PathBuf,
-}
-
-/// The right to write to a run, until dropped.
-#[derive(Debug)]
-pub struct RunLock {
-    _file: File,
+    folder: Folder,
 }
 
 impl Environment {
@@ -62,7 +51,7 @@ impl Environment {
     pub fn here(device: Device, threads: usize) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            commit: env!("EMERGENCE_COMMIT").to_owned(),
+            commit: record::COMMIT.to_owned(),
             device: device.to_string(),
             products: Some(device.products().to_owned()),
             threads,
@@ -72,41 +61,8 @@ impl Environment {
 }
 
 impl RunDir {
-    /// The run of `experiment` under `root`, made if it is not there: `root/<name>-<identity>`.
-    ///
-    /// # Errors
-    /// When the disk fails, or the experiment continues from weights that no such run has.
-    pub fn create(root: &Path, experiment: &Experiment) -> Result<Self, RunError> {
-        let run = Self::of(root, &experiment.config);
-        let start = run.path.join(START);
-        if experiment.config.finetune.is_some() && !start.exists() {
-            return Err(RunError::NoStart { path: start });
-        }
-        run.make(&experiment.config)?;
-        Ok(run)
-    }
-
-    /// As [`create`](Self::create), with the weights of `start` to continue from.
-    pub fn create_from(root: &Path, experiment: &Experiment, start: &Checkpoint) -> Result<Self, RunError> {
-        let run = Self::of(root, &experiment.config);
-        create_folder(&run.path)?;
-        if !run.path.join(START).exists() {
-            run.write(START, &model::encode(&start.architecture, &start.weights))?;
-        }
-        run.make(&experiment.config)?;
-        Ok(run)
-    }
-
-    fn of(root: &Path, config: &Config) -> Self {
-        Self { path: root.join(config.run_name()) }
-    }
-
-    fn make(&self, config: &Config) -> Result<(), RunError> {
-        create_folder(&self.path.join(CHECKPOINTS))?;
-        if self.path.join(CONFIG).exists() {
-            return Ok(());
-        }
-        self.write(CONFIG, config.to_toml().as_bytes())
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { folder: Folder::at(path).with_figures_in(PLOTS) }
     }
 
     /// The run at `path`.
@@ -115,30 +71,24 @@ impl RunDir {
     /// When there is none.
     pub fn open(path: &Path) -> Result<Self, RunError> {
         match path.join(CONFIG).is_file() {
-            true => Ok(Self { path: path.to_owned() }),
+            true => Ok(Self::at(path.to_owned())),
             false => Err(RunError::NotARun { path: path.to_owned(), missing: CONFIG }),
         }
     }
 
-    /// Its folder.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Its folder, with tables, figures and files.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
     }
 
-    /// What was run.
-    ///
-    /// # Errors
-    /// When the configuration is damaged or names a task that `registry` does not know.
-    pub fn experiment(&self, registry: &TaskRegistry) -> Result<Experiment, RunError> {
-        let path = self.path.join(CONFIG);
-        Config::resolve(&self.source(), &[])
-            .and_then(|config| config.build(registry))
-            .map_err(|error| RunError::Config { path, error })
+    /// Where its folder is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Its configuration, as a source for others.
     pub fn source(&self) -> Source {
-        Source::File(self.path.join(CONFIG))
+        Source::File(self.path().join(CONFIG))
     }
 
     /// The weights that the run continues from; none where they are drawn.
@@ -147,48 +97,34 @@ impl RunDir {
     /// When they are not those that the configuration names.
     pub fn start(&self, experiment: &Experiment) -> Result<Option<Weights>, RunError> {
         let Some(finetune) = &experiment.config.finetune else { return Ok(None) };
-        let path = self.path.join(START);
-        let bytes = fs::read(&path).map_err(|error| io_error("read", &path, error))?;
+        let path = self.path().join(START);
+        let bytes = fs::read(&path).map_err(|error| RecordError::io("read", &path, error))?;
         let found = hex(&Sha256::digest(&bytes));
         if found != finetune.weights {
             let reason = format!("its SHA-256 must be {}, but is {found}", finetune.weights);
-            return Err(RunError::Malformed { path, reason });
+            return Err(RecordError::malformed(&path, reason).into());
         }
         let decoded = model::decode(&bytes).map_err(|error| error.to_string()).and_then(|(architecture, weights)| {
             experiment.check_weights(&architecture).map_err(|error| error.to_string())?;
             Ok(weights)
         });
-        decoded.map(Some).map_err(|reason| RunError::Malformed { path, reason })
-    }
-
-    /// Takes the right to write.
-    ///
-    /// # Errors
-    /// When another process has it.
-    pub fn lock(&self) -> Result<RunLock, RunError> {
-        let path = self.path.join(LOCK);
-        let file = File::create(&path).map_err(|error| io_error("create", &path, error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(RunLock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(RunError::Locked { path: self.path.clone() }),
-            Err(TryLockError::Error(error)) => Err(io_error("lock", &path, error)),
-        }
+        Ok(decoded.map(Some).map_err(|reason| RecordError::malformed(&path, reason))?)
     }
 
     /// Notes where the run was made.
     pub fn write_environment(&self, environment: &Environment) -> Result<(), RunError> {
         let text = toml::to_string(environment).expect("strings and integers are TOML");
-        self.write(ENVIRONMENT, text.as_bytes())
+        Ok(self.folder.write(ENVIRONMENT, text.as_bytes())?)
     }
 
     /// Where the run was made, when it was noted.
     pub fn environment(&self) -> Option<Environment> {
-        toml::from_str(&fs::read_to_string(self.path.join(ENVIRONMENT)).ok()?).ok()
+        toml::from_str(&fs::read_to_string(self.path().join(ENVIRONMENT)).ok()?).ok()
     }
 
     /// The table of rows `R`.
     pub fn table<R: Row>(&self) -> Table<R> {
-        Table::new(&self.path)
+        self.folder.table()
     }
 
     /// Steps of the checkpoints that `experiment` schedules, ascending: those that every run of it has, stopped or not.
@@ -211,15 +147,15 @@ impl RunDir {
     }
 
     fn untrained(&self) -> RunError {
-        RunError::Untrained { path: self.path.clone() }
+        RunError::Untrained { path: self.path().to_owned() }
     }
 
     /// Steps of all checkpoints, ascending; one was added wherever the run was interrupted.
     pub fn steps(&self) -> Result<Vec<usize>, RunError> {
-        let path = self.path.join(CHECKPOINTS);
+        let path = self.path().join(CHECKPOINTS);
         let entries = match fs::read_dir(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(|error| io_error("read", &path, error))?,
+            entries => entries.map_err(|error| RecordError::io("read", &path, error))?,
         };
         let step = |entry: fs::DirEntry| entry.file_name().to_str().filter(|name| name.len() == 8)?.parse().ok();
         let mut steps: Vec<usize> = entries.flatten().filter_map(step).collect();
@@ -254,59 +190,36 @@ impl RunDir {
             return Err(self.untrained());
         }
         let known = steps.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-        Err(RunError::NoCheckpoint { path: self.path.clone(), step: step.to_string(), known })
+        Err(RunError::NoCheckpoint { path: self.path().to_owned(), step, known })
     }
 
     /// Saves a checkpoint at a step that has none, and lets all but the last `full` ones go down to their weights. What
-    /// was measured until then is on the disk before it.
-    pub fn save(&self, checkpoint: &Checkpoint, full: usize) -> Result<(), RunError> {
-        self.table::<TrainingRow>().flush()?;
-        self.table::<MetricRow>().flush()?;
-        self.table::<DecodabilityRow>().flush()?;
-        self.table::<BestLayerRow>().flush()?;
+    /// was measured in `tables` until then is on the disk before it.
+    pub fn save(&self, checkpoint: &Checkpoint, full: usize, tables: &[Box<dyn AnyTable>]) -> Result<(), RunError> {
+        tables.iter().try_for_each(|table| table.flush())?;
         checkpoint.save(&self.checkpoint_folder(checkpoint.step))?;
         let steps = self.steps()?;
         let older = steps.len().saturating_sub(full);
-        steps[..older].iter().try_for_each(|&step| checkpoint::drop_moments(&self.checkpoint_folder(step)))
+        let drop_moments = |&step: &usize| checkpoint::drop_moments(&self.checkpoint_folder(step));
+        Ok(steps[..older].iter().try_for_each(drop_moments)?)
     }
 
-    /// Writes a figure as `plots/<name>.svg` and `plots/<name>.png`.
-    pub fn write_plot(&self, name: &str, svg: &str, png: &[u8]) -> Result<(), RunError> {
-        self.write(&format!("{PLOTS}/{name}.svg"), svg.as_bytes())?;
-        self.write(&format!("{PLOTS}/{name}.png"), png)
-    }
-
-    /// Removes both files of a figure, where they are.
-    pub fn remove_plot(&self, name: &str) -> Result<(), RunError> {
-        ["svg", "png"].iter().try_for_each(|kind| remove_file(&self.path.join(PLOTS).join(format!("{name}.{kind}"))))
-    }
-
-    /// Writes the report and returns its path.
-    pub fn write_report(&self, html: &str) -> Result<PathBuf, RunError> {
-        self.write(REPORT, html.as_bytes())?;
-        Ok(self.report())
-    }
-
-    /// Where its report lies, once it is written: after everything else.
+    /// Where its report lies, once it is written.
     pub fn report(&self) -> PathBuf {
-        self.path.join(REPORT)
+        self.path().join(REPORT)
     }
 
     /// Where an export of the checkpoint at `step` goes unless told otherwise: `export/<step>.<format>`.
     pub fn export_path(&self, step: usize, format: &str) -> PathBuf {
-        self.path.join(EXPORT).join(format!("{step:08}.{format}"))
+        self.path().join(EXPORT).join(format!("{step:08}.{format}"))
     }
 
-    /// Where the prompts that causes are measured with are exported to unless told otherwise: `export/prompts.npz`.
+    /// Where the prompts of interventions are exported to unless told otherwise: `export/prompts.npz`.
     pub fn prompts_path(&self) -> PathBuf {
-        self.path.join(EXPORT).join("prompts.npz")
+        self.path().join(EXPORT).join("prompts.npz")
     }
 
     fn checkpoint_folder(&self, step: usize) -> PathBuf {
-        self.path.join(CHECKPOINTS).join(format!("{step:08}"))
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
-        write_whole(&self.path.join(name), bytes)
+        self.path().join(CHECKPOINTS).join(format!("{step:08}"))
     }
 }

@@ -1,7 +1,9 @@
+//! The learning rate over training.
+
 use serde::{Deserialize, Serialize};
 
 use crate::ConfigError;
-use crate::config::check;
+use crate::checks::check;
 
 /// How the learning rate goes over training, as a factor of `train.learning_rate`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

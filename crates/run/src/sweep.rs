@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::config::check_name;
-use crate::resolve::{apply, insert, lay_over, read_as, take_extends};
+use crate::checks::check_name;
+use crate::resolve::{apply, insert, lay_over, read_as};
 use crate::{Config, ConfigError, Source};
 
 /// Configurations that differ in some fields.
@@ -51,12 +51,7 @@ impl Sweep {
     /// As [`Config::resolve`] for every configuration; also when a list of values is empty or no list, two runs are the
     /// same, or the name is no name of a run. Ranges are checked by [`Config::build`].
     pub fn resolve(source: &Source, sets: &[String]) -> Result<Self, ConfigError> {
-        let mut table = source.read()?;
-        if let Some(name) = take_extends(&mut table)? {
-            let mut extended = source.beside(&name).table()?;
-            lay_over(&mut extended, table);
-            table = extended;
-        }
+        let mut table = source.table(1)?;
         sets.iter().try_for_each(|set| apply(&mut table, set))?;
         let varied = take_varied(&mut table)?;
         let mut tables = match varied.runs {

@@ -1,14 +1,16 @@
+//! The optimizer.
+
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Int, Tensor};
 use model::{
-    AdamStep, Architecture, FusedBackend, ModelError, TrainingBackend, Transformer, Updates, gradients_from_weights,
+    AdamStep, Architecture, Kernels, ModelError, TrainingBackend, Transformer, Updates, gradients_from_weights,
     gradients_to_weights,
 };
 use run::{Moments, TrainConfig};
 
-/// Adam with bias correction, m̂ / (√v̂ + ε), its state by parameter; the arithmetic is [`FusedBackend::adam`].
+/// Adam with bias correction, m̂ / (√v̂ + ε), its state by parameter; the arithmetic is [`Kernels::adam`].
 #[derive(Debug)]
 pub struct Adam {
     beta_1: f64,
@@ -29,7 +31,7 @@ impl Adam {
     ///
     /// # Errors
     /// When the moments are not those of a model of this architecture.
-    pub fn restore<B: FusedBackend>(
+    pub fn restore<B: Kernels>(
         config: &TrainConfig,
         moments: &Moments,
         model: &Transformer<B>,
@@ -44,7 +46,7 @@ impl Adam {
     }
 
     /// The history, copied to the host; zeros before the first step.
-    pub fn moments<B: FusedBackend>(&self, model: &Transformer<B>) -> Moments {
+    pub fn moments<B: Kernels>(&self, model: &Transformer<B>) -> Moments {
         let named = |moment| {
             let mut weights = model.weights();
             weights.values_mut().for_each(|tensor| tensor.values.fill(0.0));

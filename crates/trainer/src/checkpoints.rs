@@ -4,41 +4,45 @@ use std::io;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-use model::{FusedBackend, Transformer};
+use model::{Kernels, Transformer};
 use rayon::ThreadPoolBuilder;
-use run::{Checkpoint, RunDir, RunError};
+use record::AnyTable;
+use run::{Checkpoint, Experiment, ModelSubject, RunDir};
 
-use crate::CheckpointObserver;
+use crate::{CheckpointObserver, TrainError};
 
 /// Measures and saves checkpoints.
-pub(crate) struct Keeper<'a, B: FusedBackend> {
+pub(crate) struct Keeper<'a, B: Kernels> {
     pub(crate) run: &'a RunDir,
-    /// Latest checkpoints that keep the optimizer's state.
-    pub(crate) full: usize,
-    pub(crate) observers: Vec<Box<dyn CheckpointObserver<B> + 'a>>,
+    pub(crate) experiment: &'a Experiment,
+    pub(crate) device: B::Device,
+    /// What was measured in them is on the disk before a checkpoint is saved.
+    pub(crate) tables: Vec<Box<dyn AnyTable>>,
+    pub(crate) observers: Vec<Box<dyn CheckpointObserver + 'a>>,
 }
 
 /// A checkpoint on its way to the disk, and its model if observers are to see it first.
 type Due<B> = (Checkpoint, Option<Transformer<B>>);
 
-impl<B: FusedBackend> Keeper<'_, B> {
-    fn keep(&mut self, (checkpoint, measured): Due<B>) -> Result<(), RunError> {
+impl<B: Kernels> Keeper<'_, B> {
+    fn keep(&mut self, (checkpoint, measured): Due<B>) -> Result<(), TrainError> {
         if let Some(model) = measured {
-            self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint(checkpoint.step, &model))?;
+            let subject = ModelSubject::new(model, self.experiment, self.device.clone());
+            self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint(checkpoint.step, &subject))?;
         }
-        self.run.save(&checkpoint, self.full)
+        Ok(self.run.save(&checkpoint, self.experiment.config.checkpoints.full, &self.tables)?)
     }
 }
 
 /// Where the training leaves its checkpoints.
-pub(crate) enum Checkpoints<'scope, B: FusedBackend> {
+pub(crate) enum Checkpoints<'scope, B: Kernels> {
     /// With a keeper that it waits for. On a CPU both need the same cores.
     Here(Keeper<'scope, B>),
     /// With one on a thread beside it: a GPU trains on while the host reads the concept from hidden states.
-    Beside { due: SyncSender<Due<B>>, thread: ScopedJoinHandle<'scope, Result<(), RunError>> },
+    Beside { due: SyncSender<Due<B>>, thread: ScopedJoinHandle<'scope, Result<(), TrainError>> },
 }
 
-impl<'scope, B: FusedBackend> Checkpoints<'scope, B> {
+impl<'scope, B: Kernels> Checkpoints<'scope, B> {
     /// Starts a thread for `keeper`. It works with as many others as the pool of the caller has, but for the caller's.
     ///
     /// # Errors
@@ -57,7 +61,11 @@ impl<'scope, B: FusedBackend> Checkpoints<'scope, B> {
     ///
     /// # Errors
     /// When an observer or the disk failed, at this one or one before.
-    pub(crate) fn hand_over(self, checkpoint: Checkpoint, measured: Option<Transformer<B>>) -> Result<Self, RunError> {
+    pub(crate) fn hand_over(
+        self,
+        checkpoint: Checkpoint,
+        measured: Option<Transformer<B>>,
+    ) -> Result<Self, TrainError> {
         match self {
             Self::Here(mut keeper) => {
                 keeper.keep((checkpoint, measured))?;
@@ -74,7 +82,7 @@ impl<'scope, B: FusedBackend> Checkpoints<'scope, B> {
     ///
     /// # Errors
     /// When an observer or the disk failed.
-    pub(crate) fn finish(self) -> Result<(), RunError> {
+    pub(crate) fn finish(self) -> Result<(), TrainError> {
         match self {
             Self::Here(_) => Ok(()),
             Self::Beside { due, thread } => {
@@ -85,6 +93,6 @@ impl<'scope, B: FusedBackend> Checkpoints<'scope, B> {
     }
 }
 
-fn outcome(thread: ScopedJoinHandle<'_, Result<(), RunError>>) -> Result<(), RunError> {
+fn outcome(thread: ScopedJoinHandle<'_, Result<(), TrainError>>) -> Result<(), TrainError> {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

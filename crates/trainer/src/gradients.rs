@@ -4,8 +4,8 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use data::{Batch, Prompt};
-use model::{FusedBackend, TrainingBackend, Transformer, squared_error};
+use data::Prompt;
+use model::{Batch, Kernels, TrainingBackend, Transformer, squared_error};
 use rayon::prelude::*;
 
 /// What one batch says about the model, still on the device.
@@ -34,7 +34,8 @@ pub fn gradients<B: TrainingBackend>(
     let part = |shard: usize| {
         let forked = (shards > 1).then(|| model.clone().fork(device));
         let model = forked.as_ref().unwrap_or(model);
-        let batch = Batch::<B>::new(&prompts[bounds(shard)..bounds(shard + 1)], device);
+        let prompts = prompts[bounds(shard)..bounds(shard + 1)].iter().map(|prompt| (&prompt.xs[..], &prompt.ys[..]));
+        let batch = Batch::<B>::new(prompts, device);
         let loss = squared_error(model.forward(batch.xs, batch.ys.clone()), batch.ys, total);
         let gradients = GradientsParams::from_grads(loss.backward(), model);
         (loss.inner(), gradients)

@@ -12,12 +12,14 @@ mod gradients;
 mod memory;
 mod observers;
 mod progress;
+mod rows;
 mod train;
 
 pub use adam::Adam;
 pub use bench::{BenchPlan, BenchResult, bench};
 pub use cli::{Change, Command, Finetune, Job, Sweep, command_line};
 pub use gradients::{Gradients, gradients};
-pub use observers::{CheckpointObserver, Decodabilities, Errors, Observers, Origin, StepObserver, TrainingTable};
-pub use progress::{Progress, ShownDecodability};
+pub use observers::{CheckpointObserver, LiveMeasurements, LiveReport, Observers, Origin, StepObserver, TrainingTable};
+pub use progress::{Headline, Progress};
+pub use rows::TrainingRow;
 pub use train::{Outcome, Parallelism, TrainError, train};

@@ -1,9 +1,9 @@
 //! Whether a model can fit at all: asked before anything is made, since a process that runs out of memory is killed.
 
-use analysis::Failure;
 use anyhow::anyhow;
 use model::{Device, Free};
 use run::Experiment;
+use terminal::Failure;
 
 use crate::Parallelism;
 

@@ -1,29 +1,55 @@
-//! What is measured during training. All that the loop knows of it is which tables going on shortens.
+//! What is watched and measured during training. All that the loop knows of it is the list of tables that an observer adds
+//! rows to.
 
 use std::fmt::Debug;
+use std::time::{Duration, Instant};
 
-use model::{FusedBackend, Transformer};
-use run::{Environment, Experiment, RunDir, RunError, TrainingRow};
+use analysis::{LIVE, MeasureError, Shown};
+use probe::{Study, Subject};
+use record::AnyTable;
+use run::{Environment, RunDir, RunError};
+
+use crate::progress::Headline;
+use crate::{TrainError, TrainingRow};
 
 /// Watches every step of a training run.
 pub trait StepObserver: Debug {
     /// After every step; `row` is there when the loss has been read from the device.
     fn on_step(&mut self, step: usize, row: Option<&TrainingRow>) -> Result<(), RunError>;
+
+    /// The tables that it adds rows to: what was measured behind the checkpoint that training goes on from is dropped,
+    /// and what was measured before a checkpoint is on the disk before that is saved.
+    fn tables(&self) -> Vec<Box<dyn AnyTable>> {
+        Vec::new()
+    }
 }
 
 /// Measures the model at checkpoints: while the training waits, or on a thread beside it.
-pub trait CheckpointObserver<B: FusedBackend>: Debug + Send {
+pub trait CheckpointObserver: Send {
     /// At every scheduled checkpoint, before it is saved: a checkpoint that is there has all its rows.
-    fn on_checkpoint(&mut self, step: usize, model: &Transformer<B>) -> Result<(), RunError>;
+    fn on_checkpoint(&mut self, step: usize, subject: &dyn Subject) -> Result<(), TrainError>;
+
+    /// As [`StepObserver::tables`].
+    fn tables(&self) -> Vec<Box<dyn AnyTable>> {
+        Vec::new()
+    }
 }
 
 /// Who watches a training run.
-#[derive(Debug)]
-pub struct Observers<'a, B: FusedBackend> {
+#[derive(Default)]
+pub struct Observers<'a> {
     /// Of its steps, asked in turn.
     pub steps: Vec<Box<dyn StepObserver + 'a>>,
     /// Of its checkpoints, asked in turn.
-    pub checkpoints: Vec<Box<dyn CheckpointObserver<B> + 'a>>,
+    pub checkpoints: Vec<Box<dyn CheckpointObserver + 'a>>,
+}
+
+impl Observers<'_> {
+    /// The tables of all of them.
+    pub fn tables(&self) -> Vec<Box<dyn AnyTable>> {
+        let of_steps = self.steps.iter().flat_map(|observer| observer.tables());
+        of_steps.chain(self.checkpoints.iter().flat_map(|observer| observer.tables())).collect()
+    }
 }
 
 /// Appends to the training table.
@@ -35,7 +61,11 @@ pub struct TrainingTable<'a> {
 
 impl StepObserver for TrainingTable<'_> {
     fn on_step(&mut self, _step: usize, row: Option<&TrainingRow>) -> Result<(), RunError> {
-        row.map_or(Ok(()), |row| self.run.table().append(std::slice::from_ref(row)))
+        row.map_or(Ok(()), |row| Ok(self.run.table().append(std::slice::from_ref(row))?))
+    }
+
+    fn tables(&self) -> Vec<Box<dyn AnyTable>> {
+        vec![Box::new(self.run.table::<TrainingRow>())]
     }
 }
 
@@ -59,42 +89,52 @@ impl StepObserver for Origin<'_> {
     }
 }
 
-/// Measures the error on the held-out prompts.
-#[derive(Debug)]
-pub struct Errors<'a, B: FusedBackend> {
-    run: &'a RunDir,
-    held_out: analysis::HeldOut<'a>,
-    device: B::Device,
+/// Takes the measurements of [`LIVE`], into the run's tables.
+pub struct LiveMeasurements<'a> {
+    /// What is asked.
+    pub study: &'a Study,
+    /// The run's tables, and what they name.
+    pub shown: Shown<'a>,
+    /// Where a person sees what was found.
+    pub headline: Headline,
 }
 
-impl<'a, B: FusedBackend> Errors<'a, B> {
-    /// Into the tables of `run`, on `device`.
-    pub fn new(run: &'a RunDir, experiment: &'a Experiment, device: B::Device) -> Self {
-        Self { run, held_out: analysis::HeldOut::new(experiment), device }
+impl CheckpointObserver for LiveMeasurements<'_> {
+    fn on_checkpoint(&mut self, step: usize, subject: &dyn Subject) -> Result<(), TrainError> {
+        let append = |live: &analysis::LiveEntry| (live.append)(self.study, subject, step, &self.shown);
+        let found = LIVE.iter().map(append).collect::<Result<Vec<_>, MeasureError>>()?;
+        self.headline.set(found.into_iter().flatten().collect::<Vec<_>>().join("  "));
+        Ok(())
+    }
+
+    fn tables(&self) -> Vec<Box<dyn AnyTable>> {
+        LIVE.iter().flat_map(|live| (live.tables)(self.shown.folder)).collect()
     }
 }
 
-impl<B: FusedBackend> CheckpointObserver<B> for Errors<'_, B> {
-    fn on_checkpoint(&mut self, step: usize, model: &Transformer<B>) -> Result<(), RunError> {
-        self.run.table().append(&self.held_out.model_errors(model, step, &self.device))
+/// Keeps the report up to date: at checkpoints, at most once a minute and for at most a fiftieth of the time. Training does
+/// not depend on it: whoever writes it also says why it could not be written.
+pub struct LiveReport<F> {
+    write: F,
+    last: Instant,
+    took: Duration,
+}
+
+impl<F: FnMut() + Send> LiveReport<F> {
+    /// The first one, by `write`, a minute from now.
+    pub fn new(write: F) -> Self {
+        Self { write, last: Instant::now(), took: Duration::ZERO }
     }
 }
 
-/// Measures Concept Decodability.
-#[derive(Debug)]
-pub struct Decodabilities<'a, B: FusedBackend> {
-    /// Whose tables.
-    pub run: &'a RunDir,
-    /// Whose prompts.
-    pub experiment: &'a Experiment,
-    /// Where the model runs.
-    pub device: B::Device,
-}
-
-impl<B: FusedBackend> CheckpointObserver<B> for Decodabilities<'_, B> {
-    fn on_checkpoint(&mut self, step: usize, model: &Transformer<B>) -> Result<(), RunError> {
-        let tables = analysis::decodability(model, self.experiment, step, &self.device);
-        self.run.table().append(&tables.cd)?;
-        self.run.table().append(&tables.best)
+impl<F: FnMut() + Send> CheckpointObserver for LiveReport<F> {
+    fn on_checkpoint(&mut self, _step: usize, _subject: &dyn Subject) -> Result<(), TrainError> {
+        if self.last.elapsed() < Duration::from_secs(60).max(50 * self.took) {
+            return Ok(());
+        }
+        let started = Instant::now();
+        (self.write)();
+        (self.last, self.took) = (Instant::now(), started.elapsed());
+        Ok(())
     }
 }

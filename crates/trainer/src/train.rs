@@ -3,19 +3,19 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use analysis::MeasureError;
 use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use data::{Purpose, Stream};
-use model::{Device, FusedBackend, ModelError, TrainingBackend, Transformer, Weights};
-use run::{
-    BestLayerRow, Checkpoint, DecodabilityRow, Experiment, MetricRow, Row, RunDir, RunError, TrainConfig, TrainingRow,
-};
+use model::{Device, Kernels, ModelError, TrainingBackend, Transformer, Weights};
+use record::AnyTable;
+use run::{Checkpoint, Experiment, RunDir, RunError, TrainConfig};
 use thiserror::Error;
 
 use crate::batches::Batches;
 use crate::checkpoints::{Checkpoints, Keeper};
-use crate::{Adam, Observers, gradients};
+use crate::{Adam, Observers, TrainingRow, gradients};
 
 /// Steps whose losses may wait on the device before they are looked at.
 const MOST_PENDING: usize = 256;
@@ -55,6 +55,9 @@ pub enum TrainError {
     /// The disk.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// What was measured at a checkpoint.
+    #[error(transparent)]
+    Measure(#[from] MeasureError),
     /// A checkpoint of another model.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -94,7 +97,7 @@ pub enum TrainError {
 }
 
 /// Trains `experiment` in `run` until it is done or `stop` is set, from the last checkpoint if there is one.
-/// What the configuration freezes keeps its bits.
+/// Parameters that the configuration freezes are never changed.
 ///
 /// A batch is a function of its step, sums have a fixed order and the optimizer's state is saved in full, so a run
 /// that was stopped anywhere and went on has the same weights and tables, to the bit, as one that was not.
@@ -107,15 +110,16 @@ pub fn train<B: TrainingBackend>(
     experiment: &Experiment,
     parallelism: Parallelism,
     device: &B::Device,
-    observers: Observers<'_, B::InnerBackend>,
+    observers: Observers<'_>,
     stop: &AtomicBool,
 ) -> Result<Outcome, TrainError> {
     let config = &experiment.config.train;
-    let (last, mut model, mut adam) = start::<B>(run, experiment, device)?;
+    let tables = observers.tables();
+    let (last, mut model, mut adam) = start::<B>(run, experiment, &tables, device)?;
     let mut step = last.unwrap_or(0);
     let mut pending = Pending { first: step, last_good: last, scalars: Vec::new(), read: None };
     let Observers { steps: mut watching, checkpoints: measuring } = observers;
-    let keeper = Keeper { run, full: experiment.config.checkpoints.full, observers: measuring };
+    let keeper = Keeper { run, experiment, device: device.clone(), tables, observers: measuring };
     std::thread::scope(|scope| {
         let mut checkpoints = match parallelism.measures_beside {
             true => Checkpoints::beside(scope, keeper)?,
@@ -151,10 +155,12 @@ pub fn train<B: TrainingBackend>(
     })
 }
 
-/// The last checkpoint, or the model that the run starts from and a new optimizer; rows behind it are dropped.
+/// The last checkpoint, or the model that the run starts from and a new optimizer; the rows behind it in `tables` are
+/// dropped.
 fn start<B: TrainingBackend>(
     run: &RunDir,
     experiment: &Experiment,
+    tables: &[Box<dyn AnyTable>],
     device: &B::Device,
 ) -> Result<(Option<usize>, Transformer<B>, Adam), TrainError> {
     let (architecture, config) = (&experiment.architecture, &experiment.config);
@@ -180,26 +186,13 @@ fn start<B: TrainingBackend>(
         }
     };
     // Not before it is certain that training goes on and measures them again.
-    drop_after::<TrainingRow>(run, last)?;
-    drop_after::<MetricRow>(run, last)?;
-    drop_after::<DecodabilityRow>(run, last)?;
-    drop_after::<BestLayerRow>(run, last)?;
+    for table in tables {
+        last.map_or_else(|| table.clear(), |step| table.truncate_after(step)).map_err(RunError::from)?;
+    }
     Ok((last, model, adam))
 }
 
-fn drop_after<R: Row>(run: &RunDir, last: Option<usize>) -> Result<(), RunError> {
-    match last {
-        Some(step) => run.table::<R>().truncate_after(step),
-        None => run.table::<R>().clear(),
-    }
-}
-
-fn checkpoint<B: FusedBackend>(
-    experiment: &Experiment,
-    step: usize,
-    model: &Transformer<B>,
-    adam: &Adam,
-) -> Checkpoint {
+fn checkpoint<B: Kernels>(experiment: &Experiment, step: usize, model: &Transformer<B>, adam: &Adam) -> Checkpoint {
     let (weights, moments) = (model.weights(), Some(adam.moments(model)));
     Checkpoint { step, architecture: experiment.architecture, weights, moments }
 }

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use data::TaskRegistry;
-use run::{ComparisonDir, Experiment, MetricRow, ProbeKind, RunDir, SweepRow};
+use probe::{ProbeError, ProbeKind};
+use record::Folder;
+use run::{Config, RunDir, RunError};
+use terminal::{Failure, note, say, say_json};
 
-use crate::Comparison;
-use crate::plots::{self, PlotError};
-use crate::terminal::{Failure, note, say, say_json};
+use crate::cli::{CliError, legend_of};
+use crate::{Compared, MetricRow, SweepRow, write_comparison};
 
 /// The runs, and where to write.
 #[derive(Debug, Args)]
@@ -20,7 +22,7 @@ pub struct Compare {
     /// Folder to write to [default: compare, or compare-PROBE, beside the first run]
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Whose accuracy is compared with the error: knn, which is CD, or another probe
+    /// Probe whose accuracy is compared with the error: knn, which is CD, or another
     #[arg(long, default_value = ProbeKind::CD.name())]
     probe: ProbeKind,
     /// Print the table as JSON
@@ -29,7 +31,7 @@ pub struct Compare {
 }
 
 impl Compare {
-    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
         let mut runs = Vec::new();
         for path in &self.runs {
             runs.extend(runs_at(path)?);
@@ -39,28 +41,54 @@ impl Compare {
         // The parent of `.` is in no name but the full one.
         let first = runs[0].path().canonicalize().unwrap_or_else(|_| runs[0].path().to_owned());
         let beside = first.parent().unwrap_or(&first).join(name);
-        let with_experiment = |run: RunDir| run.experiment(registry).map(|experiment| (run, experiment));
-        let mut runs = runs.into_iter().map(with_experiment).collect::<Result<Vec<_>, _>>()?;
+        let with_config = |run: RunDir| run.config().map(|config| (run, config));
+        let mut runs = runs.into_iter().map(with_config).collect::<Result<Vec<_>, _>>()?;
         // A run is the same wherever a copy of it lies, and counts once: the one that has come furthest.
-        runs.sort_by_cached_key(|(run, experiment)| (experiment.config.run_name(), Reverse(last_measured(run))));
-        runs.dedup_by_key(|(_, experiment)| experiment.config.run_name());
+        let key = |config: &Config| (config.run_name(), config.to_toml());
+        runs.sort_by_cached_key(|(run, config)| (key(config), Reverse(last_measured(run))));
+        runs.dedup_by_key(|(_, config)| key(config));
         note_unfinished(&runs);
         check_probe(self.probe, &runs)?;
-        let out = ComparisonDir::create(&self.out.unwrap_or(beside))?;
-        let rows = write_comparison(&runs, self.probe, &out)?;
+        let compared = runs.iter().map(|(run, config)| compared(run, config, registry));
+        let compared = compared.collect::<Result<Vec<_>, _>>()?;
+        let out = Folder::create(&self.out.unwrap_or(beside))?;
+        let rows = write_comparison(&compared, self.probe, &out)?;
         note(&format!("tables and figures: {}", out.path().display()));
-        say_sweep(&rows, self.json)
+        Ok(say_sweep(&rows, self.json)?)
     }
 }
 
+/// A run as it is compared with others.
+///
+/// # Errors
+/// When its folder has no legend and its task is unknown to this program, or a file cannot be read.
+pub fn compared(run: &RunDir, config: &Config, registry: &TaskRegistry) -> Result<Compared, CliError> {
+    let legend = legend_of(run, registry)?;
+    let no_token = || ProbeError::OutOfRange {
+        field: "probe.tokens".to_owned(),
+        range: "a list of at least one token".to_owned(),
+        value: "[]".to_owned(),
+    };
+    let token = config.probe.tokens.first().ok_or_else(no_token)?;
+    Ok(Compared {
+        folder: run.folder().clone(),
+        token: token.resolve(legend.n_points)?,
+        legend,
+        run: config.run_name(),
+        name: config.name.clone(),
+        seed: config.seed,
+        fields: config.fields(),
+    })
+}
+
 /// The run at `path`, or the runs in the folder `path` by name.
-fn runs_at(path: &Path) -> Result<Vec<RunDir>, Failure> {
+fn runs_at(path: &Path) -> Result<Vec<RunDir>, RunError> {
     RunDir::open(path).map(|run| vec![run]).or_else(|error| {
         let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
         let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
         paths.sort();
         let runs: Vec<RunDir> = paths.iter().filter_map(|path| RunDir::open(path).ok()).collect();
-        if runs.is_empty() { Err(error.into()) } else { Ok(runs) }
+        if runs.is_empty() { Err(error) } else { Ok(runs) }
     })
 }
 
@@ -69,9 +97,9 @@ fn last_measured(run: &RunDir) -> Option<usize> {
     run.table::<MetricRow>().read().ok()?.iter().map(|row| row.step).max()
 }
 
-fn note_unfinished(runs: &[(RunDir, Experiment)]) {
-    for (run, experiment) in runs {
-        let (path, all) = (run.path().display(), experiment.config.train.steps);
+fn note_unfinished(runs: &[(RunDir, Config)]) {
+    for (run, config) in runs {
+        let (path, all) = (run.path().display(), config.train.steps);
         match last_measured(run) {
             None => note(&format!("{path} is left out: nothing of it has been measured")),
             Some(step) if step < all => note(&format!("{path} is not finished: measured until step {step} of {all}")),
@@ -80,51 +108,14 @@ fn note_unfinished(runs: &[(RunDir, Experiment)]) {
     }
 }
 
-fn check_probe(asked: ProbeKind, runs: &[(RunDir, Experiment)]) -> Result<(), Failure> {
-    let scored = |probe: &ProbeKind| runs.iter().all(|(_, experiment)| experiment.config.probe.probes.contains(probe));
+fn check_probe(asked: ProbeKind, runs: &[(RunDir, Config)]) -> Result<(), Failure> {
+    let scored = |probe: &ProbeKind| runs.iter().all(|(_, config)| config.probe.probes.contains(probe));
     if scored(&asked) {
         return Ok(());
     }
     let known = ProbeKind::ALL.into_iter().filter(scored).map(ProbeKind::name).collect::<Vec<_>>().join(", ");
     let (range, found) = (format!("in probe.probes of every run ({known})"), asked.name());
     Err(Failure::Request(anyhow::anyhow!("--probe must be {range}, but is {found}")))
-}
-
-/// Writes every table and figure of a comparison to `out`, with the accuracy of `probe` beside the error, and returns
-/// the ends of the runs.
-///
-/// # Errors
-/// When a table cannot be read, a figure not be drawn, or a file not be written.
-pub fn write_comparison(
-    runs: &[(RunDir, Experiment)],
-    probe: ProbeKind,
-    out: &ComparisonDir,
-) -> Result<Vec<SweepRow>, Failure> {
-    let found = Comparison::read(runs, probe)?;
-    out.table().replace(&found.runs)?;
-    out.table().replace(&found.points)?;
-    out.table().replace(&found.curves)?;
-    out.table().replace(&found.lags)?;
-    out.table().replace(&found.correlations)?;
-    out.table().replace(&found.replacements)?;
-    out.table().replace(&found.pairs)?;
-    let figures = [
-        ("comparison", plots::comparison(&found.curves, probe)),
-        ("cd_against_error", plots::cd_against_error(&found.points, &found.correlations, probe)),
-        ("ends", plots::ends(&found.runs, probe)),
-        ("lags", plots::lags(&found.lags, probe)),
-        ("replacement", plots::replacement(&found.replacements)),
-        ("pairs", plots::mean_pairs(&found.pairs)),
-    ];
-    for (name, svg) in figures {
-        match svg {
-            Ok(svg) => out.write_plot(name, &svg, &plots::png(&svg)?)?,
-            // That of another comparison in the same folder would not be of these tables.
-            Err(PlotError::Empty { .. }) => out.remove_plot(name)?,
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(found.runs)
 }
 
 /// Prints the ends of runs, for a person or for a program.

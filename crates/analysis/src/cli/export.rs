@@ -1,14 +1,19 @@
 //! `analysis export`.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use data::TaskRegistry;
+use model::Latent;
+use probe::Subjects;
+use record::write_together;
+use run::{Checkpoints, Experiment, RunDir};
+use terminal::Failure;
 
-use crate::cli::OnRun;
-use crate::cli::causes::MEAN_PROMPTS;
-use crate::terminal::Failure;
-use crate::{StatesExport, write_gpt2, write_prompts};
+use crate::cli::{CliError, OnRun};
+use crate::measurements::MEAN_PROMPTS;
+use crate::{MeasureError, StatesExport, write_prompts};
 
 /// What to export, and where to.
 #[derive(Debug, Args)]
@@ -27,7 +32,8 @@ pub struct Export {
     /// Resample of the decodability table whose states are exported [default: 0]
     #[arg(long)]
     resample: Option<usize>,
-    /// Prompts of every concept behind its mean activation, as given to `patch`, for --what prompts [default: 100]
+    /// Prompts of every concept that its mean activation is taken over, as given to `patch`; for --what prompts
+    /// [default: 100]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     mean_prompts: Option<u32>,
     /// File or folder to write [default: STEP.npz, STEP.hf or prompts.npz in export/ in the run's folder]
@@ -54,7 +60,7 @@ enum Format {
 }
 
 impl Export {
-    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, Failure> {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, CliError> {
         let what = match (self.what, self.format) {
             (None, Some(Format::Hf)) | (Some(What::Model), None | Some(Format::Hf)) => What::Model,
             (None, None | Some(Format::Npz)) => What::States,
@@ -63,7 +69,7 @@ impl Export {
                 let found = format!("{what:?} with {format:?}").to_lowercase();
                 let range = "states or prompts with npz, or model with hf";
                 let message = anyhow::anyhow!("--what and --format must be {range}, but are {found}");
-                return Err(Failure::Request(message));
+                return Err(Failure::Request(message).into());
             }
         };
         self.check_options(what)?;
@@ -74,7 +80,9 @@ impl Export {
         let written = match what {
             What::States => {
                 let step = step()?;
-                let export = StatesExport::collect(&run, &experiment, step, self.resample.unwrap_or(0), device)?;
+                let checkpoints = Checkpoints::new(&run, &experiment, device);
+                let subject = checkpoints.at(step)?;
+                let export = StatesExport::collect(&experiment.study, &*subject, self.resample.unwrap_or(0))?;
                 let out = out(run.export_path(step, "npz"));
                 export.write_npz(&out)?;
                 out
@@ -87,7 +95,8 @@ impl Export {
             }
             What::Prompts => {
                 let out = out(run.prompts_path());
-                write_prompts(&experiment, self.mean_prompts.unwrap_or(MEAN_PROMPTS) as usize, &out)?;
+                let per_concept = self.mean_prompts.unwrap_or(MEAN_PROMPTS) as usize;
+                write_prompts(&experiment.study, experiment.architecture.d_model, per_concept, &out)?;
                 out
             }
         };
@@ -109,4 +118,24 @@ impl Export {
             }
         }
     }
+}
+
+/// Writes the model at `step` as a folder that `transformers.GPT2Model.from_pretrained` loads, its read-in and
+/// read-out beside it.
+///
+/// # Errors
+/// When the model has a latent, which GPT-2 has not; when the checkpoint cannot be read or the folder not be written.
+fn write_gpt2(run: &RunDir, experiment: &Experiment, step: usize, folder: &Path) -> Result<(), CliError> {
+    let checkpoint = run.checkpoint(experiment, step)?;
+    if let Some(Latent { width, .. }) = checkpoint.architecture.latent {
+        let (range, value) = ("absent for GPT2Model", format!("of width {width}"));
+        return Err(MeasureError::out_of_range("model.latent", range, value).into());
+    }
+    let files =
+        model::gpt2(&checkpoint.architecture, &checkpoint.weights).map(|(name, bytes)| (folder.join(name), bytes));
+    write_together(&files).map_err(|error| {
+        // Only an empty folder can be removed in this way.
+        let _ = fs::remove_dir(folder);
+        error.into()
+    })
 }

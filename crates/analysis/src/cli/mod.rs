@@ -1,35 +1,29 @@
-//! The command line of `analysis`.
+//! The command line of `analysis`: it alone brings runs on disk, our models and the terminal to the library.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use data::TaskRegistry;
+use data::{Legend, TaskRegistry};
 use model::{Device, DeviceChoice};
-use run::{BaselineRow, DecodabilityRow, Experiment, PairRow, RunDir, SeparationRow};
+use run::{Experiment, RunDir};
+use terminal::{Failure, conclude, note, say, say_json};
 
-use crate::terminal::{Failure, conclude, note, say, say_json};
-use crate::{Summary, readings, stages, write_report};
+use crate::{Shown, Summary};
 
-mod algorithms;
-mod causes;
 mod compare;
+mod error;
 mod export;
-mod map;
-mod positions;
-mod sensitivity;
-mod sites;
+mod measure;
+mod report;
 
-pub(crate) use algorithms::CompareAlgorithms;
-pub(crate) use causes::{Patch, Prune, Transplant};
-pub use compare::{Compare, say_sweep, write_comparison};
-pub(crate) use export::Export;
-pub(crate) use map::Map;
-pub(crate) use positions::Positions;
-pub(crate) use sensitivity::Sensitivity;
-pub(crate) use sites::Sites;
+pub use compare::{Compare, compared, say_sweep};
+pub use error::CliError;
+pub use export::Export;
+pub use measure::{MeasureCommand, Remeasure, measure_now, note_trained};
+pub use report::{legend_of, report_run};
 
-/// What a run's checkpoints know: decodability, maps, reference levels, exports and the report.
+/// Measure the checkpoints of a run, compare runs, export hidden states, and draw the report.
 #[derive(Debug, Parser)]
 #[command(name = "analysis", version)]
 struct Cli {
@@ -40,28 +34,12 @@ struct Cli {
 /// The commands on a run that is already there.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Measure Concept Decodability again, at every checkpoint
-    Cd(OnRun),
-    /// Bring the hidden states into a plane, at a few layers and checkpoints: principal components, UMAP or t-SNE
-    Map(Map),
-    /// Compute the errors of the closed-form predictors on the held-out prompts
-    Baselines(OnRun),
-    /// Compare the model's predictions with those of every closed-form predictor, at every checkpoint
-    Algorithms(CompareAlgorithms),
-    /// Replace hidden states by concepts' means, or steer towards them, and measure the error
-    Patch(Patch),
-    /// Switch off one attention head at a time, and measure the error
-    Prune(Prune),
-    /// Join early layers of one checkpoint to late layers of another, and measure the error
-    Transplant(Transplant),
-    /// Measure decodability at every pair of the prompt, beside what could be known there
-    Positions(Positions),
-    /// Measure how far apart the concepts' states are, and how well each two are told apart, at every checkpoint
-    Separation(OnRun),
-    /// Measure how Concept Decodability depends on the neighbours that vote and the number of prompts
-    Sensitivity(Sensitivity),
-    /// Measure decodability of what attention and feed-forward write, beside the residual stream
-    Sites(Sites),
+    /// A measurement of the list
+    #[command(flatten)]
+    Measure(MeasureCommand),
+    /// Measure again what training measured, with other settings of eval and probe; nothing is trained. Tables of all
+    /// other measurements are removed, since they were made with the old settings
+    Remeasure(Remeasure),
     /// Write hidden states or the model for other tools
     Export(Export),
     /// Average runs over their seeds, and compare groups of runs: error, decodability, and which of them moves first
@@ -78,7 +56,7 @@ pub enum Command {
 }
 
 /// A run and how to work on it.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct OnRun {
     /// The run's folder
     run: PathBuf,
@@ -92,7 +70,7 @@ pub struct Machine {
     /// Where the model runs
     #[arg(long, default_value = "flex", help = format!("Where the model runs: {}", DeviceChoice::NAMES))]
     device: DeviceChoice,
-    /// Threads to use [default: one a core]
+    /// Threads to use [default: one for every core]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 }
@@ -140,48 +118,18 @@ impl Command {
     ///
     /// # Errors
     /// When the request is wrong, or what it asks for fails.
-    pub fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
+    pub fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
         match self {
-            Self::Cd(on) => {
-                let (run, experiment, device) = on.open(registry)?;
-                let _lock = run.lock()?;
-                stages::write_decodability(&run, &experiment, device, |step| note(&format!("step {step}")))?;
-                say_path(run.table::<DecodabilityRow>().path())
-            }
-            Self::Map(map) => say_path(&map.run(registry)?),
-            Self::Baselines(on) => {
-                let (run, experiment, _) = on.open(registry)?;
-                let _lock = run.lock()?;
-                stages::write_baselines(&run, &experiment)?;
-                say_path(run.table::<BaselineRow>().path())
-            }
-            Self::Algorithms(compare) => say_path(&compare.run(registry)?),
-            Self::Patch(patch) => say_path(&patch.run(registry)?),
-            Self::Prune(prune) => say_path(&prune.run(registry)?),
-            Self::Transplant(transplant) => say_path(&transplant.run(registry)?),
-            Self::Positions(positions) => say_path(&positions.run(registry)?),
-            Self::Separation(on) => {
-                let (run, experiment, device) = on.open(registry)?;
-                let concepts = experiment.task.concepts().len();
-                if concepts < 2 {
-                    let refusal = anyhow::anyhow!("the concepts to separate must be at least 2, but are {concepts}");
-                    return Err(Failure::Request(refusal));
-                }
-                let _lock = run.lock()?;
-                let progress = |step| note(&format!("step {step}"));
-                readings::write_separation(&run, &experiment, device, progress)?;
-                say_path(run.table::<SeparationRow>().path())?;
-                say_path(run.table::<PairRow>().path())
-            }
-            Self::Sensitivity(sensitivity) => say_path(&sensitivity.run(registry)?),
-            Self::Sites(sites) => say_path(&sites.run(registry)?),
-            Self::Export(export) => say_path(&export.run(registry)?),
+            Self::Measure(measure) => measure.run(registry),
+            Self::Remeasure(remeasure) => remeasure.run(registry),
+            Self::Export(export) => Ok(say_path(&export.run(registry)?)?),
             Self::Compare(compare) => compare.run(registry),
             Self::Report { on, json } => {
-                let (run, experiment, _) = on.open(registry)?;
+                let run = RunDir::open(&on.run)?;
+                let legend = legend_of(&run, registry)?;
                 let _lock = run.lock()?;
-                let path = write_report(&run, &experiment)?;
-                say_summary(&Summary::read(&run, &experiment)?, &path, json)
+                report_run(&run, &legend)?;
+                Ok(say_summary(&run, &legend, json)?)
             }
         }
     }
@@ -191,35 +139,23 @@ fn say_path(path: &Path) -> Result<(), Failure> {
     say(&path.display().to_string())
 }
 
-/// Prints a summary and where the report lies, for a person or for a program.
+/// Prints what a run found and where its report lies, for a person or for a program.
 ///
 /// # Errors
-/// When it does not arrive, or a number has no JSON.
-pub fn say_summary(summary: &Summary, report: &Path, json: bool) -> Result<(), Failure> {
-    if json { say_json(summary) } else { say(&format!("{}report: {}", summary.to_text(), report.display())) }
+/// When a table cannot be read, what is said does not arrive, or a number has no JSON.
+pub fn say_summary(run: &RunDir, legend: &Legend, json: bool) -> Result<(), CliError> {
+    let summary = Summary::read(&Shown { folder: run.folder(), legend })?;
+    let said = match json {
+        true => say_json(&summary),
+        false => say(&format!("{}report: {}", summary.to_text(), run.report().display())),
+    };
+    Ok(said?)
 }
 
 impl OnRun {
-    fn open(&self, registry: &TaskRegistry) -> Result<(RunDir, Experiment, Device), Failure> {
+    fn open(&self, registry: &TaskRegistry) -> Result<(RunDir, Experiment, Device), CliError> {
         let run = RunDir::open(&self.run)?;
         let experiment = run.experiment(registry)?;
         Ok((run, experiment, self.machine.prepare()?))
     }
-}
-
-fn check_layers(flag: &str, layers: &[usize], experiment: &Experiment) -> Result<(), Failure> {
-    let last = experiment.architecture.n_layers;
-    match layers.iter().max() {
-        Some(&layer) if layer > last => Err(Failure::Request(anyhow::anyhow!(
-            "{flag} must be between 0 and model.n_layers ({last}), but is {layer}"
-        ))),
-        _ => Ok(()),
-    }
-}
-
-/// Ascending, each once.
-fn sorted(mut numbers: Vec<usize>) -> Vec<usize> {
-    numbers.sort_unstable();
-    numbers.dedup();
-    numbers
 }

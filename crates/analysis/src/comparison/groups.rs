@@ -3,21 +3,26 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use run::Config;
+use super::Compared;
 
-/// Fields that do not make another experiment of a run: its name, its seed, what it keeps, and which weights of the
+/// Fields that do not make another experiment of a run: its version and name, its seed, what it keeps, and which weights of the
 /// same kind it continues from.
-const OF_THE_RUN: [&str; 5] = ["name", "seed", "checkpoints.full", "finetune.run", "finetune.weights"];
+const OF_THE_RUN: [&str; 6] = ["version", "name", "seed", "checkpoints.full", "finetune.run", "finetune.weights"];
 
 /// A label a run. Runs that differ only in their seeds have the same: the fields that differ between the groups with
 /// their values; the name instead where every group has one of its own.
-pub fn group_labels(configs: &[&Config]) -> Vec<String> {
-    let fields = |config: &&Config| {
-        let mut fields = config.fields();
+pub fn group_labels(runs: &[Compared]) -> Vec<String> {
+    let runs: Vec<_> = runs.iter().map(|run| (run.name.clone(), run.fields.clone())).collect();
+    labels(&runs)
+}
+
+fn labels(runs: &[(String, BTreeMap<String, String>)]) -> Vec<String> {
+    let fields = |(_, fields): &(String, BTreeMap<String, String>)| {
+        let mut fields = fields.clone();
         fields.retain(|path, _| !OF_THE_RUN.contains(&path.as_str()));
         fields
     };
-    let fields: Vec<BTreeMap<String, String>> = configs.iter().map(fields).collect();
+    let fields: Vec<BTreeMap<String, String>> = runs.iter().map(fields).collect();
     let paths: BTreeSet<&String> = fields.iter().flat_map(BTreeMap::keys).collect();
     let varies = |path: &&String| fields.iter().any(|run| run.get(*path) != fields[0].get(*path));
     let varied: Vec<&String> = paths.into_iter().filter(varies).collect();
@@ -27,7 +32,7 @@ pub fn group_labels(configs: &[&Config]) -> Vec<String> {
     };
     let label = |run| varied.iter().map(|path| setting(run, path)).collect::<Vec<_>>().join(", ");
     let labels: Vec<String> = fields.iter().map(label).collect();
-    let names: Vec<String> = configs.iter().map(|config| config.name.clone()).collect();
+    let names: Vec<String> = runs.iter().map(|(name, _)| name.clone()).collect();
     let distinct = |all: &[String]| all.iter().collect::<BTreeSet<_>>().len();
     let pairs = names.iter().zip(&labels).collect::<BTreeSet<_>>().len();
     match names.iter().min() {
@@ -56,17 +61,19 @@ pub(crate) fn compare_labels(a: &str, b: &str) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use run::Source;
-
     use super::*;
 
+    /// The labels of runs of one configuration with other values of some fields, `path=value`.
     fn labels(runs: &[&[&str]]) -> Vec<String> {
-        let config = |sets: &&[&str]| {
-            let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
-            Config::resolve(&Source::named("smoke"), &sets).unwrap()
+        let usual = ["name=smoke", "seed=0", "task.n_points=6", "model.init=\"fan_in\""];
+        let run = |sets: &&[&str]| {
+            let fields: BTreeMap<String, String> = (usual.iter().chain(*sets))
+                .map(|set| set.split_once('=').unwrap())
+                .map(|(path, value)| (path.to_owned(), value.to_owned()))
+                .collect();
+            (fields["name"].clone(), fields)
         };
-        let configs: Vec<Config> = runs.iter().map(config).collect();
-        group_labels(&configs.iter().collect::<Vec<_>>())
+        super::labels(&runs.iter().map(run).collect::<Vec<_>>())
     }
 
     #[test]
@@ -81,7 +88,7 @@ mod tests {
         assert_eq!(found, ["n_points = 4", "n_points = 6", "n_points = 6"]);
         let found = labels(&[&[], &["task.bases.blocks.shared=1"]]);
         assert_eq!(found, ["no shared", "shared = 1"]);
-        let found = labels(&[&["model.init=gpt2"], &["task.weights=[1.0, 2.0]"]]);
+        let found = labels(&[&["model.init=\"gpt2\""], &["task.weights=[1.0, 2.0]"]]);
         assert_eq!(found, ["init = gpt2, no weights", "init = fan_in, weights = [1.0, 2.0]"]);
     }
 

@@ -2,24 +2,57 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use run::{
-    CorrelationRow, CurveRow, Experiment, LagRow, MeanPairRow, PairRow, PatchRow, PointRow, ProbeKind, ReplacementRow,
-    RunDir, RunError, SweepRow,
-};
+use data::{Legend, Token};
+use probe::ProbeKind;
+use record::{Folder, RecordError};
 
+use crate::{PairRow, PatchRow};
+
+mod axis;
+mod correlation_figure;
+mod curves_figure;
+mod ends_figure;
 mod groups;
 mod lag;
+mod lags_figure;
 mod pairs;
 mod replacement;
+mod replacement_figure;
+mod rows;
 mod statistics;
 mod trajectory;
+mod write;
 
 use trajectory::trajectories;
 
 pub(crate) use groups::compare_labels;
 pub use groups::group_labels;
 pub use lag::{Crossing, crossing};
+pub use rows::{
+    CorrelationMethod, CorrelationRow, CurveRow, FallFrom, LagRow, MeanPairRow, Measure, PointRow, Replacement,
+    ReplacementRow, Scope, SweepRow,
+};
 pub use statistics::{OverRuns, pearson, spearman};
+pub use write::write_comparison;
+
+/// A run as it is compared: its tables, and of its settings what tells it from others.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// Where its tables are.
+    pub folder: Folder,
+    /// What they name.
+    pub legend: Legend,
+    /// The name of its experiment with its identity behind it, whatever its folder is called.
+    pub run: String,
+    /// The name of its experiment.
+    pub name: String,
+    /// Its seed.
+    pub seed: u64,
+    /// The token whose decodability is compared: the first probed one.
+    pub token: Token,
+    /// Every setting as TOML, by its path.
+    pub fields: BTreeMap<String, String>,
+}
 
 /// What the tables of some runs say, in rows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,20 +78,17 @@ impl Comparison {
     ///
     /// # Errors
     /// When the disk fails or a table is damaged.
-    pub fn read(runs: &[(RunDir, Experiment)], probe: ProbeKind) -> Result<Self, RunError> {
-        let labels = group_labels(&runs.iter().map(|(_, experiment)| &experiment.config).collect::<Vec<_>>());
+    pub fn read(runs: &[Compared], probe: ProbeKind) -> Result<Self, RecordError> {
+        let labels = group_labels(runs);
         let mut found = Self::default();
-        let mut runs: Vec<(&RunDir, &Experiment, String)> =
-            runs.iter().zip(labels).map(|((run, experiment), group)| (run, experiment, group)).collect();
-        runs.sort_by(|(_, a, group), (_, b, other)| {
-            compare_labels(group, other).then(a.config.seed.cmp(&b.config.seed))
-        });
+        let mut runs: Vec<(&Compared, String)> = runs.iter().zip(labels).collect();
+        runs.sort_by(|(a, group), (b, other)| compare_labels(group, other).then(a.seed.cmp(&b.seed)));
         let mut patched: BTreeMap<String, Vec<Vec<PatchRow>>> = BTreeMap::new();
         let mut paired: BTreeMap<String, Vec<Vec<PairRow>>> = BTreeMap::new();
-        for (run, experiment, group) in runs {
-            patched.entry(group.clone()).or_default().push(run.table().read()?);
-            paired.entry(group.clone()).or_default().push(run.table().read()?);
-            for trajectory in trajectories(run, experiment, &group, probe)? {
+        for (run, group) in runs {
+            patched.entry(group.clone()).or_default().push(run.folder.table().read()?);
+            paired.entry(group.clone()).or_default().push(run.folder.table().read()?);
+            for trajectory in trajectories(run, &group, probe)? {
                 found.runs.extend(trajectory.end());
                 found.lags.extend(trajectory.lags());
                 found.points.extend(trajectory.points);
@@ -83,12 +113,12 @@ fn collect_by<'a, R, K: Ord>(rows: impl IntoIterator<Item = &'a R>, key: impl Fn
 }
 
 fn curves(points: &[PointRow]) -> Vec<CurveRow> {
-    type Measure = fn(&PointRow) -> Option<f64>;
-    let measures: [(&str, Measure); 4] = [
-        ("error", |row| Some(row.error)),
-        ("over_bayes", |row| row.over_bayes),
-        ("cd", |row| Some(row.cd)),
-        ("chance", |row| Some(row.chance)),
+    type Column = fn(&PointRow) -> Option<f64>;
+    let measures: [(Measure, Column); 4] = [
+        (Measure::Error, |row| Some(row.error)),
+        (Measure::OverBayes, |row| row.over_bayes),
+        (Measure::Cd, |row| Some(row.cd)),
+        (Measure::Chance, |row| Some(row.chance)),
     ];
     let mut found = Vec::new();
     for ((group, concept, step), rows) in collect_by(points, |row| (row.group.clone(), row.concept.clone(), row.step)) {
@@ -96,7 +126,7 @@ fn curves(points: &[PointRow]) -> Vec<CurveRow> {
             let values: Vec<f64> = rows.iter().filter_map(|row| of(row)).collect();
             let Some(OverRuns { value: mean, .. }) = OverRuns::mean(&values) else { continue };
             let (lo, hi) = (values.iter().copied().fold(mean, f64::min), values.iter().copied().fold(mean, f64::max));
-            let (group, concept, measure) = (group.clone(), concept.clone(), measure.to_owned());
+            let (group, concept) = (group.clone(), concept.clone());
             found.push(CurveRow { group, concept, step, measure, mean, lo, hi, n: values.len() });
         }
     }
@@ -106,7 +136,7 @@ fn curves(points: &[PointRow]) -> Vec<CurveRow> {
 /// The means over the runs of a group, concept by concept and of the means over a run's concepts.
 fn mean_lags(lags: &[LagRow]) -> Vec<LagRow> {
     // A share is one of three constants, so its bits tell it.
-    let place = |row: &LagRow| (row.group.clone(), row.from.clone(), row.share.to_bits());
+    let place = |row: &LagRow| (row.group.clone(), row.from, row.share.to_bits());
     let of_runs = collect_by(lags, |row| (place(row), row.run.clone()));
     let runs: Vec<LagRow> = of_runs.values().filter_map(|rows| mean_lag(rows)).collect();
     let runs = runs.into_iter().map(|row| LagRow { concept: None, ..row });
@@ -144,7 +174,10 @@ fn correlations(points: &[PointRow]) -> Vec<CorrelationRow> {
         let ends = runs.values().filter_map(|rows| rows.iter().map(|row| row.step).max());
         let last_of: BTreeMap<&String, usize> = runs.keys().zip(ends).collect();
         let last: Vec<&PointRow> = members.iter().copied().filter(|row| last_of[&row.run] == row.step).collect();
-        for (method, of) in [("pearson", pearson as fn(&[(f64, f64)]) -> Option<f64>), ("spearman", spearman)] {
+        type Coefficient = fn(&[(f64, f64)]) -> Option<f64>;
+        let methods: [(CorrelationMethod, Coefficient); 2] =
+            [(CorrelationMethod::Pearson, pearson), (CorrelationMethod::Spearman, spearman)];
+        for (method, of) in methods {
             let correlate = |rows: &[&PointRow]| {
                 let error = |row: &PointRow| row.over_bayes.filter(|_| bayes).unwrap_or(row.error);
                 of(&rows.iter().map(|row| (error(row), row.cd)).collect::<Vec<_>>())
@@ -154,13 +187,13 @@ fn correlations(points: &[PointRow]) -> Vec<CorrelationRow> {
             let within: Vec<f64> = runs.values().filter_map(|rows| correlate(rows)).filter(has_z).collect();
             let pooled = |rows| correlate(rows).map(|r| OverRuns::pooled_correlation(r, runs.len()));
             let scopes = [
-                ("within", OverRuns::mean_correlation(&within), within.len(), members.len()),
-                ("pooled", pooled(&members), runs.len(), members.len()),
-                ("last", pooled(&last), runs.len(), last.len()),
+                (Scope::Within, OverRuns::mean_correlation(&within), within.len(), members.len()),
+                (Scope::Pooled, pooled(&members), runs.len(), members.len()),
+                (Scope::Last, pooled(&last), runs.len(), last.len()),
             ];
             found.extend(scopes.into_iter().filter_map(|(scope, correlation, runs, points)| {
                 let OverRuns { value: r, interval } = correlation?;
-                let (group, scope, method) = (group.map(str::to_owned), scope.to_owned(), method.to_owned());
+                let group = group.map(str::to_owned);
                 let (lo, hi) = (interval.map(|[lo, _]| lo), interval.map(|[_, hi]| hi));
                 Some(CorrelationRow { group, scope, method, r, lo, hi, runs, points })
             }));
@@ -171,6 +204,8 @@ fn correlations(points: &[PointRow]) -> Vec<CorrelationRow> {
 
 #[cfg(test)]
 mod tests {
+    use probe::Layer;
+
     use super::trajectory::{SHARES, Trajectory};
     use super::*;
 
@@ -199,20 +234,20 @@ mod tests {
         };
         let points: Vec<PointRow> = (0..=STEPS).map(point).collect();
         let intervals = points.iter().map(|point| [point.cd - 0.05, point.cd + 0.05]).collect();
-        Trajectory { points, layer: 3, intervals, ridge: Some(0.4), held_out: None, switch: None }
+        Trajectory { points, layer: Layer(3), intervals, ridge: Some(0.4), held_out: None, switch: None }
     }
 
     #[test]
     fn a_planted_lag_is_found_at_every_part_of_the_way() {
         let rows = planted("a", "B1", 3000.0, 3250.0).lags();
-        let from_ridge: Vec<&LagRow> = rows.iter().filter(|row| row.from == "ridge").collect();
+        let from_ridge: Vec<&LagRow> = rows.iter().filter(|row| row.from == FallFrom::Ridge).collect();
         assert_eq!(from_ridge.len(), SHARES.len());
         for row in from_ridge {
             assert!((row.lag - 250.0).abs() < 1.0, "{row:?}");
             assert_eq!(row.resolution, EVERY as f64);
         }
         // Seen from the untrained model, most of the fall is the first one, long before any concept.
-        let initial = rows.iter().find(|row| row.from == "initial" && row.share == 0.5).unwrap();
+        let initial = rows.iter().find(|row| row.from == FallFrom::Initial && row.share == 0.5).unwrap();
         assert!(initial.lag > 2500.0, "{initial:?}");
     }
 
@@ -228,7 +263,8 @@ mod tests {
             .collect();
         let means = mean_lags(&lags);
         let mean = |concept: Option<&str>| {
-            let here = |row: &&LagRow| row.from == "ridge" && row.share == 0.5 && row.concept.as_deref() == concept;
+            let here =
+                |row: &&LagRow| row.from == FallFrom::Ridge && row.share == 0.5 && row.concept.as_deref() == concept;
             means.iter().find(here).unwrap()
         };
         assert!((mean(Some("B1")).lag - 100.0).abs() < 1.0 && (mean(Some("B2")).lag - 200.0).abs() < 1.0);
@@ -250,8 +286,8 @@ mod tests {
         // An error that stays above ridge has not begun to use the concept.
         let mut above = planted("a", "B1", 1e9, 3000.0);
         above.ridge = Some(0.35);
-        let from: Vec<String> = above.lags().into_iter().map(|row| row.from).collect();
-        assert_eq!(from, ["initial"; 3]);
+        let from: Vec<FallFrom> = above.lags().into_iter().map(|row| row.from).collect();
+        assert_eq!(from, [FallFrom::Initial; 3]);
     }
 
     #[test]
@@ -259,7 +295,7 @@ mod tests {
         let [a, b] = [("a", 3000.0), ("b", 3400.0)].map(|(run, fall)| planted(run, "B1", fall, fall));
         let points: Vec<PointRow> = a.points.into_iter().chain(b.points).collect();
         let curves = curves(&points);
-        let cd = curves.iter().find(|row| row.measure == "cd" && row.step == 3200).unwrap();
+        let cd = curves.iter().find(|row| row.measure == Measure::Cd && row.step == 3200).unwrap();
         assert_eq!((cd.n, cd.lo, cd.hi), (2, 0.25, 0.95));
         assert!((cd.mean - 0.6).abs() < 1e-12);
     }
@@ -272,15 +308,17 @@ mod tests {
             .flat_map(|(i, run)| planted(run, "B1", 3000.0, 3000.0 + 100.0 * i as f64).points)
             .collect();
         let rows = correlations(&points);
-        let find = |scope: &str, method: &str| rows.iter().find(|row| row.scope == scope && row.method == method);
-        let within = find("within", "pearson").unwrap();
+        let find = |scope: Scope, method: CorrelationMethod| {
+            rows.iter().find(|row| row.scope == scope && row.method == method)
+        };
+        let within = find(Scope::Within, CorrelationMethod::Pearson).unwrap();
         assert!(within.r < -0.4 && within.lo.unwrap() < within.r && within.r < within.hi.unwrap(), "{within:?}");
         assert_eq!((within.runs, within.points), (4, 4 * (STEPS + 1)));
-        let pooled = find("pooled", "spearman").unwrap();
+        let pooled = find(Scope::Pooled, CorrelationMethod::Spearman).unwrap();
         // Four runs, however many points, leave the correlation wide open.
         assert!(pooled.hi.unwrap() - pooled.lo.unwrap() > 1.0, "{pooled:?}");
         // All runs end alike: nothing to correlate.
-        assert_eq!(find("last", "pearson"), None);
+        assert_eq!(find(Scope::Last, CorrelationMethod::Pearson), None);
         let mut with_another = points.clone();
         with_another.extend(
             planted("e", "B1", 3000.0, 1e9).points.into_iter().enumerate().map(|(i, point)| PointRow {
@@ -290,7 +328,8 @@ mod tests {
             }),
         );
         let rows = correlations(&with_another);
-        let within = rows.iter().find(|row| row.scope == "within" && row.method == "spearman").unwrap();
+        let within =
+            rows.iter().find(|row| row.scope == Scope::Within && row.method == CorrelationMethod::Spearman).unwrap();
         assert_eq!(within.runs, 4, "exactly -1 has no z: {within:?}");
     }
 }

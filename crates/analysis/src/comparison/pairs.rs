@@ -1,15 +1,14 @@
 //! How well each two concepts are told apart, over several runs.
 
-use run::{MeanPairRow, PairRow};
-
-use super::{OverRuns, collect_by};
+use super::{MeanPairRow, OverRuns, collect_by};
+use crate::PairRow;
 
 /// Means over the runs of a group, from each run's rows at its last checkpoint, in the order of the task's concepts.
 pub(super) fn mean_pairs(group: &str, runs: &[Vec<PairRow>]) -> Vec<MeanPairRow> {
     let last = |rows: &[PairRow]| rows.iter().map(|row| row.step).max();
     let at_end = runs.iter().flat_map(|rows| rows.iter().filter(move |row| Some(row.step) == last(rows)));
     let at_end: Vec<&PairRow> = at_end.collect();
-    let place = |row: &PairRow| (row.token.clone(), row.concept.clone(), row.other.clone());
+    let place = |row: &PairRow| (row.token, row.concept.clone(), row.other.clone());
     let mut places: Vec<_> = collect_by(at_end.iter().copied(), place).into_iter().collect();
     places.sort_by_key(|(here, _)| at_end.iter().position(|row| place(row) == *here));
     let mean = |((token, concept, other), rows): (_, Vec<&PairRow>)| {
@@ -23,14 +22,17 @@ pub(super) fn mean_pairs(group: &str, runs: &[Vec<PairRow>]) -> Vec<MeanPairRow>
 
 #[cfg(test)]
 mod tests {
+    use data::Token;
+    use probe::Layer;
+
     use super::*;
 
     #[test]
     fn a_pair_is_averaged_over_the_ends_of_runs() {
         let row = |step, other: &str, score| PairRow {
             step,
-            layer: 5,
-            token: "x6".to_owned(),
+            layer: Layer(5),
+            token: Token::X(6),
             concept: "A".to_owned(),
             other: other.to_owned(),
             score,

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use run::{PatchRow, ReplacementRow};
+use data::Token;
+use probe::Layer;
 
-use super::{OverRuns, collect_by};
+use super::{OverRuns, Replacement, ReplacementRow, collect_by};
+use crate::{PatchKind, PatchRow};
 
 /// What replaces a state, in the order of the rows.
-const BY: [&str; 5] = ["own", "other", "overall", "random", "itself"];
+const BY: [Replacement; 5] =
+    [Replacement::Own, Replacement::Other, Replacement::Overall, Replacement::Random, Replacement::Itself];
 
 /// Means over the runs of a group, from each run's rows at its last patched checkpoint; steering is left out.
 pub(super) fn replacements(group: &str, runs: &[Vec<PatchRow>]) -> Vec<ReplacementRow> {
@@ -17,10 +20,10 @@ pub(super) fn replacements(group: &str, runs: &[Vec<PatchRow>]) -> Vec<Replaceme
         .filter(|(_, row, last)| Some(row.step) == *last && row.strength.is_none())
         .map(|(run, row, _)| (run, row))
         .collect();
-    let places: BTreeSet<(usize, &String)> = replaced.iter().map(|(_, row)| (row.layer, &row.token)).collect();
-    let row = |((layer, token), by): ((usize, &String), &str)| {
+    let places: BTreeSet<(Layer, Token)> = replaced.iter().map(|(_, row)| (row.layer, row.token)).collect();
+    let row = |((layer, token), by): ((Layer, Token), Replacement)| {
         let here =
-            replaced.iter().filter(|(_, row)| (row.layer, &row.token) == (layer, token) && replacement(row) == by);
+            replaced.iter().filter(|(_, row)| (row.layer, row.token) == (layer, token) && replacement(row) == by);
         let of_runs = collect_by(here, |(run, _)| *run);
         let mean =
             |rows: &Vec<&(usize, &PatchRow)>| rows.iter().map(|(_, row)| row.change).sum::<f64>() / rows.len() as f64;
@@ -29,8 +32,8 @@ pub(super) fn replacements(group: &str, runs: &[Vec<PatchRow>]) -> Vec<Replaceme
         Some(ReplacementRow {
             group: group.to_owned(),
             layer,
-            token: token.clone(),
-            by: by.to_owned(),
+            token,
+            by,
             change,
             lo: interval.map(|[lo, _]| lo),
             hi: interval.map(|[_, hi]| hi),
@@ -43,11 +46,13 @@ pub(super) fn replacements(group: &str, runs: &[Vec<PatchRow>]) -> Vec<Replaceme
     places.into_iter().flat_map(|place| BY.map(|by| (place, by))).filter_map(row).collect()
 }
 
-fn replacement(row: &PatchRow) -> &str {
-    match &row.target {
-        Some(target) if *target == row.source => "own",
-        Some(_) => "other",
-        None => &row.kind,
+fn replacement(row: &PatchRow) -> Replacement {
+    match (&row.target, row.kind) {
+        (Some(target), _) if *target == row.source => Replacement::Own,
+        (Some(_), _) | (None, PatchKind::Concept) => Replacement::Other,
+        (None, PatchKind::Overall) => Replacement::Overall,
+        (None, PatchKind::Random) => Replacement::Random,
+        (None, PatchKind::Itself) => Replacement::Itself,
     }
 }
 
@@ -55,13 +60,13 @@ fn replacement(row: &PatchRow) -> &str {
 mod tests {
     use super::*;
 
-    fn patch(step: usize, kind: &str, source: &str, target: Option<&str>, change: f64) -> PatchRow {
+    fn patch(step: usize, kind: PatchKind, source: &str, target: Option<&str>, change: f64) -> PatchRow {
         PatchRow {
             step,
-            layer: 2,
-            token: "x6".to_owned(),
+            layer: Layer(2),
+            token: Token::X(6),
             position: 6,
-            kind: kind.to_owned(),
+            kind,
             source: source.to_owned(),
             target: target.map(str::to_owned),
             strength: None,
@@ -78,18 +83,18 @@ mod tests {
     fn a_case_small_enough_for_the_head() {
         let run = |by: f64| {
             vec![
-                patch(100, "concept", "A", Some("A"), -9.0),
-                patch(200, "concept", "A", Some("A"), -0.3 + by),
-                patch(200, "concept", "B", Some("B"), -0.05 + by),
-                patch(200, "concept", "A", Some("B"), 0.4 + by),
-                patch(200, "concept", "B", Some("A"), 0.6 + by),
-                patch(200, "random", "A", None, 2.0),
-                PatchRow { strength: Some(1.0), ..patch(200, "concept", "A", Some("A"), -9.0) },
+                patch(100, PatchKind::Concept, "A", Some("A"), -9.0),
+                patch(200, PatchKind::Concept, "A", Some("A"), -0.3 + by),
+                patch(200, PatchKind::Concept, "B", Some("B"), -0.05 + by),
+                patch(200, PatchKind::Concept, "A", Some("B"), 0.4 + by),
+                patch(200, PatchKind::Concept, "B", Some("A"), 0.6 + by),
+                patch(200, PatchKind::Random, "A", None, 2.0),
+                PatchRow { strength: Some(1.0), ..patch(200, PatchKind::Concept, "A", Some("A"), -9.0) },
             ]
         };
         let found = replacements("main", &[run(0.0), run(0.1)]);
-        let by: Vec<&str> = found.iter().map(|row| row.by.as_str()).collect();
-        assert_eq!(by, ["own", "other", "random"]);
+        let by: Vec<Replacement> = found.iter().map(|row| row.by).collect();
+        assert_eq!(by, [Replacement::Own, Replacement::Other, Replacement::Random]);
         let [own, other, random] = found.try_into().unwrap();
         // Run means −0.175 and −0.075; in the first run A is lowered beyond its interval, in the second as well.
         assert!((own.change + 0.125).abs() < 1e-12 && own.lo.unwrap() < own.change, "{own:?}");

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use run::{
-    AlgorithmRow, BaselineRow, BestLayerRow, DecodabilityRow, Experiment, LagRow, MetricRow, PointRow, ProbeKind,
-    RunDir, RunError, SweepRow,
-};
+use data::Role;
+use probe::{Layer, ProbeKind, ProbeReading};
+use record::RecordError;
 
 use super::lag::{Crossing, crossing, for_good};
-use crate::nearest;
+use super::{Compared, FallFrom, LagRow, PointRow, SweepRow};
+use crate::{AlgorithmRow, BaselineRow, BestLayerRow, DecodabilityRow, MetricRow, Selection, nearest};
 
 /// The parts of the way at which rise and fall are compared. The answer should not hang on the choice of one.
 pub(super) const SHARES: [f64; 3] = [0.25, 0.5, 0.75];
@@ -16,7 +16,7 @@ pub(super) const SHARES: [f64; 3] = [0.25, 0.5, 0.75];
 /// What one run shows of one concept, or of all together.
 pub(super) struct Trajectory {
     pub(super) points: Vec<PointRow>,
-    pub(super) layer: usize,
+    pub(super) layer: Layer,
     /// Interval of CD over resamples, a point each.
     pub(super) intervals: Vec<[f64; 2]>,
     /// Error of ridge regression, in units of `PointRow::error`.
@@ -28,35 +28,30 @@ pub(super) struct Trajectory {
 }
 
 /// Those of a run's concepts, and first of all together; none for a run without a checkpoint.
-pub(super) fn trajectories(
-    run: &RunDir,
-    experiment: &Experiment,
-    group: &str,
-    probe: ProbeKind,
-) -> Result<Vec<Trajectory>, RunError> {
-    let token = experiment.tokens[0].to_string();
-    let probe = probe.name();
-    let here = |row: &BestLayerRow| row.probe == probe && row.token == token && row.selection == "held_out";
-    let Some(best) = run.table::<BestLayerRow>().read()?.into_iter().rfind(here) else {
+pub(super) fn trajectories(run: &Compared, group: &str, probe: ProbeKind) -> Result<Vec<Trajectory>, RecordError> {
+    let Compared { folder, legend, token, .. } = run;
+    let here = |row: &BestLayerRow| row.probe == probe && row.token == *token && row.selection == Selection::HeldOut;
+    let Some(best) = folder.table::<BestLayerRow>().read()?.into_iter().rfind(here) else {
         return Ok(Vec::new());
     };
-    let metrics = run.table::<MetricRow>().read()?;
-    let baselines = run.table::<BaselineRow>().read()?;
-    let mut decoded = run.table::<DecodabilityRow>().read()?;
-    let mut trace = run.table::<AlgorithmRow>().read()?;
+    let metrics = folder.table::<MetricRow>().read()?;
+    let baselines = folder.table::<BaselineRow>().read()?;
+    let mut decoded = folder.table::<DecodabilityRow>().read()?;
+    let mut trace = folder.table::<AlgorithmRow>().read()?;
     if trace.iter().map(|row| row.step).max() < metrics.iter().map(|row| row.step).max() {
         // Of an earlier end, which does not tell what stayed.
         trace.clear();
     }
-    decoded.retain(|row| row.probe == probe && row.token == token && row.layer == best.layer);
-    let concepts = experiment.task.concepts().iter().map(|concept| Some(concept.name.clone()));
+    decoded.retain(|row| row.probe == ProbeReading::of(probe) && row.token == *token && row.layer == best.layer);
+    let concepts = legend.concepts.iter().map(|concept| Some(concept.name.clone()));
     let of_concept = |concept: Option<String>| {
-        let level = |predictor: &str| {
+        let level = |role: Role| {
+            let predictor = &legend.with_role(role)?.name;
             let here =
-                |row: &&BaselineRow| row.predictor == predictor && row.position.is_none() && row.concept == concept;
+                |row: &&BaselineRow| row.predictor == *predictor && row.position.is_none() && row.concept == concept;
             baselines.iter().find(here).map(|row| row.relative_mse)
         };
-        let bayes = level("bayes");
+        let bayes = level(Role::Optimal);
         let errors = metrics.iter().filter(|row| row.position.is_none() && row.concept == concept);
         let errors: BTreeMap<usize, f64> = errors.map(|row| (row.step, row.relative_mse)).collect();
         let (mut points, mut intervals) = (Vec::new(), Vec::new());
@@ -64,9 +59,9 @@ pub(super) fn trajectories(
             let Some(&error) = errors.get(&row.step) else { continue };
             intervals.push([row.lo, row.hi]);
             points.push(PointRow {
-                run: experiment.config.run_name(),
+                run: run.run.clone(),
                 group: group.to_owned(),
-                seed: experiment.config.seed,
+                seed: run.seed,
                 concept: concept.clone(),
                 step: row.step,
                 error,
@@ -76,9 +71,10 @@ pub(super) fn trajectories(
             });
         }
         let held_out = concept.is_none().then_some([best.score, best.lo, best.hi]);
-        let nearest = nearest(&trace, concept.as_deref(), None);
-        let optimal: Vec<(usize, bool)> = nearest.iter().map(|row| (row.step, row.predictor == "bayes")).collect();
-        let (ridge, switch) = (level("ridge"), for_good(&optimal));
+        let nearest = nearest(&trace, legend, concept.as_deref(), None);
+        let optimal: Vec<(usize, bool)> =
+            nearest.iter().map(|row| (row.step, legend.role(&row.predictor) == Role::Optimal)).collect();
+        let (ridge, switch) = (level(Role::WithoutConcept), for_good(&optimal));
         Trajectory { points, layer: best.layer, intervals, ridge, held_out, switch }
     };
     Ok(std::iter::once(None).chain(concepts).map(of_concept).collect())
@@ -102,7 +98,7 @@ impl Trajectory {
             chance: last.chance,
             cd_onset: above.map(|(point, _)| point.step),
             cd_half: step(self.rise(0.5)),
-            error_half: step(self.fall("ridge", 0.5)),
+            error_half: step(self.fall(FallFrom::Ridge, 0.5)),
             run: last.run,
             group: last.group,
             seed: last.seed,
@@ -121,12 +117,13 @@ impl Trajectory {
 
     /// Where the error has gone a part of its way down from the level `from`; none if it does not end below. A switch has
     /// no parts, and is compared with half of the way of the other side.
-    fn fall(&self, from: &str, share: f64) -> Option<Crossing> {
-        if from == "switch" {
-            return self.switch.filter(|_| share == 0.5);
-        }
+    fn fall(&self, from: FallFrom, share: f64) -> Option<Crossing> {
         let (first, last) = (self.points.first()?.error, self.points.last()?.error);
-        let from = if from == "ridge" { self.ridge? } else { first };
+        let from = match from {
+            FallFrom::Switch => return self.switch.filter(|_| share == 0.5),
+            FallFrom::Ridge => self.ridge?,
+            FallFrom::Initial => first,
+        };
         let curve: Vec<(f64, f64)> = self.points.iter().map(|point| (point.step as f64, point.error)).collect();
         (last < from).then(|| crossing(&curve, from, share)).flatten()
     }
@@ -137,13 +134,13 @@ impl Trajectory {
         let Some(PointRow { group, run, concept: Some(concept), .. }) = self.points.first() else {
             return Vec::new();
         };
-        let row = |(from, share): (&str, f64)| {
+        let row = |(from, share): (FallFrom, f64)| {
             let (fall, rise) = (self.fall(from, share)?, self.rise(share)?);
             Some(LagRow {
                 group: group.clone(),
                 run: Some(run.clone()),
                 concept: Some(concept.clone()),
-                from: from.to_owned(),
+                from,
                 share,
                 error_step: fall.step,
                 cd_step: rise.step,
@@ -154,7 +151,7 @@ impl Trajectory {
                 resolution: fall.gap.max(rise.gap),
             })
         };
-        ["ridge", "initial", "switch"]
+        [FallFrom::Ridge, FallFrom::Initial, FallFrom::Switch]
             .into_iter()
             .flat_map(|from| SHARES.map(|share| (from, share)))
             .filter_map(row)

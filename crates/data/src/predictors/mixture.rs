@@ -1,7 +1,7 @@
 //! Bayesian mixtures of regressions, the optimal predictor among them.
 
 use super::{Predictor, Regression};
-use crate::Prompt;
+use crate::{Prompt, Role};
 
 /// Regressions, one of which made the prompt, and how probable each is before any pair:
 /// y* = Σ_k p_k · E[y | regression k], with p_k ∝ weight_k · N(y; 0, v_k X_k X_kᵀ + s² I), v_k the variance of its weights
@@ -61,6 +61,10 @@ impl BayesMixture {
 impl Predictor for BayesMixture {
     fn name(&self) -> &str {
         self.mixture.name()
+    }
+
+    fn role(&self) -> Role {
+        Role::Optimal
     }
 
     fn predict(&self, prompt: &Prompt) -> Vec<f64> {

@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Prompt;
 
 mod lasso;
@@ -20,6 +22,11 @@ pub trait Predictor: Debug + Send + Sync {
     /// Name in tables and figures.
     fn name(&self) -> &str;
 
+    /// What it stands for beside a model.
+    fn role(&self) -> Role {
+        Role::Other
+    }
+
     /// Prediction of y at every pair from the pairs before it.
     ///
     /// # Shapes
@@ -35,6 +42,22 @@ pub trait Predictor: Debug + Send + Sync {
     }
 }
 
+/// What a predictor stands for beside a model, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It looks at nothing: no model should be worse.
+    Trivial,
+    /// The best that can be done without inferring the concept, where that is a level to compare with.
+    WithoutConcept,
+    /// No predictor that is not told the concept has a lower expected error.
+    Optimal,
+    /// It is told the concept.
+    Oracle,
+    /// None of these.
+    Other,
+}
+
 /// Always predicts zero, the prior mean of y.
 #[derive(Clone, Copy, Debug)]
 pub struct Zero;
@@ -42,6 +65,10 @@ pub struct Zero;
 impl Predictor for Zero {
     fn name(&self) -> &str {
         "zero"
+    }
+
+    fn role(&self) -> Role {
+        Role::Trivial
     }
 
     fn predict(&self, prompt: &Prompt) -> Vec<f64> {

@@ -1,7 +1,7 @@
 //! Bayesian linear regression on some coordinates, and the predictors that are one such regression.
 
 use super::{Predictor, dot};
-use crate::{Basis, Prompt};
+use crate::{Basis, Prompt, Role};
 
 /// Ridge regression over all coordinates: the best linear predictor that does not infer the concept.
 ///
@@ -16,6 +16,10 @@ pub struct Ridge {
 impl Predictor for Ridge {
     fn name(&self) -> &str {
         "ridge"
+    }
+
+    fn role(&self) -> Role {
+        Role::WithoutConcept
     }
 
     fn predict(&self, prompt: &Prompt) -> Vec<f64> {
@@ -49,6 +53,10 @@ pub struct Oracle {
 impl Predictor for Oracle {
     fn name(&self) -> &str {
         "oracle"
+    }
+
+    fn role(&self) -> Role {
+        Role::Oracle
     }
 
     fn predict(&self, prompt: &Prompt) -> Vec<f64> {

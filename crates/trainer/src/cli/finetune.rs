@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use analysis::Failure;
+use analysis::CliError;
 use clap::Args;
 use data::TaskRegistry;
 use model::Free;
 use run::{FinetuneConfig, RunDir};
+use terminal::Failure;
 
 use super::{Change, Job};
 
@@ -18,7 +19,7 @@ pub struct Finetune {
     /// Checkpoint to continue from [default: the last]
     #[arg(long)]
     step: Option<usize>,
-    /// What may change: all, first=N or last=N blocks, or read_out; everything else keeps its bits
+    /// Parameters that are trained: all, those of the first=N or last=N blocks, or read_out; all others stay frozen
     #[arg(long, default_value = "all")]
     free: Free,
     #[command(flatten)]
@@ -31,11 +32,11 @@ pub struct Finetune {
 }
 
 impl Finetune {
-    pub(super) fn run(mut self, registry: &TaskRegistry) -> Result<(), Failure> {
+    pub(super) fn run(mut self, registry: &TaskRegistry) -> Result<(), CliError> {
         let its_own = |set: &&String| set.trim_start().split(['.', '=']).next() == Some("finetune");
         if let Some(set) = self.change.sets.iter().find(its_own) {
             let range = "a change of another section than finetune, which --step and --free are for";
-            return Err(Failure::Request(anyhow::anyhow!("--set must be {range}, but is {set:?}")));
+            return Err(Failure::Request(anyhow::anyhow!("--set must be {range}, but is {set:?}")).into());
         }
         let from = RunDir::open(&self.run)?;
         let before = from.experiment(registry)?;

@@ -4,16 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use analysis::{Failure, Machine, MapPlan, Summary, in_shell, note, program_name, say_summary};
+use analysis::{
+    BaselineRow, CliError, LIVE, LiveEntry, Machine, MapRow, Shown, measure_now, note_trained, report_run, say_summary,
+};
 use burn::backend::Autodiff;
 use clap::Args;
-use indicatif::FormattedDuration;
-use model::{Device, FusedBackend, OnBackend};
-use run::{BaselineRow, Environment, Experiment, MapRow, RunDir, RunError};
+use data::Legend;
+use model::{Device, Kernels, OnBackend};
+use run::{Environment, Experiment, RunDir, RunError};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use terminal::{Failure, clock, in_shell, note, program_name};
 
 use crate::{
-    Decodabilities, Errors, Observers, Origin, Outcome, Parallelism, Progress, TrainError, TrainingTable, memory, train,
+    Headline, LiveMeasurements, LiveReport, Observers, Origin, Outcome, Parallelism, Progress, TrainError,
+    TrainingTable, memory, train,
 };
 
 /// How to train.
@@ -21,7 +25,7 @@ use crate::{
 pub struct Job {
     #[command(flatten)]
     pub(super) machine: Machine,
-    /// No progress
+    /// Print no progress
     #[arg(long)]
     pub(super) quiet: bool,
     /// Print the final summary as JSON
@@ -38,53 +42,76 @@ impl Job {
     }
 
     /// Completes the run on `device` and says what it found.
-    pub(super) fn run(&self, run: &RunDir, experiment: &Experiment, device: Device) -> Result<(), Failure> {
+    pub(super) fn run(&self, run: &RunDir, experiment: &Experiment, device: Device) -> Result<(), CliError> {
         if !self.quiet {
             note(&format!("run: {}", run.path().display()));
+            note("while it learns, the error falls (to 1 × optimal at best) and CD rises above chance");
+            note(&format!("figures, kept up to date from the first minute on: {}", run.report().display()));
         }
         let (stop, started) = (stop_signal()?, Instant::now());
         let outcome = complete(run, experiment, device, self.quiet, &stop)?;
         if !self.quiet {
-            note(&format!("took {}", FormattedDuration(started.elapsed())));
+            note(&format!("took {}", clock(started.elapsed())));
         }
         match outcome {
-            Outcome::Finished => say_summary(&Summary::read(run, experiment)?, &run.report(), self.json),
+            Outcome::Finished => say_summary(run, &Legend::of(&*experiment.study.task), self.json),
             Outcome::Interrupted(step) => {
                 let (program, path) = (program_name(), in_shell(run.path()));
                 Err(Failure::Interrupted(format!(
                     "interrupted after step {step}, everything is saved; go on with: {program} resume {path}"
-                )))
+                ))
+                .into())
             }
         }
     }
 }
 
-/// Trains, computes what is computed once, and reports. A stage whose table is there is done.
+/// Trains, computes what is computed once, and reports. What is done already is left out.
 pub(super) fn complete(
     run: &RunDir,
     experiment: &Experiment,
     device: Device,
     quiet: bool,
     stop: &AtomicBool,
-) -> Result<Outcome, Failure> {
+) -> Result<Outcome, CliError> {
     let _lock = run.lock()?;
+    let legend = Legend::of(&*experiment.study.task);
+    // Runs of older programs have none.
+    run.folder().write_toml(Legend::FILE, &legend)?;
     if run.table::<BaselineRow>().read()?.is_empty() {
-        analysis::write_baselines(run, experiment)?;
+        measure_now("baselines", run, experiment, device)?;
+    }
+    for name in unmeasured(run, experiment)? {
+        measure_now(name, run, experiment, device)?;
     }
     let was_trained = is_trained(run, experiment)?;
-    let outcome = device.run(TrainHere { run, experiment, device, quiet, stop })?;
-    if outcome == Outcome::Finished {
-        if !was_trained || run.table::<MapRow>().read()?.is_empty() {
-            analysis::write_map(run, experiment, &MapPlan::default(), device, |_| ())?;
-        }
-        analysis::write_report(run, experiment)?;
+    let outcome = device.run(TrainHere { run, experiment, legend: &legend, device, quiet, stop })?;
+    if !was_trained {
+        note_trained(run, experiment, device)?;
     }
+    if outcome == Outcome::Finished && (!was_trained || run.table::<MapRow>().read()?.is_empty()) {
+        measure_now("map", run, experiment, device)?;
+    }
+    report_run(run, &legend)?;
     Ok(outcome)
 }
 
 /// Whether [`complete`] has nothing left to do but to draw the report again.
 pub(super) fn is_complete(run: &RunDir, experiment: &Experiment) -> Result<bool, RunError> {
-    Ok(is_trained(run, experiment)? && !run.table::<MapRow>().read()?.is_empty() && run.report().exists())
+    let measured = unmeasured(run, experiment)?.is_empty() && !run.table::<MapRow>().read()?.is_empty();
+    Ok(measured && is_trained(run, experiment)?)
+}
+
+/// What training measured at the checkpoints that are there, and whose table is not: measuring again was interrupted.
+fn unmeasured(run: &RunDir, experiment: &Experiment) -> Result<Vec<&'static str>, RunError> {
+    let config = &experiment.config;
+    if !run.steps()?.into_iter().any(|step| config.checkpoints.is_due(step, config.train.steps)) {
+        return Ok(Vec::new());
+    }
+    let all_there =
+        |live: &&LiveEntry| (live.tables)(run.folder()).iter().all(|table| run.path().join(table.file()).exists());
+    let missing = LIVE.iter().filter(|live| !all_there(live));
+    Ok(missing.map(|live| live.name).collect())
 }
 
 fn is_trained(run: &RunDir, experiment: &Experiment) -> Result<bool, RunError> {
@@ -107,32 +134,39 @@ pub(super) fn stop_signal() -> Result<Arc<AtomicBool>, Failure> {
 struct TrainHere<'a> {
     run: &'a RunDir,
     experiment: &'a Experiment,
+    legend: &'a Legend,
     device: Device,
     quiet: bool,
     stop: &'a AtomicBool,
 }
 
 impl OnBackend for TrainHere<'_> {
-    type Output = Result<Outcome, Failure>;
+    type Output = Result<Outcome, CliError>;
 
-    fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output {
-        let Self { run, experiment, quiet, stop, .. } = self;
+    fn on<B: Kernels>(self, device: B::Device) -> Self::Output {
+        let Self { run, experiment, legend, quiet, stop, .. } = self;
         let environment = Environment::here(self.device, rayon::current_num_threads());
-        let errors = Errors::<B>::new(run, experiment, device.clone());
-        let decodabilities = Decodabilities::<B> { run, experiment, device: device.clone() };
-        let mut observers = Observers::<B> {
+        let (shown, headline) = (Shown { folder: run.folder(), legend }, Headline::default());
+        let live = LiveMeasurements { study: &experiment.study, shown, headline: headline.clone() };
+        // A report that cannot be drawn, be it that the configuration is being edited, costs no training.
+        let report = LiveReport::new(|| {
+            if let Err(error) = report_run(run, legend) {
+                note(&format!("report.html is not up to date, training goes on: {error}"));
+            }
+        });
+        let mut observers = Observers {
             steps: vec![Box::new(TrainingTable { run }), Box::new(Origin::new(run, environment))],
-            checkpoints: vec![Box::new(errors), Box::new(decodabilities)],
+            checkpoints: vec![Box::new(live), Box::new(report)],
         };
         if !quiet {
-            let progress = Progress::new(experiment, run.steps()?.last().copied().unwrap_or(0));
-            observers.checkpoints.push(Box::new(progress.decodability(run)));
-            observers.steps.push(Box::new(progress));
+            let first = run.steps()?.last().copied().unwrap_or(0);
+            observers.steps.push(Box::new(Progress::new(experiment, first, headline)));
         }
         let parallelism = Parallelism::on(self.device, experiment);
         train::<Autodiff<B>>(run, experiment, parallelism, &device, observers, stop).map_err(|error| match error {
             TrainError::Run(error) => error.into(),
-            error => Failure::Run(error.into()),
+            TrainError::Measure(error) => error.into(),
+            error => Failure::Run(error.into()).into(),
         })
     }
 }

@@ -4,13 +4,14 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use analysis::{Failure, Machine, conclude, say, say_json};
+use analysis::{CliError, Machine};
 use burn::backend::Autodiff;
 use clap::{Args, Parser, Subcommand};
 use data::TaskRegistry;
-use model::{Device, FusedBackend, OnBackend};
+use model::{Device, Kernels, OnBackend};
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use run::{Config, Experiment, PRESETS, RunDir, Source};
+use run::{Config, ConfigError, Experiment, PRESETS, RunDir, Source};
+use terminal::{Failure, conclude, say, say_json};
 
 use crate::{BenchPlan, BenchResult, Parallelism, bench, memory};
 
@@ -84,7 +85,7 @@ pub enum Command {
         /// Steps that are timed
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
         steps: u32,
-        /// Steps before them that are not
+        /// Steps of warm-up before them, which are not timed
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
         warm_up: u32,
         /// Models that are trained side by side, each on its share of the threads
@@ -123,7 +124,7 @@ impl Command {
     ///
     /// # Errors
     /// When the request is wrong, what it asks for fails, or it is interrupted.
-    pub fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
+    pub fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
         match self {
             Self::Train { config, change, job, out } => {
                 let experiment = change.resolve(&Source::named(&config))?.build(registry)?;
@@ -140,9 +141,9 @@ impl Command {
             Self::Show { config, change } => {
                 let config = change.resolve(&Source::named(&config))?;
                 config.clone().build(registry)?;
-                say(config.to_toml().trim_end())
+                Ok(say(config.to_toml().trim_end())?)
             }
-            Self::Tasks => registry.kinds().try_for_each(say),
+            Self::Tasks => Ok(registry.kinds().try_for_each(say)?),
             Self::Bench { config, change, machine, steps, warm_up, jobs, json } => {
                 let experiment = change.resolve(&Source::named(&config))?.build(registry)?;
                 let device = machine.device()?;
@@ -152,7 +153,7 @@ impl Command {
                 let at_a_time = if device.is_cpu() { 1 } else { 10 };
                 let plan = BenchPlan { warm_up: warm_up as usize, counted: steps as usize, at_a_time };
                 let result = device.run(BenchHere { experiment: &experiment, device, plan, pools: &pools });
-                say_bench(&result.map_err(|error| Failure::threads(2 * pools.len(), error))?, json)
+                Ok(say_bench(&result.map_err(|error| Failure::threads(2 * pools.len(), error))?, json)?)
             }
         }
     }
@@ -166,10 +167,10 @@ fn pools(threads: usize, jobs: usize) -> Result<Vec<ThreadPool>, Failure> {
 }
 
 impl Change {
-    fn resolve(&self, source: &Source) -> Result<Config, Failure> {
+    fn resolve(&self, source: &Source) -> Result<Config, ConfigError> {
         let seed = self.seed.map(|seed| format!("seed={seed}"));
         let sets: Vec<String> = self.sets.iter().cloned().chain(seed).collect();
-        Ok(Config::resolve(source, &sets)?)
+        Config::resolve(source, &sets)
     }
 }
 
@@ -183,7 +184,7 @@ struct BenchHere<'a> {
 impl OnBackend for BenchHere<'_> {
     type Output = io::Result<BenchResult>;
 
-    fn on<B: FusedBackend>(self, device: B::Device) -> Self::Output {
+    fn on<B: Kernels>(self, device: B::Device) -> Self::Output {
         let Self { experiment, device: kind, plan, pools } = self;
         bench::<Autodiff<B>>(experiment, Parallelism::on(kind, experiment).shards, &device, plan, pools)
     }

@@ -14,12 +14,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use analysis::{Failure, note, say_sweep, write_comparison};
+use analysis::{CliError, compared, say_sweep, write_comparison};
 use clap::Args;
 use data::TaskRegistry;
 use model::Device;
+use probe::ProbeKind;
 use rayon::ThreadPool;
-use run::{ComparisonDir, Experiment, ProbeKind, RunDir, Source};
+use record::Folder;
+use run::{Experiment, RunDir, RunError, Source};
+use terminal::{Failure, note};
 
 use super::job::{complete, is_complete, stop_signal};
 use super::{Job, pools};
@@ -33,7 +36,7 @@ pub struct Sweep {
     /// Replace a field before anything is varied: --set train.steps=100; may be given many times
     #[arg(long = "set", value_name = "PATH=VALUE")]
     sets: Vec<String>,
-    /// Runs at a time; they share the threads, of which on a GPU each needs one, and all of them one more
+    /// Runs that are trained at the same time and share the threads; on a GPU, N of them need N + 1 threads
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: u16,
     #[command(flatten)]
@@ -52,15 +55,20 @@ enum End {
 }
 
 impl Sweep {
-    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), Failure> {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
         let sweep = run::Sweep::resolve(&Source::named(&self.file), &self.sets)?;
         let experiments = sweep.configs.into_iter().map(|config| config.build(registry));
         let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
         let device = self.job.machine.device()?;
         experiments.iter().try_for_each(|experiment| memory::check(experiment, device))?;
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs").join(&sweep.name));
-        let create = |experiment| Ok((RunDir::create(&out, &experiment)?, experiment));
-        let runs = experiments.into_iter().map(create).collect::<Result<Vec<_>, Failure>>()?;
+        // All are looked at before the first is made.
+        let existing = experiments.iter().map(|experiment| RunDir::existing(&out, experiment));
+        let existing = existing.collect::<Result<Vec<_>, RunError>>()?;
+        let create = |(experiment, existing): (Experiment, Option<RunDir>)| {
+            Ok((existing.map_or_else(|| RunDir::create(&out, &experiment), Ok)?, experiment))
+        };
+        let runs = experiments.into_iter().zip(existing).map(create).collect::<Result<Vec<_>, RunError>>()?;
         let stop = stop_signal()?;
         let ends = self.complete_all(&runs, device, &stop)?;
         let done = ends.iter().filter(|end| matches!(end, End::Done)).count();
@@ -68,19 +76,20 @@ impl Sweep {
             return Err(Failure::Interrupted(format!(
                 "interrupted with {done} of {} runs done, everything is saved; go on with the same command",
                 runs.len()
-            )));
+            ))
+            .into());
         }
-        let (mut compared, mut failed) = (Vec::new(), Vec::new());
-        for (run, end) in runs.into_iter().zip(ends) {
+        let (mut complete, mut failed) = (Vec::new(), Vec::new());
+        for ((run, experiment), end) in runs.iter().zip(ends) {
             match end {
-                End::Failed(reason) => failed.push(format!("{}: {reason}", run.0.path().display())),
-                _ => compared.push(run),
+                End::Failed(reason) => failed.push(format!("{}: {reason}", run.path().display())),
+                _ => complete.push(compared(run, &experiment.config, registry)?),
             }
         }
-        say_sweep(&write_comparison(&compared, ProbeKind::CD, &ComparisonDir::create(&out)?)?, self.job.json)?;
+        say_sweep(&write_comparison(&complete, ProbeKind::CD, &Folder::create(&out)?)?, self.job.json)?;
         match failed.as_slice() {
             [] => Ok(()),
-            failed => Err(Failure::Run(anyhow::anyhow!("{} failed: {}", failed.len(), failed.join("; ")))),
+            failed => Err(Failure::Run(anyhow::anyhow!("{} failed: {}", failed.len(), failed.join("; "))).into()),
         }
     }
 
@@ -95,7 +104,7 @@ impl Sweep {
         let jobs = at_a_time(asked, device.is_cpu(), threads);
         if jobs < asked && !self.job.quiet {
             note(&format!(
-                "{jobs} of {asked} at a time: on a GPU each keeps a thread busy, of which there are {threads}"
+                "{jobs} runs at a time instead of {asked}: on a GPU, N of them need N + 1 threads, and there are {threads}"
             ));
         }
         let pools = pools(threads, jobs)?;
@@ -132,8 +141,7 @@ impl Sweep {
         match catch_unwind(AssertUnwindSafe(complete)) {
             Ok(Ok(Outcome::Finished)) => End::Done,
             Ok(Ok(Outcome::Interrupted(_))) => End::Stopped,
-            Ok(Err(Failure::Request(error) | Failure::Run(error))) => End::Failed(format!("{error:#}")),
-            Ok(Err(Failure::Interrupted(reason))) => End::Failed(reason),
+            Ok(Err(error)) => End::Failed(Failure::from(error).to_string()),
             Err(_) => End::Failed("a bug, reported above".to_owned()),
         }
     }

@@ -1,0 +1,181 @@
+//! The commands of the list of measurements, and `remeasure`.
+
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
+use data::TaskRegistry;
+use model::Device;
+use record::{Lock, Made, Maker};
+use run::{Checkpoints, Experiment, RunDir};
+use terminal::patient_note;
+use toml::Table;
+
+use crate::cli::{CliError, OnRun, legend_of, report_run, say_path};
+use crate::{ALL, Entry, LIVE, Session};
+
+/// A measurement of the list on a run: a command of its own each.
+#[derive(Debug)]
+pub struct MeasureCommand {
+    entry: &'static Entry,
+    on: OnRun,
+    options: ArgMatches,
+}
+
+impl Subcommand for MeasureCommand {
+    fn augment_subcommands(command: clap::Command) -> clap::Command {
+        ALL.iter().fold(command, |command, entry| {
+            let options = (entry.add_options)(OnRun::augment_args(clap::Command::new(entry.name)));
+            command.subcommand(options.about(entry.about).long_about(None))
+        })
+    }
+
+    fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        ALL.iter().any(|entry| entry.name == name)
+    }
+}
+
+impl FromArgMatches for MeasureCommand {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let (name, options) = matches.subcommand().ok_or_else(|| clap::Error::new(ErrorKind::MissingSubcommand))?;
+        let entry = ALL.iter().find(|entry| entry.name == name);
+        let entry = entry.ok_or_else(|| clap::Error::new(ErrorKind::InvalidSubcommand))?;
+        Ok(Self { entry, on: OnRun::from_arg_matches(options)?, options: options.clone() })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl MeasureCommand {
+    /// Measures, brings the report up to date, and says where the tables are.
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
+        let (run, experiment, device) = self.on.open(registry)?;
+        let legend = legend_of(&run, registry)?;
+        let (paths, _lock) = measure(self.entry, &self.options, &run, &experiment, device, false)?;
+        report_run(&run, &legend)?;
+        Ok(paths.iter().try_for_each(|path| say_path(path))?)
+    }
+}
+
+/// Plans with the options in `matches`, then measures, writes the tables and what made them. A run that is not locked yet
+/// is locked after the plan, and the lock is returned with the paths of the tables.
+fn measure(
+    entry: &Entry,
+    matches: &ArgMatches,
+    run: &RunDir,
+    experiment: &Experiment,
+    device: Device,
+    locked: bool,
+) -> Result<(Vec<PathBuf>, Option<Lock>), CliError> {
+    let note = patient_note();
+    let session = Session {
+        study: &experiment.study,
+        subjects: &Checkpoints::new(run, experiment, device),
+        folder: run.folder(),
+        progress: &|text| note(text),
+    };
+    let planned = (entry.plan)(matches, &session)?;
+    let lock = if locked { None } else { Some(run.lock()?) };
+    let options = planned.options;
+    let paths = (planned.run)()?;
+    note_maker(entry, options, run, experiment, device)?;
+    Ok((paths, lock))
+}
+
+/// Notes which program, settings and options made the tables of a measurement; nothing of one that has no rows.
+fn note_maker(
+    entry: &Entry,
+    options: Table,
+    run: &RunDir,
+    experiment: &Experiment,
+    device: Device,
+) -> Result<(), CliError> {
+    let mut made = Made::read(run.folder())?;
+    for table in (entry.tables)(run.folder()) {
+        made.tables.insert(table.file().to_owned(), maker(entry.name, options.clone(), experiment, device));
+    }
+    made.tables.retain(|file, _| run.path().join(file).exists());
+    Ok(made.write(run.folder())?)
+}
+
+/// Notes what made the tables that training writes.
+///
+/// # Errors
+/// When the disk fails.
+pub fn note_trained(run: &RunDir, experiment: &Experiment, device: Device) -> Result<(), CliError> {
+    let mut made = Made::read(run.folder())?;
+    for table in LIVE.iter().flat_map(|live| (live.tables)(run.folder())) {
+        made.tables.insert(table.file().to_owned(), maker("train", Table::new(), experiment, device));
+    }
+    Ok(made.write(run.folder())?)
+}
+
+/// What is noted of tables that `command` makes.
+fn maker(command: &str, options: Table, experiment: &Experiment, device: Device) -> Maker {
+    let config = &experiment.config;
+    let settings = [("eval", Table::try_from(&config.eval)), ("probe", Table::try_from(&config.probe))];
+    let settings = settings
+        .into_iter()
+        .map(|(name, section)| (name.to_owned(), section.expect("a checked configuration is TOML").into()));
+    Maker {
+        options,
+        settings: settings.collect(),
+        facts: [("device".to_owned(), device.to_string())].into(),
+        ..Maker::this_program(command)
+    }
+}
+
+/// Makes a measurement with its default options on a run that the caller has locked.
+///
+/// # Errors
+/// When it is refused or fails.
+pub fn measure_now(name: &str, run: &RunDir, experiment: &Experiment, device: Device) -> Result<(), CliError> {
+    let entry = ALL.iter().find(|entry| entry.name == name).expect("the name is one of the list");
+    let matches = (entry.add_options)(clap::Command::new(entry.name)).get_matches_from([entry.name]);
+    measure(entry, &matches, run, experiment, device, true).map(drop)
+}
+
+/// What to measure again.
+#[derive(Debug, Args)]
+pub struct Remeasure {
+    #[command(flatten)]
+    on: OnRun,
+    /// Replace a field of the sections eval and probe: --set probe.neighbours=20; may be given many times
+    #[arg(long = "set", value_name = "PATH=VALUE", required = true)]
+    sets: Vec<String>,
+}
+
+impl Remeasure {
+    /// Makes the settings those of the run, and every table that training made anew, from the checkpoints. The tables of
+    /// other measurements were made with the old settings and go. Where this is interrupted, the same command or `resume`
+    /// makes what is missing.
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
+        let run = RunDir::open(&self.on.run)?;
+        let experiment = run.with_sets(&self.sets, registry)?;
+        let legend = legend_of(&run, registry)?;
+        let device = self.on.machine.prepare()?;
+        let lock = run.lock()?;
+        // What cannot be read could not be measured again, and nothing is emptied.
+        for step in run.scheduled_steps(&experiment)? {
+            run.checkpoint(&experiment, step)?;
+        }
+        let tables: Vec<_> = ALL.iter().flat_map(|entry| (entry.tables)(run.folder())).collect();
+        run.remeasure(&lock, &experiment, &tables)?;
+        measure_trained(&run, &experiment, device)?;
+        report_run(&run, &legend)?;
+        Ok(say_path(&run.report())?)
+    }
+}
+
+/// Makes every table that a finished training has.
+fn measure_trained(run: &RunDir, experiment: &Experiment, device: Device) -> Result<(), CliError> {
+    let live = LIVE.iter().map(|live| live.name);
+    ["baselines"].into_iter().chain(live).chain(["map"]).try_for_each(|name| measure_now(name, run, experiment, device))
+}

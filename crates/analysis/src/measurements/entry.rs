@@ -1,0 +1,99 @@
+//! Measurements as values, so that they stand in a list.
+
+use std::path::PathBuf;
+
+use clap::{Args, FromArgMatches};
+use probe::{Study, Subject};
+use record::{AnyTable, Folder};
+use toml::Table;
+
+use super::{Live, MeasureError, Measurement, Rows, Session};
+use crate::show::{Section, Shown};
+
+/// A measurement as a value.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// What the command is called.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+    /// Names of the figures that it may draw.
+    pub figures: &'static [&'static str],
+    /// Adds its options to those of a command.
+    pub add_options: fn(clap::Command) -> clap::Command,
+    /// Its tables in a folder.
+    pub tables: fn(&Folder) -> Vec<Box<dyn AnyTable>>,
+    /// Plans from what was typed.
+    pub plan: for<'a> fn(&clap::ArgMatches, &'a Session<'a>) -> Result<Planned<'a>, MeasureError>,
+    /// The sections of the report.
+    pub show: fn(&Shown<'_>) -> Result<Vec<Section>, MeasureError>,
+}
+
+/// What is ready to be measured and written.
+pub struct Planned<'a> {
+    /// The options as they were typed or defaulted.
+    pub options: Table,
+    /// Measures, writes the tables, and returns their paths.
+    pub run: Box<dyn FnOnce() -> Result<Vec<PathBuf>, MeasureError> + 'a>,
+}
+
+/// Measures a model after some steps, appends to the tables, and gives what a person wants to see.
+pub type Append = fn(&Study, &dyn Subject, usize, &Shown<'_>) -> Result<Option<String>, MeasureError>;
+
+/// A live measurement as a value.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveEntry {
+    /// As [`Entry::name`].
+    pub name: &'static str,
+    /// Its tables in a folder.
+    pub tables: fn(&Folder) -> Vec<Box<dyn AnyTable>>,
+    /// Measures one model.
+    pub append: Append,
+}
+
+impl Entry {
+    /// That of `M`.
+    pub const fn of<M: Measurement>() -> Self {
+        Self {
+            name: M::NAME,
+            about: M::ABOUT,
+            figures: M::FIGURES,
+            add_options: M::Options::augment_args,
+            tables: M::Rows::tables,
+            plan: plan::<M>,
+            show: M::show,
+        }
+    }
+}
+
+fn plan<'a, M: Measurement>(matches: &clap::ArgMatches, session: &'a Session<'a>) -> Result<Planned<'a>, MeasureError> {
+    let options = M::Options::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
+    let typed = Table::try_from(&options);
+    let plan = M::plan(options, session)?;
+    // TOML has no whole number beyond i64; the plan has refused such a step or layer by its name.
+    let typed = typed.map_err(|error| MeasureError::out_of_range("every option", "a value that TOML has", error))?;
+    let run = move || {
+        M::measure(&plan, session)?.replace(session.folder)?;
+        let tables = M::Rows::tables(session.folder);
+        Ok(tables.iter().map(|table| session.folder.path().join(table.file())).collect())
+    };
+    Ok(Planned { options: typed, run: Box::new(run) })
+}
+
+impl LiveEntry {
+    /// That of `M`.
+    pub const fn of<M: Live>() -> Self {
+        Self { name: M::NAME, tables: M::Rows::tables, append: append::<M> }
+    }
+}
+
+fn append<M: Live>(
+    study: &Study,
+    subject: &dyn Subject,
+    step: usize,
+    shown: &Shown<'_>,
+) -> Result<Option<String>, MeasureError> {
+    let rows = M::at(study, subject, step)?;
+    rows.append(shown.folder)?;
+    Ok(M::headline(&rows, shown))
+}

@@ -1,0 +1,180 @@
+//! Everything that can be asked of a model, one folder a question.
+//!
+//! A [`Measurement`] plans, measures and shows. It knows no backend and no program: it asks a [`Subject`] and gives rows.
+//! [`ALL`] is the list that the commands, their help, the tables, the figures and the report go over.
+
+mod algorithms;
+mod baselines;
+mod components;
+mod decodability;
+mod effect;
+mod entry;
+mod errors;
+mod head_ablation;
+mod held_out;
+mod interval;
+mod layer_exchange;
+mod options;
+mod patching;
+mod positions;
+mod projections;
+mod sensitivity;
+mod separation;
+mod session;
+
+use clap::Args;
+use probe::{Study, Subject};
+use record::{AnyTable, Folder, RecordError, Row};
+use serde::Serialize;
+
+pub use algorithms::{AlgorithmRow, AlgorithmTrace, Algorithms, nearest};
+pub use baselines::{BaselineRow, Baselines};
+pub use components::{ComponentOutputs, ComponentRow};
+pub use decodability::{BestLayerRow, Decodability, DecodabilityRow, Selection};
+pub use entry::{Append, Entry, LiveEntry, Planned};
+pub use errors::{Errors, MetricRow, Split};
+pub use head_ablation::{AblationRow, HeadAblation};
+pub use held_out::HeldOut;
+pub use interval::{Bootstrap, Estimate, OverResamples};
+pub use layer_exchange::{ExchangeRow, LayerExchange};
+pub use options::{NoOptions, OneStep, Steps};
+pub use patching::{PatchKind, PatchRow, Patching, directions, random_direction};
+pub use positions::{AlongPrompt, PositionRow, Reader};
+pub use projections::{MapMethod, MapRow, Plane, Projection, Projections, principal_components, umap};
+pub use sensitivity::{Sensitivity, SensitivityRow};
+pub use separation::{PairRow, Separation, SeparationRow, Separations, Statistic, measure_separation};
+pub use session::{MeasureError, Session};
+
+pub(crate) use patching::{MEAN_PROMPTS, mean_prompts};
+pub(crate) use separation::mean_pairs;
+
+use crate::show::{Section, Shown};
+
+/// Every measurement, in the order of the report.
+pub const ALL: &[Entry] = &[
+    Entry::of::<errors::Errors>(),
+    Entry::of::<baselines::Baselines>(),
+    Entry::of::<decodability::Decodability>(),
+    Entry::of::<positions::AlongPrompt>(),
+    Entry::of::<components::ComponentOutputs>(),
+    Entry::of::<separation::Separations>(),
+    Entry::of::<algorithms::AlgorithmTrace>(),
+    Entry::of::<projections::Projections>(),
+    Entry::of::<patching::Patching>(),
+    Entry::of::<head_ablation::HeadAblation>(),
+    Entry::of::<layer_exchange::LayerExchange>(),
+    Entry::of::<sensitivity::Sensitivity>(),
+];
+
+/// What training measures at every checkpoint, in this order.
+pub const LIVE: &[LiveEntry] = &[LiveEntry::of::<errors::Errors>(), LiveEntry::of::<decodability::Decodability>()];
+
+/// A question to the models of a run.
+pub trait Measurement: 'static {
+    /// What the command is called.
+    const NAME: &'static str;
+    /// What it does, in one line of the command's help.
+    const ABOUT: &'static str;
+    /// Names of the figures that [`show`](Self::show) may draw.
+    const FIGURES: &'static [&'static str] = &[];
+
+    /// What a user can choose; recorded with the tables.
+    type Options: Args + Serialize;
+    /// The options, checked and complete.
+    type Plan;
+    /// What is written.
+    type Rows: Rows;
+
+    /// Checks the options; every refusal comes from here, before anything is locked or written.
+    ///
+    /// # Errors
+    /// When an option is outside its range, or the models or tables that the plan depends on cannot be read.
+    fn plan(options: Self::Options, session: &Session<'_>) -> Result<Self::Plan, MeasureError>;
+
+    /// Does what was planned.
+    ///
+    /// # Errors
+    /// When a model cannot be read.
+    fn measure(plan: &Self::Plan, session: &Session<'_>) -> Result<Self::Rows, MeasureError>;
+
+    /// The sections of the report, from tables alone; of tables that are not there, none.
+    ///
+    /// # Errors
+    /// When a table cannot be read or a figure not be drawn.
+    fn show(_: &Shown<'_>) -> Result<Vec<Section>, MeasureError> {
+        Ok(Vec::new())
+    }
+}
+
+/// A measurement that training takes at every checkpoint.
+pub trait Live: Measurement {
+    /// The rows of one model.
+    ///
+    /// # Errors
+    /// When the model cannot be read.
+    fn at(study: &Study, subject: &dyn Subject, step: usize) -> Result<Self::Rows, MeasureError>;
+
+    /// What a person who watches the training wants to see of them.
+    fn headline(rows: &Self::Rows, shown: &Shown<'_>) -> Option<String>;
+}
+
+/// The rows of one or more tables.
+pub trait Rows: Send + Sized {
+    /// The tables, empty or not.
+    fn tables(folder: &Folder) -> Vec<Box<dyn AnyTable>>;
+
+    /// Writes the tables anew.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn replace(&self, folder: &Folder) -> Result<(), RecordError>;
+
+    /// Adds to the tables.
+    ///
+    /// # Errors
+    /// When the disk fails, or a table there has other columns.
+    fn append(&self, folder: &Folder) -> Result<(), RecordError>;
+}
+
+impl<R: Row> Rows for Vec<R> {
+    fn tables(folder: &Folder) -> Vec<Box<dyn AnyTable>> {
+        vec![Box::new(folder.table::<R>())]
+    }
+
+    fn replace(&self, folder: &Folder) -> Result<(), RecordError> {
+        folder.table().replace(self)
+    }
+
+    fn append(&self, folder: &Folder) -> Result<(), RecordError> {
+        folder.table().append(self)
+    }
+}
+
+impl<A: Row, B: Row> Rows for (Vec<A>, Vec<B>) {
+    fn tables(folder: &Folder) -> Vec<Box<dyn AnyTable>> {
+        vec![Box::new(folder.table::<A>()), Box::new(folder.table::<B>())]
+    }
+
+    fn replace(&self, folder: &Folder) -> Result<(), RecordError> {
+        folder.table().replace(&self.0)?;
+        folder.table().replace(&self.1)
+    }
+
+    fn append(&self, folder: &Folder) -> Result<(), RecordError> {
+        folder.table().append(&self.0)?;
+        folder.table().append(&self.1)
+    }
+}
+
+/// At most `most` of the values, evenly spread, with the first and the last among them.
+pub(crate) fn spread<T: Copy>(values: &[T], most: usize) -> Vec<T> {
+    let chosen = most.min(values.len());
+    (0..chosen).map(|index| values[index * (values.len() - 1) / (chosen - 1).max(1)]).collect()
+}
+
+/// Ascending, each once.
+pub(crate) fn sorted<T: Ord>(mut values: Vec<T>) -> Vec<T> {
+    values.sort_unstable();
+    values.dedup();
+    values
+}

@@ -1,0 +1,160 @@
+//! What the state of a prompt at one layer and token is changed with.
+
+use data::{ConceptId, Prompt, Stream, Token};
+use nalgebra::DVector;
+use probe::{Change, Delivery, Edit, Layer, Subject, SubjectError, Vectors, Wanted};
+use rand_distr::{Distribution, StandardNormal};
+
+/// What is done to the residual stream h of a prompt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Intervention {
+    /// h stays as it is, but is put back: the control that must change nothing.
+    Nothing,
+    /// h is replaced by an activation.
+    Replace(Activation),
+    /// h + strength · (activation − the mean over concepts): steering.
+    Add(Activation, f64),
+}
+
+/// An activation that a state is changed with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Activation {
+    /// The mean of a concept.
+    Concept(ConceptId),
+    /// The mean over concepts.
+    Overall,
+    /// A direction drawn anew for every prompt, its number in the list being the index in the stream, as long as what
+    /// the mean of the prompt's own concept would have brought in.
+    Random(Stream),
+}
+
+/// Mean activations at one token.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Means {
+    /// `[layers + 1][n_concepts][d_model]`
+    by_layer: Vec<Vec<DVector<f64>>>,
+}
+
+impl Means {
+    /// Means over the prompts of each concept at `token`, at every layer. Every concept has a prompt.
+    pub(super) fn of(subject: &dyn Subject, prompts: &[Prompt], token: Token) -> Result<Self, SubjectError> {
+        let n_concepts = prompts.iter().map(|prompt| prompt.concept.0 + 1).max().unwrap_or(0);
+        let mut by_layer = vec![Vec::new(); subject.anatomy().n_layers + 1];
+        subject.read(&[prompts.to_vec()], &Wanted::residual(&[token]), &mut |Delivery { states, .. }| {
+            for (index, layer) in states.layers.iter().enumerate() {
+                let rows = states.states(index, 0);
+                let mean = |concept| {
+                    let members = rows.rows().row_iter().zip(&states.labels).filter(|(_, label)| **label == concept);
+                    let (sum, n) = members.fold((DVector::zeros(states.d_model()), 0), |(sum, n), (state, _)| {
+                        (sum + state.transpose(), n + 1)
+                    });
+                    sum / f64::from(n)
+                };
+                by_layer[layer.0] = (0..n_concepts).map(mean).collect();
+            }
+        })?;
+        Ok(Self { by_layer })
+    }
+
+    /// The mean of a concept at a layer, `[d_model]`.
+    fn concept(&self, layer: Layer, concept: ConceptId) -> &DVector<f64> {
+        &self.by_layer[layer.0][concept.0]
+    }
+
+    /// The mean over concepts at a layer, `[d_model]`; every concept counts alike.
+    fn overall(&self, layer: Layer) -> DVector<f64> {
+        let means = &self.by_layer[layer.0];
+        means.iter().sum::<DVector<f64>>() / means.len() as f64
+    }
+}
+
+impl Intervention {
+    /// The edit that does it at a layer and token of `prompts`.
+    pub(super) fn edit(self, prompts: &[Prompt], means: &Means, layer: Layer, token: Token) -> Edit {
+        Edit::of(match self {
+            Self::Nothing => {
+                let zero = vec![0.0; means.overall(layer).len()];
+                Change::Add { layer, token, what: Vectors::Same(zero) }
+            }
+            Self::Replace(activation) => {
+                let origin = DVector::zeros(means.overall(layer).len());
+                Change::Replace { layer, token, by: activation.vectors(prompts, means, layer, &origin, 1.0) }
+            }
+            Self::Add(activation, strength) => {
+                let origin = means.overall(layer);
+                Change::Add { layer, token, what: activation.vectors(prompts, means, layer, &origin, strength) }
+            }
+        })
+    }
+}
+
+impl Activation {
+    /// `strength` times what it is beyond `origin`.
+    fn vectors(self, prompts: &[Prompt], means: &Means, layer: Layer, origin: &DVector<f64>, strength: f64) -> Vectors {
+        let values = |vector: DVector<f64>| (vector * strength).as_slice().to_vec();
+        match self {
+            Self::Concept(concept) => Vectors::Same(values(means.concept(layer, concept) - origin)),
+            Self::Overall => Vectors::Same(values(means.overall(layer) - origin)),
+            Self::Random(stream) => {
+                let random = |(index, prompt): (u64, &Prompt)| {
+                    let length = (means.concept(layer, prompt.concept) - origin).norm();
+                    values(random_direction(stream, index, origin.len()) * length)
+                };
+                Vectors::Each((0..).zip(prompts).map(random).collect())
+            }
+        }
+    }
+}
+
+/// A direction of length 1, all directions being equally likely.
+pub fn random_direction(stream: Stream, index: u64, d_model: usize) -> DVector<f64> {
+    let mut rng = stream.rng(index);
+    DVector::from_fn(d_model, |_, _| StandardNormal.sample(&mut rng)).normalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use data::Purpose;
+
+    use super::*;
+
+    fn means() -> Means {
+        Means { by_layer: vec![vec![DVector::from_vec(vec![3.0, 4.0]), DVector::from_vec(vec![1.0, 0.0])]] }
+    }
+
+    fn prompts(n: usize) -> Vec<Prompt> {
+        vec![Prompt { concept: ConceptId(0), xs: vec![0.0], ys: vec![0.0] }; n]
+    }
+
+    /// What replaces or is added to the state of the last of `n` prompts.
+    fn vector(what: Intervention, n: usize) -> Vec<f64> {
+        match what.edit(&prompts(n), &means(), Layer(0), Token::X(1)).0.swap_remove(0) {
+            Change::Replace { by: vectors, .. } | Change::Add { what: vectors, .. } => vectors.of(n - 1).to_vec(),
+            change => panic!("{change:?}"),
+        }
+    }
+
+    #[test]
+    fn vectors_of_a_case_small_enough_for_the_head() {
+        assert_eq!(vector(Intervention::Nothing, 1), [0.0, 0.0]);
+        assert_eq!(vector(Intervention::Replace(Activation::Concept(ConceptId(1))), 1), [1.0, 0.0]);
+        assert_eq!(vector(Intervention::Replace(Activation::Overall), 1), [2.0, 2.0]);
+        assert_eq!(vector(Intervention::Add(Activation::Concept(ConceptId(0)), 2.0), 1), [2.0, 4.0]);
+        assert_eq!(vector(Intervention::Add(Activation::Concept(ConceptId(1)), -1.0), 1), [1.0, 2.0]);
+    }
+
+    /// A few f64 operations.
+    const ROUNDING: f64 = 1e-12;
+
+    #[test]
+    fn a_random_direction_has_the_length_of_what_the_own_mean_brings_in() {
+        let stream = Stream::new(0, Purpose::Direction);
+        let length = |what| vector(what, 1).iter().map(|value| value * value).sum::<f64>().sqrt();
+        assert!((length(Intervention::Replace(Activation::Random(stream))) - 5.0).abs() < ROUNDING);
+        // The mean over concepts is (2, 2).
+        let steered = length(Intervention::Add(Activation::Random(stream), 3.0));
+        assert!((steered - 3.0 * 5f64.sqrt()).abs() < ROUNDING);
+        let [first, second] = [1, 2].map(|n| vector(Intervention::Replace(Activation::Random(stream)), n));
+        assert_ne!(first, second, "every prompt has a direction of its own");
+    }
+}

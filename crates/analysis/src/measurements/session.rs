@@ -1,0 +1,113 @@
+//! What a measurement works with, and what can go wrong.
+
+use data::Token;
+use probe::{Layer, ProbeKind, Study, Subject, SubjectError, Subjects};
+use record::{Folder, RecordError};
+use thiserror::Error;
+
+use super::{BestLayerRow, Selection, sorted, spread};
+
+/// Checkpoints looked at where a command is not told which.
+const MILESTONES: usize = 4;
+
+/// The models, the questions, and the folder of the tables.
+pub struct Session<'a> {
+    /// What is asked.
+    pub study: &'a Study,
+    /// The models.
+    pub subjects: &'a dyn Subjects,
+    /// Where tables are.
+    pub folder: &'a Folder,
+    /// Is told how the work goes on.
+    pub progress: &'a dyn Fn(&str),
+}
+
+/// Why a measurement was not made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MeasureError {
+    /// What was asked for is outside its range.
+    #[error("{field} must be {range}, but is {value}")]
+    OutOfRange {
+        /// The option, or the path of a setting.
+        field: String,
+        /// The allowed values.
+        range: String,
+        /// The value found.
+        value: String,
+    },
+    /// The model could not be asked.
+    #[error(transparent)]
+    Subject(#[from] SubjectError),
+    /// A table could not be read or written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A figure could not be drawn.
+    #[error(transparent)]
+    Plot(#[from] plots::PlotError),
+}
+
+impl MeasureError {
+    pub(crate) fn out_of_range(field: &str, range: impl Into<String>, value: impl ToString) -> Self {
+        Self::OutOfRange { field: field.to_owned(), range: range.into(), value: value.to_string() }
+    }
+}
+
+impl Session<'_> {
+    /// Goes over the models at `steps`, telling each step before it is measured, and joins what `measure` finds.
+    pub(crate) fn over_steps<R>(
+        &self,
+        steps: &[usize],
+        mut measure: impl FnMut(&dyn Subject, usize) -> Result<Vec<R>, MeasureError>,
+    ) -> Result<Vec<R>, MeasureError> {
+        let mut rows = Vec::new();
+        for &step in steps {
+            (self.progress)(&format!("step {step}"));
+            rows.extend(measure(&*self.subjects.at(step)?, step)?);
+        }
+        Ok(rows)
+    }
+
+    /// The steps asked for, which must be there, or a few from the first to the last.
+    pub(crate) fn milestones(&self, asked: Vec<usize>) -> Result<Vec<usize>, MeasureError> {
+        self.steps(asked, MILESTONES)
+    }
+
+    /// The steps asked for, which must be there, or at most `most` from the first to the last.
+    pub(crate) fn steps(&self, asked: Vec<usize>, most: usize) -> Result<Vec<usize>, MeasureError> {
+        asked.iter().try_for_each(|&step| self.subjects.require(step))?;
+        Ok(if asked.is_empty() { spread(&self.subjects.steps()?, most) } else { sorted(asked) })
+    }
+
+    /// The step asked for, which must be there, or the last.
+    pub(crate) fn step(&self, asked: Option<usize>) -> Result<usize, MeasureError> {
+        let Some(step) = asked else { return Ok(self.subjects.last_step()?) };
+        self.subjects.require(step)?;
+        Ok(step)
+    }
+
+    /// The layers asked for, ascending.
+    pub(crate) fn layers(&self, flag: &str, asked: Vec<usize>) -> Result<Vec<Layer>, MeasureError> {
+        let last = self.subjects.anatomy().n_layers;
+        match asked.iter().max() {
+            Some(&layer) if layer > last => {
+                Err(MeasureError::out_of_range(flag, format!("between 0 and model.n_layers ({last})"), layer))
+            }
+            _ => Ok(sorted(asked).into_iter().map(Layer).collect()),
+        }
+    }
+
+    /// The layer at which CD is best at the end of training, chosen on one half of the resamples; the last one where it
+    /// was not measured.
+    pub(crate) fn best_layer(&self, token: Token) -> Result<Layer, MeasureError> {
+        let rows = self.folder.table::<BestLayerRow>().read()?;
+        let cd = |row: &&BestLayerRow| row.probe == ProbeKind::CD && row.selection == Selection::HeldOut;
+        let last = rows.iter().filter(cd).rfind(|row| row.token == token);
+        Ok(last.map_or(Layer(self.subjects.anatomy().n_layers), |row| row.layer))
+    }
+
+    /// [`best_layer`](Self::best_layer) of every probed token.
+    pub(crate) fn best_layers(&self) -> Result<Vec<Layer>, MeasureError> {
+        self.study.tokens.iter().map(|&token| self.best_layer(token)).collect()
+    }
+}

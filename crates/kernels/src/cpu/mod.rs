@@ -1,0 +1,34 @@
+//! Operations in one piece on the elements of a CPU's tensors.
+//!
+//! Vector code is generic over the instruction set, which is chosen at run time.
+
+mod attention;
+mod block;
+mod buffer;
+mod chunk;
+mod embedding_readout;
+mod flex;
+mod fold;
+mod product;
+mod rows;
+mod update;
+
+pub(crate) use block::{SavedBlock, block, block_gradient};
+pub(crate) use embedding_readout::{SavedNorm, embed, embed_gradient, read_out, read_out_gradient};
+pub use product::products_per_second;
+
+#[cfg(test)]
+mod tests {
+    use pulp::Arch;
+
+    /// Every instruction set this machine has, the one without vectors included.
+    pub(super) fn instruction_sets() -> Vec<Arch> {
+        let mut found = vec![Arch::Scalar];
+        #[cfg(target_arch = "x86_64")]
+        {
+            found.extend(pulp::x86::V3::try_new().map(Arch::V3));
+            found.extend(pulp::x86::V4::try_new().map(Arch::V4));
+        }
+        found
+    }
+}

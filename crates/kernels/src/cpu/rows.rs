@@ -1,0 +1,383 @@
+//! Layer normalisation, GELU and sums, one row after the other in vector registers.
+//!
+//! Everything here is generic over the instruction set and always inlined, so that it is compiled for the one that
+//! [`pulp::Arch`] finds at run time. Rows may have any length: their last vector may be partial.
+
+use pulp::Simd;
+
+use crate::NORM_EPSILON;
+
+/// to\[i\] = f(to\[i\], from\[…\]\[i\]), in whole vectors.
+#[inline(always)]
+pub(super) fn update<S: Simd, const N: usize>(
+    simd: S,
+    to: &mut [f32],
+    from: [&[f32]; N],
+    f: impl Fn(S::f32s, [S::f32s; N]) -> S::f32s,
+) {
+    let (to, to_rest) = S::as_mut_simd_f32s(to);
+    let whole = from.map(|from| &S::as_simd_f32s(from).0[..to.len()]);
+    for (i, to) in to.iter_mut().enumerate() {
+        *to = f(*to, whole.map(|from| from[i]));
+    }
+    if !to_rest.is_empty() {
+        let rest = from.map(|from| simd.partial_load_f32s(S::as_simd_f32s(from).1));
+        simd.partial_store_f32s(to_rest, f(simd.partial_load_f32s(to_rest), rest));
+    }
+}
+
+/// Σ f(from\[…\]\[i\]), where f of zeros is zero.
+#[inline(always)]
+pub(super) fn sum<S: Simd, const N: usize>(
+    simd: S,
+    from: [&[f32]; N],
+    f: impl Fn(S::f32s, [S::f32s; N]) -> S::f32s,
+) -> f32 {
+    let whole = from.map(|from| S::as_simd_f32s(from).0);
+    let mut sum = simd.splat_f32s(0.0);
+    for i in 0..whole[0].len() {
+        sum = f(sum, whole.map(|from| from[i]));
+    }
+    let rest = from.map(|from| S::as_simd_f32s(from).1);
+    if !rest[0].is_empty() {
+        sum = f(sum, rest.map(|rest| simd.partial_load_f32s(rest)));
+    }
+    simd.reduce_sum_f32s(sum)
+}
+
+/// to = from
+#[inline(always)]
+pub(super) fn copy<S: Simd>(simd: S, to: &mut [f32], from: &[f32]) {
+    update(
+        simd,
+        to,
+        [from],
+        #[inline(always)]
+        |_, [from]| from,
+    );
+}
+
+/// to += from
+#[inline(always)]
+pub(super) fn add<S: Simd>(simd: S, to: &mut [f32], from: &[f32]) {
+    update(
+        simd,
+        to,
+        [from],
+        #[inline(always)]
+        |to, [from]| simd.add_f32s(to, from),
+    );
+}
+
+/// to += factor·from
+#[inline(always)]
+pub(super) fn add_scaled<S: Simd>(simd: S, to: &mut [f32], from: &[f32], factor: f32) {
+    let factor = simd.splat_f32s(factor);
+    update(
+        simd,
+        to,
+        [from],
+        #[inline(always)]
+        |to, [from]| simd.mul_add_e_f32s(from, factor, to),
+    );
+}
+
+/// to = factor·to
+#[inline(always)]
+pub(super) fn scale<S: Simd>(simd: S, to: &mut [f32], factor: f32) {
+    let factor = simd.splat_f32s(factor);
+    update(
+        simd,
+        to,
+        [],
+        #[inline(always)]
+        |to, []| simd.mul_f32s(to, factor),
+    );
+}
+
+/// to\[i\] = to\[i\]·from\[i\]
+#[inline(always)]
+pub(super) fn multiply<S: Simd>(simd: S, to: &mut [f32], from: &[f32]) {
+    update(
+        simd,
+        to,
+        [from],
+        #[inline(always)]
+        |to, [from]| simd.mul_f32s(to, from),
+    );
+}
+
+/// Σ a\[i\]·b\[i\]
+#[inline(always)]
+pub(super) fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+    sum(
+        simd,
+        [a, b],
+        #[inline(always)]
+        |sum, [a, b]| simd.mul_add_e_f32s(a, b, sum),
+    )
+}
+
+/// to += Σ of the rows
+#[inline(always)]
+pub(super) fn add_rows<S: Simd>(simd: S, to: &mut [f32], rows: &[f32]) {
+    for row in rows.chunks_exact(to.len()) {
+        add(simd, to, row);
+    }
+}
+
+/// to\[i\] += Σ of the first `columns` elements of row i
+#[inline(always)]
+pub(super) fn add_row_sums<S: Simd>(simd: S, to: &mut [f32], rows: &[f32], columns: usize) {
+    let stride = rows.len() / to.len();
+    for (to, row) in to.iter_mut().zip(rows.chunks_exact(stride)) {
+        *to += sum(
+            simd,
+            [&row[..columns]],
+            #[inline(always)]
+            |sum, [x]| simd.add_f32s(sum, x),
+        );
+    }
+}
+
+/// Rows of `h` brought to mean 0 and variance 1, and what each was multiplied with for that.
+///
+/// # Shapes
+/// `h` and `normal` `[n, d]`, `inverse_std` `[n]`
+#[inline(always)]
+pub(super) fn normalise<S: Simd>(simd: S, h: &[f32], normal: &mut [f32], inverse_std: &mut [f32]) {
+    let d = h.len() / inverse_std.len();
+    for ((h, normal), inverse_std) in h.chunks_exact(d).zip(normal.chunks_exact_mut(d)).zip(inverse_std) {
+        let mean = simd.splat_f32s(
+            sum(
+                simd,
+                [h],
+                #[inline(always)]
+                |sum, [x]| simd.add_f32s(sum, x),
+            ) / d as f32,
+        );
+        update(
+            simd,
+            normal,
+            [h],
+            #[inline(always)]
+            |_, [x]| simd.sub_f32s(x, mean),
+        );
+        let variance = sum(
+            simd,
+            [normal],
+            #[inline(always)]
+            |sum, [x]| simd.mul_add_e_f32s(x, x, sum),
+        ) / d as f32;
+        *inverse_std = 1.0 / (variance + NORM_EPSILON as f32).sqrt();
+        let factor = simd.splat_f32s(*inverse_std);
+        update(
+            simd,
+            normal,
+            [],
+            #[inline(always)]
+            |x, []| simd.mul_f32s(x, factor),
+        );
+    }
+}
+
+/// The gradient through [`normalise`], added to `to`: (g − mean(g) − n·mean(g·n)) / std for gradient g and output n.
+///
+/// # Shapes
+/// As there; `to` and `gradient` `[n, d]`
+#[inline(always)]
+pub(super) fn add_normalise_gradient<S: Simd>(
+    simd: S,
+    to: &mut [f32],
+    gradient: &[f32],
+    normal: &[f32],
+    inverse_std: &[f32],
+) {
+    let d = normal.len() / inverse_std.len();
+    let rows = to.chunks_exact_mut(d).zip(gradient.chunks_exact(d)).zip(normal.chunks_exact(d)).zip(inverse_std);
+    for (((to, gradient), normal), inverse_std) in rows {
+        let mean = sum(
+            simd,
+            [gradient],
+            #[inline(always)]
+            |sum, [g]| simd.add_f32s(sum, g),
+        ) / d as f32;
+        let along = sum(
+            simd,
+            [gradient, normal],
+            #[inline(always)]
+            |sum, [g, n]| simd.mul_add_e_f32s(g, n, sum),
+        ) / d as f32;
+        let (mean, along, factor) = (simd.splat_f32s(mean), simd.splat_f32s(along), simd.splat_f32s(*inverse_std));
+        update(
+            simd,
+            to,
+            [gradient, normal],
+            #[inline(always)]
+            |to, [g, n]| {
+                let change = simd.sub_f32s(simd.sub_f32s(g, mean), simd.mul_f32s(n, along));
+                simd.mul_add_e_f32s(change, factor, to)
+            },
+        );
+    }
+}
+
+/// The constants of z(u) = 2√(2/π)(u + 0.044715u³), with which the tanh form of GELU is u·σ(z).
+const GELU_LINEAR: f32 = 1.595_769;
+const GELU_CUBIC: f32 = GELU_LINEAR * 0.044_715;
+
+/// GELU of u, and its derivative.
+#[inline(always)]
+pub(super) fn gelu<S: Simd>(simd: S, u: S::f32s) -> (S::f32s, S::f32s) {
+    let (one, linear) = (simd.splat_f32s(1.0), simd.splat_f32s(GELU_LINEAR));
+    let (cubic, cubic_slope) = (simd.splat_f32s(GELU_CUBIC), simd.splat_f32s(3.0 * GELU_CUBIC));
+    let square = simd.mul_f32s(u, u);
+    let z = simd.mul_f32s(u, simd.mul_add_e_f32s(cubic, square, linear));
+    let z_slope = simd.mul_add_e_f32s(cubic_slope, square, linear);
+    let power = exp(simd, simd.neg_f32s(z));
+    let sigmoid = simd.div_f32s(one, simd.add_f32s(one, power));
+    let value = simd.mul_f32s(u, sigmoid);
+    // σ + u σ (1 − σ) z', where 1 − σ = e⁻ᶻ σ
+    let slope = simd.mul_add_e_f32s(simd.mul_f32s(value, simd.mul_f32s(power, sigmoid)), z_slope, sigmoid);
+    (value, slope)
+}
+
+/// Of every u its GELU.
+#[inline(always)]
+pub(super) fn gelu_all<S: Simd>(simd: S, u: &[f32], value: &mut [f32]) {
+    update(
+        simd,
+        value,
+        [u],
+        #[inline(always)]
+        |_, [u]| gelu(simd, u).0,
+    );
+}
+
+/// Of every u its GELU and the derivative there.
+#[inline(always)]
+pub(super) fn gelu_with_slope<S: Simd>(simd: S, u: &[f32], value: &mut [f32], slope: &mut [f32]) {
+    let ((u, u_rest), (value, value_rest)) = (S::as_simd_f32s(u), S::as_mut_simd_f32s(value));
+    let (slope, slope_rest) = S::as_mut_simd_f32s(slope);
+    for ((u, value), slope) in u.iter().zip(value).zip(slope) {
+        (*value, *slope) = gelu(simd, *u);
+    }
+    if !u_rest.is_empty() {
+        let (value, slope) = gelu(simd, simd.partial_load_f32s(u_rest));
+        simd.partial_store_f32s(value_rest, value);
+        simd.partial_store_f32s(slope_rest, slope);
+    }
+}
+
+/// Where [`exp`] is cut off. A sum with a 1 in it takes no notice of e⁻⁴³, and the product of two of them still has all
+/// its digits; with less than that a CPU computes several times slower, which a model with hard attention would be made of.
+const EXP_CUT: f32 = 43.0;
+
+/// eˣ to two units in the last place, for x cut to ±[`EXP_CUT`].
+///
+/// # Source
+/// Cephes `expf` (Moshier): x = n ln 2 + r, eʳ by a polynomial, 2ⁿ by its bits.
+#[inline(always)]
+pub(super) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    // Adding 1.5·2²³ leaves the nearest whole number in the lowest bits; 127 is the bias of the exponent.
+    const ROUND: f32 = 12_582_912.0 + 127.0;
+    // ln 2 in two parts, the first exact in few bits.
+    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
+    const POLYNOMIAL: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_66, 0.5];
+    let [most, least] = [simd.splat_f32s(EXP_CUT), simd.splat_f32s(-EXP_CUT)];
+    let x = simd.max_f32s(simd.min_f32s(x, most), least);
+    let round = simd.splat_f32s(ROUND);
+    let shifted = simd.mul_add_e_f32s(x, simd.splat_f32s(std::f32::consts::LOG2_E), round);
+    let n = simd.sub_f32s(shifted, round);
+    let mut r = x;
+    for part in LN_2 {
+        r = simd.mul_add_e_f32s(n, simd.splat_f32s(-part), r);
+    }
+    let mut sum = simd.splat_f32s(POLYNOMIAL[0]);
+    for coefficient in &POLYNOMIAL[1..] {
+        sum = simd.mul_add_e_f32s(sum, r, simd.splat_f32s(*coefficient));
+    }
+    let value = simd.add_f32s(simd.mul_add_e_f32s(simd.mul_f32s(r, r), sum, r), simd.splat_f32s(1.0));
+    let exponent = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(23));
+    simd.mul_f32s(value, simd.transmute_f32s_u32s(exponent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::instruction_sets;
+    use super::*;
+
+    struct Each<'a, F>(&'a [f32], F);
+
+    /// A function of a vector, for any instruction set.
+    trait OnVector: Copy {
+        fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s;
+    }
+
+    impl<F: OnVector> pulp::WithSimd for Each<'_, F> {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+            let mut to = self.0.to_vec();
+            update(
+                simd,
+                &mut to,
+                [],
+                #[inline(always)]
+                |x, []| self.1.of(simd, x),
+            );
+            to
+        }
+    }
+
+    fn grid() -> Vec<f32> {
+        (-8_000..=8_000).map(|i| i as f32 * 0.01).collect()
+    }
+
+    #[test]
+    fn exp_is_the_exponential_to_two_units_in_the_last_place() {
+        #[derive(Clone, Copy)]
+        struct Exp;
+        impl OnVector for Exp {
+            #[inline(always)]
+            fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
+                exp(simd, x)
+            }
+        }
+        for arch in instruction_sets() {
+            for (found, x) in arch.dispatch(Each(&grid(), Exp)).into_iter().zip(grid()) {
+                assert!((found * found).is_normal(), "{arch:?}: the square of exp({x})");
+                let expected = f64::from(x.clamp(-EXP_CUT, EXP_CUT)).exp();
+                let off = (f64::from(found) / expected - 1.0).abs() / f64::from(f32::EPSILON);
+                assert!(off < 2.0, "{arch:?}: exp({x}) = {found}, not {expected}: {off} units");
+            }
+        }
+    }
+
+    #[test]
+    fn gelu_and_its_slope_are_those_of_the_tanh_form() {
+        #[derive(Clone, Copy)]
+        struct Gelu {
+            slope: bool,
+        }
+        impl OnVector for Gelu {
+            #[inline(always)]
+            fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
+                let (value, slope) = gelu(simd, x);
+                if self.slope { slope } else { value }
+            }
+        }
+        let exact =
+            |x: f64| 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh());
+        for arch in instruction_sets() {
+            let values = arch.dispatch(Each(&grid(), Gelu { slope: false }));
+            let slopes = arch.dispatch(Each(&grid(), Gelu { slope: true }));
+            for ((value, slope), x) in values.into_iter().zip(slopes).zip(grid().into_iter().map(f64::from)) {
+                let exact_slope = (exact(x + 1e-5) - exact(x - 1e-5)) / 2e-5;
+                assert!((f64::from(value) - exact(x)).abs() < 3e-7 * x.abs().max(1.0), "{arch:?}: gelu({x}) = {value}");
+                assert!((f64::from(slope) - exact_slope).abs() < 1e-6, "{arch:?}: gelu'({x}) = {slope}");
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What can be asked of a model, whatever it is made of.
+
+use data::{Prompt, Token};
+use serde::{Deserialize, Serialize};
+
+use crate::{Edit, Representations, SubjectError};
+
+/// A place in the residual stream: 0 is the embedding, l is behind block l.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Layer(pub usize);
+
+/// What is read at a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Component {
+    /// The residual stream behind the block.
+    Residual,
+    /// What the block's attention adds to it.
+    Attention,
+    /// What the block's feed-forward part adds to it.
+    FeedForward,
+    /// What the whole block adds to it, the sum of both.
+    Block,
+}
+
+impl Component {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Residual, Self::Attention, Self::FeedForward, Self::Block];
+
+    /// The first layer that has it: only the stream is there before the first block.
+    pub fn first_layer(self) -> Layer {
+        Layer(usize::from(self != Self::Residual))
+    }
+}
+
+/// What a model consists of, as far as measurements choose among its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anatomy {
+    /// Blocks; layers count from 0, the embedding, to this.
+    pub n_layers: usize,
+    /// Attention heads of a block.
+    pub n_heads: usize,
+    /// Width of the residual stream.
+    pub d_model: usize,
+}
+
+/// Answers to prompts: the prediction of y at every pair from the pairs before it, `[n_prompts][n_points]`.
+pub type Answers = Vec<Vec<f64>>;
+
+/// Which states a measurement wants.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// Layers, none for all that a component has.
+    pub layers: Vec<Layer>,
+    /// Tokens, at least one.
+    pub tokens: Vec<Token>,
+    /// Components, at least one.
+    pub components: Vec<Component>,
+}
+
+impl Wanted {
+    /// The residual stream at `tokens`, at every layer.
+    pub fn residual(tokens: &[Token]) -> Self {
+        Self { layers: Vec::new(), tokens: tokens.to_vec(), components: vec![Component::Residual] }
+    }
+
+    /// The layers of a component that are wanted, ascending, in a model of `n_layers` blocks.
+    pub fn layers_of(&self, component: Component, n_layers: usize) -> Vec<Layer> {
+        let all = (component.first_layer().0..=n_layers).map(Layer);
+        all.filter(|layer| self.layers.is_empty() || self.layers.contains(layer)).collect()
+    }
+}
+
+/// Some of the states that were wanted.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Which group of prompts they are of.
+    pub group: usize,
+    /// The states.
+    pub states: Representations,
+    /// The model's answers to the group, from the same pass; with the portion that has the last layer's residual stream.
+    pub answers: Option<Answers>,
+}
+
+/// A model that can be measured.
+///
+/// A small model in memory and a large one that is read from disk layer by layer differ in the order in which they can
+/// answer, so requests name everything that is wanted at once, and the subject chooses the order. What it gives for a prompt
+/// must not depend on the prompts beside it.
+pub trait Subject: Send + Sync {
+    /// What it consists of.
+    fn anatomy(&self) -> &Anatomy;
+
+    /// Hands over the states of every group of prompts, in any order and in any portions of components and layers; the
+    /// prompts of a group and the wanted tokens come together. What is delivered says what it is.
+    ///
+    /// # Errors
+    /// When the model cannot be read.
+    fn read(
+        &self,
+        groups: &[Vec<Prompt>],
+        wanted: &Wanted,
+        deliver: &mut dyn FnMut(Delivery),
+    ) -> Result<(), SubjectError>;
+
+    /// Answers `prompts` under every edit, each starting from the model as it is. Where one edit changes a state, the
+    /// answers of all come from passes that keep the residual stream, so that they can be subtracted from each other.
+    ///
+    /// # Errors
+    /// When the model cannot be read, or an edit names a layer or head that it does not have.
+    fn answers(&self, prompts: &[Prompt], edits: &[Edit]) -> Result<Vec<Answers>, SubjectError>;
+
+    /// Answers `prompts` as the model is.
+    ///
+    /// # Errors
+    /// When the model cannot be read.
+    fn plain_answers(&self, prompts: &[Prompt]) -> Result<Answers, SubjectError> {
+        Ok(self.answers(prompts, &[Edit::default()])?.swap_remove(0))
+    }
+}
+
+/// The states of a model over training: its checkpoints.
+pub trait Subjects {
+    /// Steps at which there is one, ascending: those of the schedule, not where a run happened to be interrupted.
+    ///
+    /// # Errors
+    /// When there is none, or they cannot be listed.
+    fn steps(&self) -> Result<Vec<usize>, SubjectError>;
+
+    /// The last step at which there is one, scheduled or not.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn last_step(&self) -> Result<usize, SubjectError>;
+
+    /// Nothing, if there is one at `step`.
+    ///
+    /// # Errors
+    /// [`SubjectError::NoStep`] when there is none.
+    fn require(&self, step: usize) -> Result<(), SubjectError>;
+
+    /// What all of them consist of.
+    fn anatomy(&self) -> &Anatomy;
+
+    /// The model after `step` steps.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    fn at(&self, step: usize) -> Result<Box<dyn Subject + '_>, SubjectError>;
+
+    /// The layers up to `up_to` of the model after `early` steps, joined to all behind it of the one after `late` steps.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    fn exchanged(&self, early: usize, late: usize, up_to: Layer) -> Result<Box<dyn Subject + '_>, SubjectError>;
+}

@@ -1,0 +1,76 @@
+//! Why a file or folder could not be read or written.
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Why something on disk could not be read or written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The operating system refused.
+    #[error("could not {verb} {}: {error}", path.display())]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// Another process writes to this folder.
+    #[error("{} is in use by another process", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file whose content is not what it must be.
+    #[error("{} is damaged: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A table with other columns than this program, or any before it, has written.
+    #[error("{}: the columns must be {expected}, but are {found}{difference}", file.display())]
+    Columns {
+        /// The table's file.
+        file: PathBuf,
+        /// The columns as this program writes them.
+        expected: String,
+        /// Those in the file.
+        found: String,
+        /// Which are missing and which are foreign, if any.
+        difference: String,
+    },
+}
+
+impl RecordError {
+    /// The operating system refused to `verb` what lies at `path`.
+    pub fn io(verb: &'static str, path: &Path, error: std::io::Error) -> Self {
+        Self::Io { verb, path: path.to_owned(), error }
+    }
+
+    /// The file at `path` is not what it must be.
+    pub fn malformed(path: &Path, reason: impl ToString) -> Self {
+        Self::Malformed { path: path.to_owned(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn columns(file: &Path, expected: &[&str], found: &[&str]) -> Self {
+        let apart = |of: &[&str], from: &[&str]| {
+            of.iter().filter(|column| !from.contains(column)).map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        let name = |what: &str, columns: String| match columns.as_str() {
+            "" => String::new(),
+            columns => format!("; {what}: {columns}"),
+        };
+        let (missing, foreign) = (apart(expected, found), apart(found, expected));
+        Self::Columns {
+            file: file.to_owned(),
+            expected: expected.join(","),
+            found: found.join(","),
+            difference: format!("{}{}", name("missing", missing), name("foreign", foreign)),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Files that are there whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use crate::RecordError;
+
+/// Writes a file so that it is there whole or not at all.
+///
+/// # Errors
+/// When the disk fails, or something is there that is no file; names it.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
+    write_together(&[(path, bytes)])
+}
+
+/// Writes files that belong together, and makes their folders. Each has another name first and none gets its own before
+/// all are whole; where one cannot be written, nothing of them stays. A link is followed, and stays.
+///
+/// # Errors
+/// When the disk fails, or something is there that is no file; names it.
+pub fn write_together(files: &[(impl AsRef<Path>, impl AsRef<[u8]>)]) -> Result<(), RecordError> {
+    let partial = |path: &Path| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".partial");
+        PathBuf::from(name)
+    };
+    let through_links = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let files: Vec<(PathBuf, &[u8])> =
+        files.iter().map(|(path, bytes)| (through_links(path.as_ref()), bytes.as_ref())).collect();
+    let each = |action: &dyn Fn(&Path, &[u8]) -> std::io::Result<()>| {
+        files
+            .iter()
+            .try_for_each(|(path, bytes)| action(path, bytes).map_err(|error| RecordError::io("write", path, error)))
+    };
+    let write = |path: &Path, bytes: &[u8]| {
+        if path.exists() && !path.is_file() {
+            return Err(std::io::Error::other("what is there is not a file"));
+        }
+        fs::create_dir_all(path.parent().unwrap_or(path))?;
+        write_through(&partial(path), bytes)
+    };
+    let written = each(&write).and_then(|()| each(&|path, _| fs::rename(partial(path), path)));
+    if written.is_err() {
+        // What has its own name already, or was never begun, is not there to be removed.
+        files.iter().for_each(|(path, _)| drop(fs::remove_file(partial(path))));
+    }
+    written
+}
+
+/// Writes a file, down to the disk: what gets its name afterwards is whole even if the machine stops.
+///
+/// # Errors
+/// When the disk fails.
+pub fn write_through(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// When the disk fails.
+pub fn remove_file(path: &Path) -> Result<(), RecordError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(RecordError::io("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn create_folder(path: &Path) -> Result<(), RecordError> {
+    fs::create_dir_all(path).map_err(|error| RecordError::io("create", path, error))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_link_is_followed_and_what_is_no_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let [target, link, socket, whole] = ["target", "link", "socket", "whole"].map(|name| folder.path().join(name));
+        fs::write(&target, "old").unwrap();
+        symlink(&target, &link).unwrap();
+        write_whole(&link, b"new").unwrap();
+        assert!(link.is_symlink() && fs::read(&target).unwrap() == b"new");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        for taken in [&socket, folder.path()] {
+            let refusal = write_together(&[(whole.as_path(), b"whole"), (taken, b"never")]).unwrap_err().to_string();
+            assert!(refusal.contains("not a file") && refusal.contains(taken.to_str().unwrap()), "{refusal}");
+        }
+        let there: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(there.len(), 3, "{there:?}");
+    }
+}

@@ -1,0 +1,45 @@
+//! Files that are whole or absent, tables whose columns are checked, and what a folder says of itself: who may write
+//! there, what it was made from and by what. Nothing here knows what is measured.
+//!
+//! A [`Folder`] holds [`Table`]s of [`Row`]s, figures and files. Its [`Seal`] says with which values it was made, and
+//! [`Made`] which program and options made each table.
+//!
+//! ```
+//! use record::{Folder, Row};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+//! struct Length {
+//!     step: usize,
+//!     metres: f64,
+//! }
+//!
+//! impl Row for Length {
+//!     const FILE: &'static str = "lengths.csv";
+//!     fn step(&self) -> Option<usize> {
+//!         Some(self.step)
+//!     }
+//! }
+//!
+//! let place = tempfile::tempdir().unwrap();
+//! let table = Folder::create(place.path()).unwrap().table::<Length>();
+//! table.append(&[Length { step: 0, metres: 1.5 }, Length { step: 10, metres: 2.0 }]).unwrap();
+//! table.truncate_after(5).unwrap();
+//! assert_eq!(table.read().unwrap(), [Length { step: 0, metres: 1.5 }]);
+//! assert_eq!(std::fs::read_to_string(table.path()).unwrap(), "step,metres\n0,1.5\n");
+//! ```
+
+mod columns;
+mod error;
+mod files;
+mod folder;
+mod made;
+mod seal;
+mod table;
+
+pub use error::RecordError;
+pub use files::{remove_file, write_through, write_together, write_whole};
+pub use folder::{Folder, Lock};
+pub use made::{COMMIT, Made, Maker};
+pub use seal::{Change, Seal};
+pub use table::{AnyTable, Older, Row, Table};

@@ -1,0 +1,94 @@
+//! `made.toml`: which program, settings and options made each table of a folder.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use crate::{Folder, RecordError};
+
+const FILE: &str = "made.toml";
+
+/// The commit that this program was built from; `unknown` where there was no repository.
+pub const COMMIT: &str = env!("EMERGENCE_COMMIT");
+
+/// What made each table of a folder. It knows no clock: the same work makes the same file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Made {
+    /// By the table's file.
+    pub tables: BTreeMap<String, Maker>,
+}
+
+/// What made a table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Maker {
+    /// Version of the program.
+    pub version: String,
+    /// Commit it was built from, when known.
+    pub commit: String,
+    /// The command.
+    pub command: String,
+    /// What the command was asked for, defaults included.
+    #[serde(default)]
+    pub options: Table,
+    /// What the folder's own settings were, as far as they count.
+    #[serde(default)]
+    pub settings: Table,
+    /// What else the numbers may depend on, such as the device; the same whenever it was done.
+    #[serde(default)]
+    pub facts: BTreeMap<String, String>,
+}
+
+impl Maker {
+    /// This program under `command`, without options, settings or facts.
+    pub fn this_program(command: &str) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: COMMIT.to_owned(),
+            command: command.to_owned(),
+            options: Table::new(),
+            settings: Table::new(),
+            facts: BTreeMap::new(),
+        }
+    }
+}
+
+impl Made {
+    /// What `folder` says; nothing of tables that were made before it was written down.
+    ///
+    /// # Errors
+    /// When the disk fails or the file is damaged.
+    pub fn read(folder: &Folder) -> Result<Self, RecordError> {
+        Ok(folder.read_toml(FILE)?.unwrap_or_default())
+    }
+
+    /// Writes the whole file.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn write(&self, folder: &Folder) -> Result<(), RecordError> {
+        folder.write_toml(FILE, self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_made_is_read_again_and_the_rest_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::at(place.path());
+        let mut made = Made::read(&folder).unwrap();
+        assert!(made.tables.is_empty());
+        let options: Table = "step = [0, 10]\ntoken = \"x\"\ninner = { strength = 0.5 }".parse().unwrap();
+        let facts = BTreeMap::from([("device".to_owned(), "flex".to_owned())]);
+        let maker = Maker { options, facts, ..Maker::this_program("patch") };
+        made.tables.insert("patching.csv".to_owned(), maker);
+        made.tables.insert("cd.csv".to_owned(), Maker::this_program("train"));
+        made.write(&folder).unwrap();
+        assert_eq!(Made::read(&folder).unwrap(), made);
+    }
+}

@@ -1,0 +1,321 @@
+//! Long-format tables, one csv file each.
+//!
+//! The header is the version of a table. Columns come from the fields of its row type; a file is read if its header is
+//! today's or one that an earlier program wrote, and refused by name if it is any other.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+
+use csv::StringRecord;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::RecordError;
+use crate::columns::columns;
+use crate::files::{remove_file, write_whole};
+
+/// A row type and the table it belongs to: a struct whose fields, in order, are the columns.
+pub trait Row: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// File name inside the folder.
+    const FILE: &'static str;
+
+    /// Headers that earlier programs wrote, and how their rows become rows of today.
+    const OLDER: &'static [Older] = &[];
+
+    /// Training step the row was measured at; rows behind the checkpoint that a run goes on from are dropped.
+    /// `None` for rows that do not depend on training.
+    fn step(&self) -> Option<usize>;
+}
+
+/// A header that an earlier program wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct Older {
+    /// Its columns, in order.
+    pub columns: &'static [&'static str],
+    /// Columns of today that it lacks, each with the text that stands for what was meant then.
+    pub filled: &'static [(&'static str, &'static str)],
+    /// Columns that have another name today: then, now.
+    pub renamed: &'static [(&'static str, &'static str)],
+}
+
+/// One table of a folder.
+///
+/// # Errors
+/// Every function fails where the disk does. Those that read fail where a row is not one of the table's, or the columns
+/// are others than [`Row`] and [`Row::OLDER`] say.
+pub struct Table<R> {
+    path: PathBuf,
+    row: PhantomData<fn() -> R>,
+}
+
+/// A table whatever its rows, for those who have to do with tables and nothing with what stands in them.
+pub trait AnyTable: fmt::Debug + Send + Sync {
+    /// Its file's name inside the folder.
+    fn file(&self) -> &'static str;
+
+    /// As [`Table::truncate_after`].
+    ///
+    /// # Errors
+    /// As that has.
+    fn truncate_after(&self, step: usize) -> Result<(), RecordError>;
+
+    /// As [`Table::flush`].
+    ///
+    /// # Errors
+    /// As that has.
+    fn flush(&self) -> Result<(), RecordError>;
+
+    /// As [`Table::clear`].
+    ///
+    /// # Errors
+    /// As that has.
+    fn clear(&self) -> Result<(), RecordError>;
+}
+
+impl<R: Row> Table<R> {
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self { path: folder.join(R::FILE), row: PhantomData }
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All complete rows; none when the table does not exist. A last line cut short by a crash is left out.
+    pub fn read(&self) -> Result<Vec<R>, RecordError> {
+        if !self.path.exists() {
+            return Ok(Vec::new());
+        }
+        let text = self.complete_lines()?;
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        let malformed = |error: csv::Error| RecordError::malformed(&self.path, error);
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let header = reader.headers().map_err(malformed)?.clone();
+        let found: Vec<&str> = header.iter().collect();
+        if found == columns::<R>() {
+            return reader.deserialize().map(|row| row.map_err(malformed)).collect();
+        }
+        let older = R::OLDER.iter().find(|older| found == older.columns).ok_or_else(|| self.other_columns(&found))?;
+        let today = StringRecord::from(columns::<R>().to_vec());
+        let read =
+            |row: csv::Result<StringRecord>| row.and_then(|row| older.of_today::<R>(&row).deserialize(Some(&today)));
+        reader.into_records().map(|row| read(row).map_err(malformed)).collect()
+    }
+
+    /// Adds rows at the end and hands them to the operating system before it returns. What has other columns than today's
+    /// is refused: its rows would be read as something else.
+    pub fn append(&self, rows: &[R]) -> Result<(), RecordError> {
+        let fail = |error| RecordError::io("append to", &self.path, error);
+        let file = OpenOptions::new().create(true).append(true).open(&self.path).map_err(fail)?;
+        let fresh = file.metadata().map_err(fail)?.len() == 0;
+        if !fresh {
+            self.check_header()?;
+        }
+        write_rows(BufWriter::new(file), rows, fresh).map_err(fail)
+    }
+
+    /// Writes the whole table anew, under another name first. Without rows there is no table: it would have no header.
+    pub fn replace(&self, rows: &[R]) -> Result<(), RecordError> {
+        if rows.is_empty() {
+            return self.clear();
+        }
+        let mut text = Vec::new();
+        write_rows(&mut text, rows, true).map_err(|error| RecordError::io("write", &self.path, error))?;
+        write_whole(&self.path, &text)
+    }
+
+    /// Drops the rows measured after `step`, and whatever a crash left half-written. A table of an earlier program gets
+    /// the columns of today, so that rows can be added.
+    pub fn truncate_after(&self, step: usize) -> Result<(), RecordError> {
+        if !self.path.exists() {
+            return Ok(());
+        }
+        let mut rows = self.read()?;
+        rows.retain(|row| row.step().is_none_or(|measured| measured <= step));
+        self.replace(&rows)
+    }
+
+    /// Sees to it that what was added is on the disk, should the machine stop.
+    pub fn flush(&self) -> Result<(), RecordError> {
+        match OpenOptions::new().append(true).open(&self.path).and_then(|file| file.sync_all()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(RecordError::io("flush", &self.path, error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes all rows.
+    pub fn clear(&self) -> Result<(), RecordError> {
+        remove_file(&self.path)
+    }
+
+    /// Cut before it is text: a line may end inside a letter.
+    fn complete_lines(&self) -> Result<String, RecordError> {
+        let mut bytes = fs::read(&self.path).map_err(|error| RecordError::io("read", &self.path, error))?;
+        bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1));
+        String::from_utf8(bytes).map_err(|error| RecordError::malformed(&self.path, error))
+    }
+
+    fn check_header(&self) -> Result<(), RecordError> {
+        let mut line = String::new();
+        let file = File::open(&self.path).and_then(|file| BufReader::new(file).read_line(&mut line));
+        file.map_err(|error| RecordError::io("read", &self.path, error))?;
+        let found: Vec<&str> = line.trim_end().split(',').collect();
+        if line.ends_with('\n') && found == columns::<R>() { Ok(()) } else { Err(self.other_columns(&found)) }
+    }
+
+    fn other_columns(&self, found: &[&str]) -> RecordError {
+        RecordError::columns(&self.path, columns::<R>(), found)
+    }
+}
+
+impl<R: Row> AnyTable for Table<R> {
+    fn file(&self) -> &'static str {
+        R::FILE
+    }
+
+    fn truncate_after(&self, step: usize) -> Result<(), RecordError> {
+        Self::truncate_after(self, step)
+    }
+
+    fn flush(&self) -> Result<(), RecordError> {
+        Self::flush(self)
+    }
+
+    fn clear(&self) -> Result<(), RecordError> {
+        Self::clear(self)
+    }
+}
+
+impl<R> Clone for Table<R> {
+    fn clone(&self) -> Self {
+        Self { path: self.path.clone(), row: PhantomData }
+    }
+}
+
+impl<R> fmt::Debug for Table<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Table").field(&self.path).finish()
+    }
+}
+
+impl Older {
+    /// A row under this header, with the columns of today.
+    fn of_today<R: Row>(&self, row: &StringRecord) -> StringRecord {
+        let then = |now: &str| {
+            self.renamed
+                .iter()
+                .find(|(_, renamed)| *renamed == now)
+                .map_or(now.to_owned(), |(then, _)| (*then).to_owned())
+        };
+        let cell = |now: &&str| {
+            let place = self.columns.iter().position(|column| *column == then(now));
+            let filled = || self.filled.iter().find(|(column, _)| column == now).map_or("", |(_, text)| text);
+            place.and_then(|place| row.get(place)).unwrap_or_else(filled).to_owned()
+        };
+        columns::<R>().iter().map(cell).collect::<Vec<_>>().into()
+    }
+}
+
+fn write_rows<R: Serialize>(sink: impl Write, rows: &[R], header: bool) -> std::io::Result<()> {
+    let mut writer = csv::WriterBuilder::new().has_headers(header).from_writer(sink);
+    for row in rows {
+        writer.serialize(row).map_err(std::io::Error::other)?;
+    }
+    writer.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::Folder;
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Score {
+        step: usize,
+        concept: Option<String>,
+        reader: String,
+        score: f64,
+    }
+
+    impl Row for Score {
+        const FILE: &'static str = "scores.csv";
+        const OLDER: &'static [Older] = &[
+            Older { columns: &["step", "reader", "score"], filled: &[("concept", "")], renamed: &[] },
+            Older {
+                columns: &["score", "probe", "step"],
+                filled: &[("concept", "all")],
+                renamed: &[("probe", "reader")],
+            },
+        ];
+        fn step(&self) -> Option<usize> {
+            Some(self.step)
+        }
+    }
+
+    fn score(step: usize, concept: Option<&str>) -> Score {
+        Score { step, concept: concept.map(str::to_owned), reader: "knn".to_owned(), score: 0.5 }
+    }
+
+    /// A folder with the table as `text`.
+    fn table(text: &str) -> (tempfile::TempDir, Table<Score>) {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("scores.csv"), text).unwrap();
+        let table = Folder::at(place.path()).table();
+        (place, table)
+    }
+
+    #[test]
+    fn tables_of_earlier_programs_are_read_and_become_tables_of_today() {
+        for (text, row) in [
+            ("step,reader,score\n3,knn,0.5\n9,knn,0.25\n", score(3, None)),
+            ("score,probe,step\n0.5,knn,3\n", score(3, Some("all"))),
+        ] {
+            let (_place, table) = table(text);
+            assert_eq!(table.read().unwrap()[0], row);
+            assert!(table.append(&[score(4, None)]).is_err(), "two headers in one file");
+            AnyTable::truncate_after(&table, 3).unwrap();
+            table.append(&[score(4, None)]).unwrap();
+            assert_eq!(table.read().unwrap(), [row, score(4, None)]);
+            assert!(std::fs::read_to_string(table.path()).unwrap().starts_with("step,concept,reader,score\n"));
+        }
+    }
+
+    #[test]
+    fn other_columns_are_refused_with_their_names() {
+        let cases = [
+            ("step,concept,score\n3,,0.5\n", "but are step,concept,score; missing: reader"),
+            ("step,concept,reader,score,colour\n3,,knn,0.5,red\n", "foreign: colour"),
+            ("step,concept,probe,score\n3,,knn,0.5\n", "missing: reader; foreign: probe"),
+            ("concept,step,reader,score\n,3,knn,0.5\n", "must be step,concept,reader,score, but are concept,step,"),
+        ];
+        for (text, words) in cases {
+            let (_place, table) = table(text);
+            for error in [table.read().unwrap_err(), table.append(&[score(4, None)]).unwrap_err()] {
+                let message = error.to_string();
+                assert!(message.contains("scores.csv: the columns") && message.contains(words), "{message}");
+            }
+            assert_eq!(std::fs::read_to_string(table.path()).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_line_cut_short_is_left_out_and_a_header_cut_short_is_no_table() {
+        let whole = "step,concept,reader,score\n3,,knn,0.5\n";
+        let (_place, cut) = table(&format!("{whole}4,,kn"));
+        assert_eq!(cut.read().unwrap(), [score(3, None)]);
+        cut.truncate_after(9).unwrap();
+        assert_eq!(std::fs::read_to_string(cut.path()).unwrap(), whole);
+        let (_place, cut) = table("step,con");
+        assert!(cut.read().unwrap().is_empty() && cut.append(&[score(3, None)]).is_err());
+        cut.truncate_after(9).unwrap();
+        assert!(!cut.path().exists());
+    }
+}

@@ -1,0 +1,28 @@
+//! What configurations are checked with, and how digests are written.
+
+use crate::ConfigError;
+
+/// Errors with the field, its range and its value unless it is `accepted`.
+pub(crate) fn check(
+    field: &str,
+    range: impl Into<String>,
+    value: impl ToString,
+    accepted: bool,
+) -> Result<(), ConfigError> {
+    if accepted {
+        return Ok(());
+    }
+    Err(ConfigError::OutOfRange { field: field.to_owned(), range: range.into(), value: value.to_string() })
+}
+
+/// The name of a run or a sweep: part of a path.
+pub(crate) fn check_name(name: &str) -> Result<(), ConfigError> {
+    let legible = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let named = (1..=64).contains(&name.len()) && name.chars().all(legible);
+    check("name", "1 to 64 letters, digits, '-' or '_'", format!("{name:?}"), named)
+}
+
+/// Two hexadecimal digits a byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,99 @@
+//! Other settings of what is measured, for a run that is there: its weights stay, its tables are made anew.
+
+use data::TaskRegistry;
+use record::{AnyTable, Change, Lock};
+
+use crate::resolve::{apply, read_as};
+use crate::{Config, ConfigError, Experiment, RunDir, RunError};
+
+impl RunDir {
+    /// What the run is with `sets` (`path=value`) laid over its configuration. Nothing is written.
+    ///
+    /// # Errors
+    /// When the configuration is damaged or was changed, a set is none, or a field that is set belongs to what was
+    /// trained: seed, task, model, training, the steps that are saved, what was continued from.
+    pub fn with_sets(&self, sets: &[String], registry: &TaskRegistry) -> Result<Experiment, RunError> {
+        let before = self.experiment(registry)?;
+        let refused = |error| RunError::Refused { error };
+        let mut table = before.config.to_table();
+        sets.iter().try_for_each(|set| apply(&mut table, set)).map_err(refused)?;
+        let config: Config = read_as(table).map_err(refused)?;
+        let trained = |change: &&Change| {
+            let measured = ["name", "eval.", "probe.", "checkpoints.full"];
+            !measured.iter().any(|field| change.field.starts_with(field))
+        };
+        let changes = Change::between(&before.config.to_table(), &config.to_table());
+        if let Some(Change { field, sealed, found }) = changes.iter().find(trained) {
+            let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "absent".to_owned());
+            let range = format!("{} as in training, for only what is measured can be changed", value(sealed));
+            return Err(refused(ConfigError::OutOfRange { field: field.clone(), range, value: value(found) }));
+        }
+        config.build(registry).map_err(refused)
+    }
+
+    /// Makes `experiment`, which [`with_sets`](Self::with_sets) gave, the configuration of the run, and empties `tables`:
+    /// rows that were measured with other settings. They go first, so that no row is ever taken for one of the new settings.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn remeasure(
+        &self,
+        _lock: &Lock,
+        experiment: &Experiment,
+        tables: &[Box<dyn AnyTable>],
+    ) -> Result<(), RunError> {
+        tables.iter().try_for_each(|table| table.clear())?;
+        self.write_sealed(&experiment.config, &[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use record::Seal;
+
+    use super::*;
+    use crate::Source;
+
+    /// A table of some measurement.
+    #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    struct MetricRow {
+        step: usize,
+    }
+
+    impl record::Row for MetricRow {
+        const FILE: &'static str = "metrics.csv";
+
+        fn step(&self) -> Option<usize> {
+            Some(self.step)
+        }
+    }
+
+    #[test]
+    fn what_is_measured_can_be_changed_and_what_was_trained_not() {
+        let (root, registry) = (tempfile::tempdir().unwrap(), TaskRegistry::builtin());
+        let smoke = Config::resolve(&Source::named("smoke"), &[]).unwrap().build(&registry).unwrap();
+        let run = RunDir::create(root.path(), &smoke).unwrap();
+        let with = |set: &str| run.with_sets(&[set.to_owned()], &registry);
+        for (set, words) in [
+            ("seed=1", "seed must be 0 as in training"),
+            ("task.noise_variance=0.5", "task.noise_variance must be 0.01 as in training"),
+            ("checkpoints.every=5", "checkpoints.every must be 10 as in training"),
+            ("probe.neighbours=0", "probe.neighbours must be between 1"),
+            ("probe.colour=red", "colour"),
+            ("version=1", "version must be 2 as in training"),
+            ("probe", "PATH=VALUE"),
+        ] {
+            let refusal = with(set).unwrap_err();
+            assert!(matches!(refusal, RunError::Refused { .. }) && refusal.to_string().contains(words), "{refusal}");
+        }
+        run.table().append(&[MetricRow { step: 0 }]).unwrap();
+        let other = with("probe.neighbours=7").unwrap();
+        let lock = run.lock().unwrap();
+        run.remeasure(&lock, &other, &[Box::new(run.table::<MetricRow>())]).unwrap();
+        assert!(run.table::<MetricRow>().read().unwrap().is_empty());
+        assert_eq!(run.experiment(&registry).unwrap().config, other.config);
+        assert_eq!(Seal::read(run.folder()).unwrap().unwrap().values()["probe"]["neighbours"].as_integer(), Some(7));
+        assert_eq!(RunDir::create(root.path(), &other).unwrap().path(), run.path());
+        assert!(RunDir::create(root.path(), &smoke).is_err());
+    }
+}

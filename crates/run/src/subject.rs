@@ -1,0 +1,320 @@
+//! Models of ours as what measurements ask: [`ModelSubject`] is one in memory, [`Checkpoints`] those of a run.
+
+use std::error::Error as StdError;
+
+use burn::tensor::{Tensor, TensorData};
+use data::Prompt;
+use model::{
+    Batch, Device, Kernels, OnBackend, ResidualStream, Transformer, Weights, Writes, transplant, without_head,
+};
+use probe::{
+    Anatomy, Answers, Change, Component, Delivery, Edit, Layer, Representations, Subject, SubjectError, Subjects,
+    Vectors, Wanted,
+};
+use rayon::prelude::*;
+
+use crate::{Experiment, RunDir, RunError};
+
+/// Prompts that go through the model together; small enough that hidden states stay in cache.
+const CHUNK: usize = 64;
+
+/// A model in memory.
+#[derive(Debug)]
+pub struct ModelSubject<'a, B: Kernels> {
+    model: Transformer<B>,
+    experiment: &'a Experiment,
+    anatomy: Anatomy,
+    device: B::Device,
+}
+
+impl<'a, B: Kernels> ModelSubject<'a, B> {
+    /// Of a model of `experiment`, which runs on `device`.
+    pub fn new(model: Transformer<B>, experiment: &'a Experiment, device: B::Device) -> Self {
+        Self { model, experiment, anatomy: experiment.anatomy(), device }
+    }
+
+    fn batch(&self, prompts: &[Prompt]) -> Batch<B> {
+        Batch::new(prompts.iter().map(|prompt| (&prompt.xs[..], &prompt.ys[..])), &self.device)
+    }
+
+    fn stream(&self, model: &Transformer<B>, prompts: &[Prompt]) -> ResidualStream<B> {
+        let batch = self.batch(prompts);
+        model.residual_stream(batch.xs, batch.ys)
+    }
+
+    /// Predictions of `model`, chunk by chunk.
+    fn forward(&self, model: &Transformer<B>, prompts: &[Prompt]) -> Answers {
+        let forward = |chunk: &[Prompt]| {
+            let batch = self.batch(chunk);
+            answers(model.forward(batch.xs, batch.ys))
+        };
+        prompts.par_chunks(CHUNK).flat_map_iter(forward).collect()
+    }
+
+    /// The model without the heads that `edit` switches off; none if it switches off none.
+    fn ablated(&self, edit: &Edit) -> Result<Option<Transformer<B>>, SubjectError> {
+        let (architecture, mut weights) = (&self.experiment.architecture, None);
+        for change in &edit.0 {
+            let Change::Ablate { layer, head } = *change else { continue };
+            check("layer", 1, self.anatomy.n_layers, layer.0)?;
+            check("head", 1, self.anatomy.n_heads, head)?;
+            let so_far = weights.take().unwrap_or_else(|| self.model.weights());
+            weights = Some(without_head(architecture, &so_far, model::Layer(layer.0), head));
+        }
+        let built = weights.map(|weights| Transformer::new(architecture, &weights, &self.device));
+        Ok(built.map(|model| model.expect("only values were changed")))
+    }
+
+    /// Answers of a chunk under every edit, where some change states; `first` is the number of its first prompt.
+    fn edited(&self, chunk: &[Prompt], first: usize, edits: &[(&Edit, Option<Transformer<B>>)]) -> Vec<Answers> {
+        let stream = self.stream(&self.model, chunk);
+        let answer = |(edit, ablated): &(&Edit, Option<Transformer<B>>)| match ablated {
+            None => self.answer_edited(&self.model, &stream, edit, first),
+            Some(model) => self.answer_edited(model, &self.stream(model, chunk), edit, first),
+        };
+        edits.iter().map(answer).collect()
+    }
+
+    /// The forward pass from the first edited layer on.
+    fn answer_edited(&self, model: &Transformer<B>, stream: &ResidualStream<B>, edit: &Edit, first: usize) -> Answers {
+        let Some(start) = edit.0.iter().filter_map(state_layer).min() else {
+            return answers(stream.predictions.clone());
+        };
+        let (mut h, mut embedded) = (stream.layers[start.0].clone(), stream.layers[0].clone());
+        for layer in start.0..=model.last_layer().0 {
+            if layer > start.0 {
+                h = model.block(model::Layer(layer), &embedded, h);
+            }
+            for change in edit.0.iter().filter(|change| state_layer(change) == Some(Layer(layer))) {
+                h = self.changed(h, change, first);
+            }
+            if layer == 0 {
+                embedded = h.clone();
+            }
+        }
+        answers(model.read_out(h))
+    }
+
+    /// The residual stream at one layer with the state at one token changed.
+    fn changed(&self, h: Tensor<B, 3>, change: &Change, first: usize) -> Tensor<B, 3> {
+        let (Change::Replace { token, by: vectors, .. } | Change::Add { token, what: vectors, .. }) = change else {
+            return h;
+        };
+        let ([batch, _, d_model], at) = (h.dims(), token.index());
+        let states = match change {
+            Change::Add { .. } => {
+                let states = to_vec(h.clone().narrow(1, at, 1));
+                added(&states, d_model, vectors, first)
+            }
+            _ => replaced(batch, vectors, first),
+        };
+        let states = Tensor::<B, 2>::from_data(TensorData::new(states, [batch, d_model]), &self.device);
+        h.slice_assign([0..batch, at..at + 1, 0..d_model], states.unsqueeze_dim(1))
+    }
+
+    /// Everything that is wanted of some prompts, one portion a component, and the answers.
+    fn portions(&self, prompts: &[Prompt], wanted: &Wanted) -> (Vec<Representations>, Answers) {
+        let chunks: Vec<(Vec<Vec<Vec<f32>>>, Answers)> =
+            prompts.par_chunks(CHUNK).map(|chunk| self.capture(chunk, wanted)).collect();
+        let (states, answers): (Vec<_>, Vec<_>) = chunks.into_iter().unzip();
+        let labels: Vec<usize> = prompts.iter().map(|prompt| prompt.concept.0).collect();
+        let d_model = self.anatomy.d_model;
+        let portion = |(index, &component): (usize, &Component)| {
+            let layers = wanted.layers_of(component, self.anatomy.n_layers);
+            let mut values = Vec::with_capacity(layers.len() * wanted.tokens.len() * labels.len() * d_model);
+            for layer in 0..layers.len() {
+                for token in 0..wanted.tokens.len() {
+                    for chunk in &states {
+                        let rows = chunk[index][layer].chunks_exact(d_model);
+                        values.extend(rows.skip(token).step_by(wanted.tokens.len()).flatten());
+                    }
+                }
+            }
+            Representations::new(labels.clone(), component, layers, wanted.tokens.clone(), values)
+        };
+        // A component may have none of the wanted layers.
+        let has_layers =
+            |(_, component): &(usize, &Component)| !wanted.layers_of(**component, self.anatomy.n_layers).is_empty();
+        let portions = wanted.components.iter().enumerate().filter(has_layers).map(portion).collect();
+        (portions, answers.concat())
+    }
+
+    /// The wanted states of one chunk, `[components][layers]`, each row-major `[prompts, tokens, d_model]`.
+    fn capture(&self, chunk: &[Prompt], wanted: &Wanted) -> (Vec<Vec<Vec<f32>>>, Answers) {
+        let stream = self.stream(&self.model, chunk);
+        let keep = |h: Tensor<B, 3>| {
+            let kept = wanted.tokens.iter().map(|token| h.clone().narrow(1, token.index(), 1)).collect();
+            to_vec(Tensor::cat(kept, 1))
+        };
+        let writes =
+            |layer: usize| self.model.writes(model::Layer(layer), &stream.layers[0], stream.layers[layer - 1].clone());
+        let at = |component, Layer(layer)| match component {
+            Component::Residual => stream.layers[layer].clone(),
+            Component::Attention => writes(layer).attention,
+            Component::FeedForward => writes(layer).feed_forward,
+            Component::Block => {
+                let Writes { attention, feed_forward } = writes(layer);
+                attention + feed_forward
+            }
+        };
+        let of = |&component: &Component| {
+            let layers = wanted.layers_of(component, self.anatomy.n_layers);
+            layers.into_iter().map(|layer| keep(at(component, layer))).collect()
+        };
+        (wanted.components.iter().map(of).collect(), answers(stream.predictions.clone()))
+    }
+}
+
+impl<B: Kernels> Subject for ModelSubject<'_, B> {
+    fn anatomy(&self) -> &Anatomy {
+        &self.anatomy
+    }
+
+    fn read(
+        &self,
+        groups: &[Vec<Prompt>],
+        wanted: &Wanted,
+        deliver: &mut dyn FnMut(Delivery),
+    ) -> Result<(), SubjectError> {
+        for (group, prompts) in groups.iter().enumerate() {
+            let (portions, mut answers) = self.portions(prompts, wanted);
+            for states in portions {
+                let answers = (states.component == Component::Residual).then(|| std::mem::take(&mut answers));
+                deliver(Delivery { group, states, answers });
+            }
+        }
+        Ok(())
+    }
+
+    fn answers(&self, prompts: &[Prompt], edits: &[Edit]) -> Result<Vec<Answers>, SubjectError> {
+        edits
+            .iter()
+            .flat_map(|edit| &edit.0)
+            .filter_map(state_layer)
+            .try_for_each(|layer| check("layer", 0, self.anatomy.n_layers, layer.0))?;
+        if !edits.iter().any(Edit::changes_states) {
+            let answer = |edit| {
+                let ablated = self.ablated(edit)?;
+                Ok(self.forward(ablated.as_ref().unwrap_or(&self.model), prompts))
+            };
+            return edits.iter().map(answer).collect();
+        }
+        let edits =
+            edits.iter().map(|edit| Ok((edit, self.ablated(edit)?))).collect::<Result<Vec<_>, SubjectError>>()?;
+        let of_chunk = |(number, chunk): (usize, &[Prompt])| self.edited(chunk, number * CHUNK, &edits);
+        let chunks: Vec<Vec<Answers>> = prompts.par_chunks(CHUNK).enumerate().map(of_chunk).collect();
+        Ok((0..edits.len()).map(|edit| chunks.iter().flat_map(|chunk| chunk[edit].iter().cloned()).collect()).collect())
+    }
+}
+
+/// The layer whose states a change is of.
+fn state_layer(change: &Change) -> Option<Layer> {
+    match *change {
+        Change::Replace { layer, .. } | Change::Add { layer, .. } => Some(layer),
+        Change::Ablate { .. } => None,
+    }
+}
+
+fn check(part: &'static str, first: usize, last: usize, value: usize) -> Result<(), SubjectError> {
+    if (first..=last).contains(&value) {
+        return Ok(());
+    }
+    Err(SubjectError::NoPart { part, range: format!("{first} and {last}"), value })
+}
+
+/// Every prompt's vector, `[prompts, d_model]`.
+fn replaced(prompts: usize, vectors: &Vectors, first: usize) -> Vec<f32> {
+    (first..first + prompts).flat_map(|prompt| vectors.of(prompt)).map(|&value| value as f32).collect()
+}
+
+/// Every prompt's state and vector added in f64, `[prompts, d_model]`.
+fn added(states: &[f32], d_model: usize, vectors: &Vectors, first: usize) -> Vec<f32> {
+    let add = |(&state, &value): (&f32, &f64)| (f64::from(state) + value) as f32;
+    states
+        .chunks_exact(d_model)
+        .zip(first..)
+        .flat_map(|(state, prompt)| state.iter().zip(vectors.of(prompt)).map(add))
+        .collect()
+}
+
+fn to_vec<B: Kernels, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().to_vec().expect("the data was just converted to f32")
+}
+
+/// Predictions on the host, `[batch, n_points]`.
+fn answers<B: Kernels>(predictions: Tensor<B, 2>) -> Answers {
+    let [_, n_points] = predictions.dims();
+    let widen = |row: &[f32]| row.iter().map(|&value| f64::from(value)).collect();
+    to_vec(predictions).chunks_exact(n_points).map(widen).collect()
+}
+
+/// The checkpoints of a run, on a device.
+#[derive(Debug)]
+pub struct Checkpoints<'a> {
+    run: &'a RunDir,
+    experiment: &'a Experiment,
+    anatomy: Anatomy,
+    device: Device,
+}
+
+impl<'a> Checkpoints<'a> {
+    /// Of `run`, whose models are those of `experiment`.
+    pub fn new(run: &'a RunDir, experiment: &'a Experiment, device: Device) -> Self {
+        Self { run, experiment, anatomy: experiment.anatomy(), device }
+    }
+
+    fn subject(&self, weights: &Weights) -> Box<dyn Subject + 'a> {
+        struct Load<'w, 'a>(&'w Weights, &'a Experiment);
+        impl<'a> OnBackend for Load<'_, 'a> {
+            type Output = Box<dyn Subject + 'a>;
+            fn on<B: Kernels>(self, device: B::Device) -> Self::Output {
+                let model = Transformer::<B>::new(&self.1.architecture, self.0, &device);
+                let model = model.expect("a checkpoint's weights are checked when it is read");
+                Box::new(ModelSubject::new(model, self.1, device))
+            }
+        }
+        self.device.run(Load(weights, self.experiment))
+    }
+
+    fn weights(&self, step: usize) -> Result<Weights, SubjectError> {
+        Ok(self.run.checkpoint(self.experiment, step)?.weights)
+    }
+}
+
+impl Subjects for Checkpoints<'_> {
+    fn steps(&self) -> Result<Vec<usize>, SubjectError> {
+        Ok(self.run.scheduled_steps(self.experiment)?)
+    }
+
+    fn last_step(&self) -> Result<usize, SubjectError> {
+        Ok(self.run.last_step()?)
+    }
+
+    fn require(&self, step: usize) -> Result<(), SubjectError> {
+        Ok(self.run.require(step)?)
+    }
+
+    fn anatomy(&self) -> &Anatomy {
+        &self.anatomy
+    }
+
+    fn at(&self, step: usize) -> Result<Box<dyn Subject + '_>, SubjectError> {
+        Ok(self.subject(&self.weights(step)?))
+    }
+
+    fn exchanged(&self, early: usize, late: usize, up_to: Layer) -> Result<Box<dyn Subject + '_>, SubjectError> {
+        let (early, late) = (self.weights(early)?, self.weights(late)?);
+        Ok(self.subject(&transplant(&self.experiment.architecture, &early, &late, model::Layer(up_to.0))))
+    }
+}
+
+impl From<RunError> for SubjectError {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::NoCheckpoint { path, step, known } => {
+                Self::NoStep { place: path.display().to_string(), step, known }
+            }
+            error => Self::Unreadable(Box::<dyn StdError + Send + Sync>::from(error)),
+        }
+    }
+}

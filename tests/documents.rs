@@ -1,0 +1,101 @@
+//! The commands that the documents show are commands of the program, with the options they are shown with.
+
+use std::path::{Path, PathBuf};
+
+use run::{Config, Source, Sweep};
+
+use crate::program::{smoke_run, succeed};
+
+const DOCUMENTS: [&str; 8] = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/cluster.md",
+    "docs/custom-tasks.md",
+    "docs/experiments.md",
+    "docs/gpu.md",
+    "docs/methods.md",
+    "docs/run-folder.md",
+];
+
+/// What stands behind `cargo run -p PROGRAM … --` in the documents, split into words as a shell does.
+fn commands() -> Vec<(String, Vec<String>)> {
+    let mut found = Vec::new();
+    for document in DOCUMENTS {
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(document)).unwrap();
+        for line in text.lines().filter(|line| !line.trim_start().starts_with('#')) {
+            for part in line.split("cargo run -p ").skip(1) {
+                let command = part.split(['`', '|', '&', ';']).next().unwrap();
+                let program = command.split_whitespace().next().unwrap_or_default();
+                let Some((_, arguments)) = command.split_once(" -- ") else { continue };
+                if ["trainer", "analysis", "emergence"].contains(&program) {
+                    found.push((format!("{document}: {line}"), words(arguments)));
+                }
+            }
+        }
+    }
+    assert!(found.len() > 30, "the documents show {} commands", found.len());
+    found
+}
+
+fn words(text: &str) -> Vec<String> {
+    let (mut words, mut quoted) = (vec![String::new()], false);
+    for letter in text.trim().chars() {
+        match letter {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            letter => words.last_mut().unwrap().push(letter),
+        }
+    }
+    words.retain(|word| !word.is_empty() && word != "\\");
+    words
+}
+
+/// A preset, or a file from the root of the repository.
+fn source(name: &str) -> Source {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name);
+    if path.is_file() { Source::File(path) } else { Source::named(name) }
+}
+
+/// Whether a name stands for something of the reader's own.
+fn is_placeholder(name: &str) -> bool {
+    name.contains("my-") || ["RUN", "NAME", "PRESET", "FILE"].iter().any(|word| name.contains(word))
+}
+
+/// The values of `--set` and `--seed`.
+fn sets(arguments: &[String]) -> Vec<String> {
+    let pairs = arguments.windows(2);
+    pairs
+        .filter_map(|pair| match pair[0].as_str() {
+            "--set" => Some(pair[1].clone()),
+            "--seed" => Some(format!("seed={}", pair[1])),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn what_the_documents_show_can_be_typed() {
+    let (_root, run) = smoke_run();
+    let run = run.to_str().unwrap();
+    for (line, arguments) in commands() {
+        match arguments[0].as_str() {
+            "COMMAND" => {}
+            "train" | "show" | "bench" if arguments.get(1).is_some_and(|name| !is_placeholder(name)) => {
+                let config = Config::resolve(&source(&arguments[1]), &sets(&arguments));
+                let config = config.unwrap_or_else(|error| panic!("{line}: {error}"));
+                config.build(&data::TaskRegistry::builtin()).unwrap_or_else(|error| panic!("{line}: {error}"));
+            }
+            "sweep" if arguments.get(1).is_some_and(|name| !is_placeholder(name)) => {
+                let sweep = Sweep::resolve(&source(&arguments[1]), &sets(&arguments));
+                drop(sweep.unwrap_or_else(|error| panic!("{line}: {error}")));
+            }
+            "tasks" => drop(succeed(&["tasks"])),
+            command if arguments.get(1).is_some_and(|word| word == "RUN") && command != "finetune" => {
+                let mut typed: Vec<&str> = arguments.iter().map(String::as_str).collect();
+                typed[1] = run;
+                succeed(&typed);
+            }
+            _ => {}
+        }
+    }
+}

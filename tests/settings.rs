@@ -1,0 +1,66 @@
+//! A run is found by its settings, whatever its folder is called and whichever program made it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::program::{check, only_run, smoke_run, succeed};
+
+/// Every file under `folder`.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => drop(found.insert(path.clone(), std::fs::read(path).unwrap())),
+        }
+    }
+    found
+}
+
+#[test]
+fn another_way_of_measuring_is_refused_and_every_byte_stays() {
+    let (root, run) = smoke_run();
+    let before = files(root.path());
+    let remeasure = format!("remeasure {} --set probe.neighbours=7", run.display());
+    let words = ["probe.neighbours is 10 there, and 7 is asked for", remeasure.as_str()];
+    for command in ["train", "sweep"] {
+        let out = root.path().to_str().unwrap();
+        check(&[command, "smoke", "--out", out, "--set", "probe.neighbours=7"], 2, &words);
+    }
+    assert!(files(root.path()) == before);
+}
+
+#[test]
+fn a_run_of_an_earlier_program_goes_on_in_its_folder() {
+    let (root, run) = smoke_run();
+    // As version 1 left it, which had another rule for the hash in the name.
+    let old = root.path().join("smoke-987aa00a");
+    std::fs::rename(run, &old).unwrap();
+    ["seal.toml", "legend.toml"].iter().for_each(|name| std::fs::remove_file(old.join(name)).unwrap());
+    let config = std::fs::read_to_string(old.join("config.toml")).unwrap();
+    std::fs::write(old.join("config.toml"), config.split_once('\n').unwrap().1).unwrap();
+    let mut before = files(root.path());
+    for command in ["report", "cd"] {
+        succeed(&[command, old.to_str().unwrap()]);
+    }
+    succeed(&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()]);
+    assert_eq!(only_run(root.path()), old);
+    let mut after = files(root.path());
+    assert!(["seal.toml", "legend.toml"].iter().all(|name| after.remove(&old.join(name)).is_some()));
+    // The report has the configuration in the version of today, and decodability was measured by another command.
+    for files in [&mut before, &mut after] {
+        ["report.html", "made.toml"].iter().for_each(|name| drop(files.remove(&old.join(name))));
+    }
+    assert!(after == before);
+}
+
+#[test]
+fn what_an_interrupted_remeasure_left_out_is_measured_when_the_run_is_resumed() {
+    let (_root, run) = smoke_run();
+    let tables = ["baselines.csv", "metrics.csv", "cd.csv", "cd_best.csv", "map.csv"].map(|name| run.join(name));
+    let contents = || tables.each_ref().map(|path| std::fs::read(path).unwrap());
+    let before = contents();
+    tables.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    succeed(&["resume", run.to_str().unwrap(), "--quiet"]);
+    assert!(contents() == before);
+}
