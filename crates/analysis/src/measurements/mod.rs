@@ -21,6 +21,7 @@ mod projections;
 mod sensitivity;
 mod separation;
 mod session;
+mod tdnv;
 
 use clap::Args;
 use probe::{Study, Subject};
@@ -44,6 +45,7 @@ pub use projections::{MapMethod, MapRow, Plane, Projection, Projections, princip
 pub use sensitivity::{Sensitivity, SensitivityRow};
 pub use separation::{PairRow, Separation, SeparationRow, Separations, Statistic, measure_separation};
 pub use session::{MeasureError, Session};
+pub use tdnv::{TaskVariance, TdnvRow};
 
 pub(crate) use patching::{MEAN_PROMPTS, mean_prompts};
 pub(crate) use separation::mean_pairs;
@@ -58,6 +60,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<positions::AlongPrompt>(),
     Entry::of::<components::ComponentOutputs>(),
     Entry::of::<separation::Separations>(),
+    Entry::of::<tdnv::TaskVariance>(),
     Entry::of::<algorithms::AlgorithmTrace>(),
     Entry::of::<projections::Projections>(),
     Entry::of::<patching::Patching>(),
