@@ -30,10 +30,12 @@ WORK = ROOT / "target" / "same"
 
 # What may differ from BASE: a pattern of its name, and why.
 INTENDED = [
-    ("ten/*.svg", "ten or more concepts stand in the task's order, not the alphabet's"),
-    ("ten/*.png", "ten or more concepts stand in the task's order, not the alphabet's"),
-    ("ten/*report.html:*", "ten or more concepts stand in the task's order, not the alphabet's"),
     ("*report.html:words", "captions and headings are written anew; figures and tables of the report are compared"),
+    *(
+        (f"{folder}/*{drawn}", "concepts stand in the task's order, not the alphabet's")
+        for folder in ("ten", "families")
+        for drawn in (".svg", ".png", "report.html:figures", "report.html:tables")
+    ),
 ]
 
 # A task on which little is symmetrical: overlapping bases, unequal weights, three probed tokens.
@@ -134,6 +136,7 @@ def compare(side):
         side("patch", run, "--mean-prompts", 10, "--step", "0,40", "--strengths=-1,0,1")
         side("separation", run)
         side("algorithms", run)
+        side("report", run)
     side.write("sweep/compared.json", side("compare", "sweep/noises", "--json", "--out", "sweep/compare"))
     side("compare", "sweep/noises", "--probe", "quadratic")
 
