@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::program::{only_run, succeed};
+use crate::program::{check, only_run, succeed};
 
 /// The program of the package `custom-task`, built beside ours.
 fn custom_task() -> PathBuf {
@@ -40,6 +40,9 @@ fn a_custom_task_trains_and_has_its_decodability_measured() {
     for command in ["report", "compare"] {
         succeed(&[command, run.path().to_str().unwrap()]);
     }
+    // It cannot draw prompts, though, and says so.
+    let known = "task.kind must be one of function_families, sparse_regression, but is \"nonlinearity\"";
+    check(&["cd", run.path().to_str().unwrap()], 2, &[known]);
 
     let refused = Command::new(&program).arg("algorithms").arg(run.path()).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));

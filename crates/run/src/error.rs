@@ -166,14 +166,15 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether it is a request that cannot be, and no failure: something is asked for that is not there, or that the run
-    /// was not made with.
+    /// Whether it is a request that cannot be, and no failure: something is asked for that is not there, that the run
+    /// was not made with, or that takes a task which this program does not know.
     pub fn is_request(&self) -> bool {
         matches!(
             self,
             Self::NotARun { .. }
                 | Self::NoCheckpoint { .. }
                 | Self::NoStart { .. }
+                | Self::Config { error: ConfigError::Task(TaskError::UnknownKind { .. }), .. }
                 | Self::MeasuredOtherwise { .. }
                 | Self::Refused { .. }
         )
