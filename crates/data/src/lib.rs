@@ -33,6 +33,7 @@ mod sampler;
 mod sparse_regression;
 mod stream;
 mod task;
+mod text;
 
 pub use bases::{Bases, Blocks};
 pub use error::TaskError;
@@ -48,3 +49,4 @@ pub use sampler::Sampler;
 pub use sparse_regression::{SparseRegression, SparseRegressionConfig};
 pub use stream::{Purpose, Stream};
 pub use task::Task;
+pub use text::{Spans, Template, TextPair, TextPrompt, TextTask, Written};
