@@ -5,7 +5,7 @@ use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use pulp::Arch;
 
 #[cfg(feature = "gpu")]
-use crate::gpu;
+use crate::gpu::{self, GpuRuntime};
 use crate::{BlockWeights, Inputs, Operation, cpu};
 
 /// A pre-norm block, h + attention(norm(h)), then h + feed_forward(norm(h)), by what it is applied to.
@@ -80,15 +80,12 @@ impl Operation<13> for Geometry {
     }
 
     #[cfg(feature = "gpu")]
-    fn forward_on_gpu<R: CubeRuntime>(
-        &self,
-        inputs: BlockInputs<CubeTensor<R>>,
-    ) -> (CubeTensor<R>, gpu::SavedBlock<R>) {
+    fn forward_on_gpu<R: GpuRuntime>(&self, inputs: BlockInputs<CubeTensor<R>>) -> (CubeTensor<R>, gpu::SavedBlock<R>) {
         gpu::block(self, inputs)
     }
 
     #[cfg(feature = "gpu")]
-    fn backward_on_gpu<R: CubeRuntime>(
+    fn backward_on_gpu<R: GpuRuntime>(
         &self,
         inputs: BlockInputs<CubeTensor<R>>,
         saved: &gpu::SavedBlock<R>,

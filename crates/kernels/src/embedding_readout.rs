@@ -5,7 +5,7 @@ use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use pulp::Arch;
 
 #[cfg(feature = "gpu")]
-use crate::gpu;
+use crate::gpu::{self, GpuRuntime};
 use crate::{Inputs, Linear, Norm, Operation, cpu};
 
 /// The embedding of the first tokens of some sequences x1 y1 x2 y2 …: a linear map of each, plus its position. A y token
@@ -106,12 +106,12 @@ impl Operation<5> for Embed {
     }
 
     #[cfg(feature = "gpu")]
-    fn forward_on_gpu<R: CubeRuntime>(&self, inputs: EmbedInputs<CubeTensor<R>>) -> (CubeTensor<R>, CubeTensor<R>) {
+    fn forward_on_gpu<R: GpuRuntime>(&self, inputs: EmbedInputs<CubeTensor<R>>) -> (CubeTensor<R>, CubeTensor<R>) {
         gpu::embed(self, inputs)
     }
 
     #[cfg(feature = "gpu")]
-    fn backward_on_gpu<R: CubeRuntime>(
+    fn backward_on_gpu<R: GpuRuntime>(
         &self,
         inputs: EmbedInputs<CubeTensor<R>>,
         read: &CubeTensor<R>,
@@ -147,12 +147,12 @@ impl Operation<5> for ReadOut {
     }
 
     #[cfg(feature = "gpu")]
-    fn forward_on_gpu<R: CubeRuntime>(&self, inputs: ReadOutInputs<CubeTensor<R>>) -> (CubeTensor<R>, CubeTensor<R>) {
+    fn forward_on_gpu<R: GpuRuntime>(&self, inputs: ReadOutInputs<CubeTensor<R>>) -> (CubeTensor<R>, CubeTensor<R>) {
         gpu::read_out(self, inputs)
     }
 
     #[cfg(feature = "gpu")]
-    fn backward_on_gpu<R: CubeRuntime>(
+    fn backward_on_gpu<R: GpuRuntime>(
         &self,
         inputs: ReadOutInputs<CubeTensor<R>>,
         statistics: &CubeTensor<R>,

@@ -32,6 +32,7 @@ mod block;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod decoder;
 mod device;
 mod embedding_readout;
 mod error;
@@ -46,6 +47,7 @@ mod weights;
 pub use backend::{AdamStep, Kernels, TrainingBackend, Updates};
 pub use block::{BlockInputs, Geometry};
 pub use cpu::products_per_second;
+pub use decoder::{Activation, Attend, Gate, Normalize, NormalizeInputs, Rope, Span};
 pub use device::{Device, DeviceChoice, OnBackend};
 pub use embedding_readout::{Embed, EmbedInputs, ReadOut, ReadOutInputs};
 pub use error::DeviceError;

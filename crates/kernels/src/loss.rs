@@ -5,7 +5,7 @@ use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use pulp::Arch;
 
 #[cfg(feature = "gpu")]
-use crate::gpu;
+use crate::gpu::{self, GpuRuntime};
 use crate::{Inputs, Operation};
 
 /// The sum of the squares of some errors over `total`, `[1]`.
@@ -64,12 +64,12 @@ impl Operation<2> for SquaredError {
     }
 
     #[cfg(feature = "gpu")]
-    fn forward_on_gpu<R: CubeRuntime>(&self, inputs: SquaredErrorInputs<CubeTensor<R>>) -> (CubeTensor<R>, ()) {
+    fn forward_on_gpu<R: GpuRuntime>(&self, inputs: SquaredErrorInputs<CubeTensor<R>>) -> (CubeTensor<R>, ()) {
         (gpu::squared_error(self.total, inputs), ())
     }
 
     #[cfg(feature = "gpu")]
-    fn backward_on_gpu<R: CubeRuntime>(
+    fn backward_on_gpu<R: GpuRuntime>(
         &self,
         inputs: SquaredErrorInputs<CubeTensor<R>>,
         (): &(),

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use pulp::Arch;
 
+#[cfg(feature = "gpu")]
+use crate::gpu::GpuRuntime;
+
 /// A function of N tensors that is computed in one piece, with its gradient written by hand.
 pub trait Operation<const N: usize>: Clone + Debug + Send + Sync + 'static {
     /// One thing for every input, by name: a tensor, its elements or its gradient.
@@ -35,14 +38,14 @@ pub trait Operation<const N: usize>: Clone + Debug + Send + Sync + 'static {
 
     /// The result on a GPU, and what the gradient needs.
     #[cfg(feature = "gpu")]
-    fn forward_on_gpu<R: CubeRuntime>(
+    fn forward_on_gpu<R: GpuRuntime>(
         &self,
         inputs: Self::Inputs<CubeTensor<R>>,
     ) -> (CubeTensor<R>, Self::SavedOnGpu<R>);
 
     /// As [`backward`](Self::backward), on a GPU.
     #[cfg(feature = "gpu")]
-    fn backward_on_gpu<R: CubeRuntime>(
+    fn backward_on_gpu<R: GpuRuntime>(
         &self,
         inputs: Self::Inputs<CubeTensor<R>>,
         saved: &Self::SavedOnGpu<R>,
@@ -61,3 +64,13 @@ pub trait Inputs<T, const N: usize> {
 
 /// What the gradient of an operation needs, of whichever operation and backend.
 pub type AnySaved = Arc<dyn Any + Send + Sync>;
+
+impl<T, const N: usize> Inputs<T, N> for [T; N] {
+    fn into_array(self) -> [T; N] {
+        self
+    }
+
+    fn from_array(all: [T; N]) -> Self {
+        all
+    }
+}

@@ -6,6 +6,7 @@ mod attention;
 mod block;
 mod buffer;
 mod chunk;
+mod decoder;
 mod embedding_readout;
 mod flex;
 mod fold;
@@ -14,6 +15,7 @@ mod rows;
 mod update;
 
 pub(crate) use block::{SavedBlock, block, block_gradient};
+pub(crate) use decoder::{attend, attend_gradient, gate, gate_gradient, normalize, normalize_gradient};
 pub(crate) use embedding_readout::{SavedNorm, embed, embed_gradient, read_out, read_out_gradient};
 pub use product::products_per_second;
 

@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 
-use burn::tensor::backend::DeviceOps;
 use burn::tensor::{Tensor, TensorPrimitive};
-use burn_cubecl::cubecl::server::ComputeServer;
 use burn_cubecl::tensor::CubeTensor;
-use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime};
+use burn_cubecl::{BoolElement, CubeBackend};
 
-use super::F64_PRODUCTS;
 use super::update::{adam, own, squares};
+use super::{F64_PRODUCTS, GpuRuntime};
 use crate::{AnySaved, Fused, FusedKernels, Inputs, Kernels, Operation, Updates};
 
 impl<R, BT> FusedKernels for CubeBackend<R, f32, i32, BT>
 where
-    R: CubeRuntime<Device: DeviceOps, Server: ComputeServer>,
+    R: GpuRuntime,
     BT: BoolElement,
 {
     fn operate<const N: usize, O: Operation<N>>(operation: &O, inputs: [CubeTensor<R>; N]) -> CubeTensor<R> {
@@ -42,7 +40,7 @@ where
 
 impl<R, BT> Kernels for CubeBackend<R, f32, i32, BT>
 where
-    R: CubeRuntime<Device: DeviceOps, Server: ComputeServer>,
+    R: GpuRuntime,
     BT: BoolElement,
 {
     type Way = Fused;

@@ -13,6 +13,7 @@ mod block;
 mod embedding_readout;
 mod epilogue;
 mod loss;
+mod ordinary;
 mod products;
 mod rows;
 mod sums;
@@ -34,6 +35,8 @@ use crate::Inputs;
 pub(crate) use block::{SavedBlock, block, block_gradient};
 pub(crate) use embedding_readout::{embed, embed_gradient, read_out, read_out_gradient};
 pub(crate) use loss::{squared_error, squared_error_gradient};
+pub use ordinary::GpuRuntime;
+pub(crate) use ordinary::{ordinary, ordinary_gradient};
 
 /// Whether products are taken in f64.
 const F64_PRODUCTS: bool = cfg!(feature = "cuda-f64");

@@ -1,0 +1,127 @@
+//! The norms of rows, and their gradient.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::cpu::buffer::Buffer;
+use crate::cpu::rows::{multiply, scale, sum, update};
+use crate::{Normalize, NormalizeInputs};
+
+/// The normalised rows, scaled and shifted.
+pub(crate) fn normalize(norm: Normalize, arch: Arch, inputs: NormalizeInputs<&[f32]>) -> Vec<f32> {
+    arch.dispatch(Forward { norm, inputs })
+}
+
+/// The gradient of the rows from that of the result.
+pub(crate) fn normalize_gradient(
+    norm: Normalize,
+    arch: Arch,
+    inputs: NormalizeInputs<&[f32]>,
+    gradient: &[f32],
+) -> Vec<f32> {
+    arch.dispatch(Backward { norm, inputs, gradient })
+}
+
+impl Normalize {
+    /// A row brought to mean 0, if centred, and mean square 1; and what it was multiplied with for that.
+    #[inline(always)]
+    fn row<S: Simd>(self, simd: S, x: &[f32], normal: &mut [f32]) -> f32 {
+        let d = x.len() as f32;
+        let mean = simd.splat_f32s(if self.centred { total(simd, x) / d } else { 0.0 });
+        update(
+            simd,
+            normal,
+            [x],
+            #[inline(always)]
+            |_, [x]| simd.sub_f32s(x, mean),
+        );
+        let square = sum(
+            simd,
+            [normal],
+            #[inline(always)]
+            |sum, [x]| simd.mul_add_e_f32s(x, x, sum),
+        );
+        let inverse = 1.0 / (square / d + self.epsilon).sqrt();
+        scale(simd, normal, inverse);
+        inverse
+    }
+}
+
+/// Σ x\[i\]
+#[inline(always)]
+fn total<S: Simd>(simd: S, x: &[f32]) -> f32 {
+    sum(
+        simd,
+        [x],
+        #[inline(always)]
+        |sum, [x]| simd.add_f32s(sum, x),
+    )
+}
+
+struct Forward<'a> {
+    norm: Normalize,
+    inputs: NormalizeInputs<&'a [f32]>,
+}
+
+impl WithSimd for Forward<'_> {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+        let NormalizeInputs { scale, shift, x } = self.inputs;
+        let width = self.norm.shape[1];
+        let mut out = vec![0.0; x.len()];
+        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            self.norm.row(simd, x, out);
+            update(
+                simd,
+                out,
+                [scale, shift],
+                #[inline(always)]
+                |normal, [scale, shift]| simd.mul_add_e_f32s(normal, scale, shift),
+            );
+        }
+        out
+    }
+}
+
+struct Backward<'a> {
+    norm: Normalize,
+    inputs: NormalizeInputs<&'a [f32]>,
+    gradient: &'a [f32],
+}
+
+impl WithSimd for Backward<'_> {
+    type Output = Vec<f32>;
+
+    /// (g − mean(g) − n·mean(g·n)) · inverse, for the gradient g of the normalised row n; without mean(g) if not centred.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+        let NormalizeInputs { scale, x, .. } = self.inputs;
+        let width = self.norm.shape[1];
+        let mut normal = Buffer::new(width);
+        let mut out = self.gradient.to_vec();
+        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            let inverse = self.norm.row(simd, x, &mut normal);
+            multiply(simd, out, scale);
+            let mean = if self.norm.centred { total(simd, out) / width as f32 } else { 0.0 };
+            let along = sum(
+                simd,
+                [out, &normal],
+                #[inline(always)]
+                |sum, [g, n]| simd.mul_add_e_f32s(g, n, sum),
+            ) / width as f32;
+            let [mean, along, factor] = [mean, along, inverse].map(|value| simd.splat_f32s(value));
+            update(
+                simd,
+                out,
+                [&normal],
+                #[inline(always)]
+                |g, [n]| {
+                    let change = simd.sub_f32s(simd.sub_f32s(g, mean), simd.mul_f32s(n, along));
+                    simd.mul_f32s(change, factor)
+                },
+            );
+        }
+        out
+    }
+}

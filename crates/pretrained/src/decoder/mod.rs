@@ -1,0 +1,10 @@
+//! The decoder: one block for every family, its weights, and where they come from.
+
+mod block;
+mod rope;
+mod source;
+mod weights;
+
+pub(crate) use block::{Added, Block, MapPlace, Tune, Untuned, normalize};
+pub use source::{DrawnAnew, WeightSource};
+pub(crate) use weights::{BlockWeights, Linear, NormWeights, Reader};

@@ -1,0 +1,131 @@
+//! The weights of one block, on a device.
+
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+
+use super::WeightSource;
+use crate::PretrainedError;
+use crate::folder::{DecoderConfig, Part};
+
+/// The weights of a block. What a family does not have is none.
+#[derive(Clone, Debug)]
+pub(crate) struct BlockWeights<B: Backend> {
+    pub(crate) attention_norm: Option<NormWeights<B>>,
+    pub(crate) query_key_value: Linear<B>,
+    pub(crate) query_norm: Option<NormWeights<B>>,
+    pub(crate) key_norm: Option<NormWeights<B>>,
+    pub(crate) attention_out: Linear<B>,
+    pub(crate) attention_post_norm: Option<NormWeights<B>>,
+    pub(crate) feed_forward_norm: Option<NormWeights<B>>,
+    /// Gate and second map side by side where there is a gate.
+    pub(crate) feed_forward_in: Linear<B>,
+    pub(crate) feed_forward_out: Linear<B>,
+    pub(crate) feed_forward_post_norm: Option<NormWeights<B>>,
+}
+
+/// A linear map, as it is stored.
+#[derive(Clone, Debug)]
+pub(crate) struct Linear<B: Backend> {
+    /// `[outputs, inputs]`
+    pub(crate) weight: Tensor<B, 2>,
+    /// `[1, outputs]`
+    pub(crate) bias: Option<Tensor<B, 2>>,
+}
+
+/// Scale and shift of a norm, `[1, width]`.
+#[derive(Clone, Debug)]
+pub(crate) struct NormWeights<B: Backend> {
+    pub(crate) scale: Tensor<B, 2>,
+    pub(crate) shift: Tensor<B, 2>,
+}
+
+/// Reads the parts of a block.
+pub(crate) struct Reader<'a, B: Backend> {
+    pub(crate) source: &'a dyn WeightSource,
+    pub(crate) config: &'a DecoderConfig,
+    pub(crate) device: &'a B::Device,
+}
+
+impl<B: Backend> Reader<'_, B> {
+    /// The weights of block number `layer`, from 0.
+    pub(crate) fn block(&self, layer: usize) -> Result<BlockWeights<B>, PretrainedError> {
+        let fused = self.config.name(Part::QueryKeyValue, layer).is_some();
+        let side_by_side: &[Part] = if fused { &[Part::QueryKeyValue] } else { &[Part::Query, Part::Key, Part::Value] };
+        let into: &[Part] = if self.config.gated { &[Part::Gate, Part::Up] } else { &[Part::Up] };
+        let norm = |part| self.norm(part, layer);
+        Ok(BlockWeights {
+            attention_norm: norm(Part::AttentionNorm)?,
+            query_key_value: self.linear(side_by_side, layer)?,
+            query_norm: norm(Part::QueryNorm)?,
+            key_norm: norm(Part::KeyNorm)?,
+            attention_out: self.linear(&[Part::AttentionOut], layer)?,
+            attention_post_norm: norm(Part::AttentionPostNorm)?,
+            feed_forward_norm: norm(Part::FeedForwardNorm)?,
+            feed_forward_in: self.linear(into, layer)?,
+            feed_forward_out: self.linear(&[Part::Down], layer)?,
+            feed_forward_post_norm: norm(Part::FeedForwardPostNorm)?,
+        })
+    }
+
+    /// A norm; without stored scale and shift one that only normalises.
+    pub(crate) fn norm(&self, part: Part, layer: usize) -> Result<Option<NormWeights<B>>, PretrainedError> {
+        let Some(name) = self.config.name(part, layer) else { return Ok(None) };
+        let (shape, shifts) = self.config.shape(part);
+        let mut scale = vec![1.0; shape[0]];
+        if self.config.norm.scale {
+            scale = self.source.tensor(&format!("{name}.weight"), &shape)?;
+            scale.iter_mut().for_each(|value| *value += self.config.norm.offset);
+        }
+        let shift =
+            if shifts { self.source.tensor(&format!("{name}.bias"), &shape)? } else { vec![0.0; shape[0]] };
+        Ok(Some(NormWeights { scale: self.row(scale), shift: self.row(shift) }))
+    }
+
+    /// Maps of the same input as one, their outputs side by side.
+    fn linear(&self, parts: &[Part], layer: usize) -> Result<Linear<B>, PretrainedError> {
+        let (mut weight, mut bias, mut columns) = (Vec::new(), Vec::new(), 0);
+        for &part in parts {
+            let name = self.config.name(part, layer).expect("a part of the family");
+            let (shape, biased) = self.config.shape(part);
+            let by_head = |values: Vec<f32>, columns| match part {
+                Part::QueryKeyValue => self.side_by_side(&values, columns),
+                _ => values,
+            };
+            columns = shape[1];
+            let values = by_head(self.source.tensor(&format!("{name}.weight"), &shape)?, columns);
+            // Without a copy where there is one part only.
+            if weight.is_empty() { weight = values } else { weight.extend(values) }
+            if biased {
+                bias.extend(by_head(self.source.tensor(&format!("{name}.bias"), &shape[..1])?, 1));
+            }
+        }
+        let shape = [weight.len() / columns, columns];
+        let weight = Tensor::from_data(TensorData::new(weight, shape), self.device);
+        Ok(Linear { weight, bias: (!bias.is_empty()).then(|| self.row(bias)) })
+    }
+
+    /// Rows that are stored head by head, each with its queries, keys and values, as all queries, all keys, all values.
+    fn side_by_side(&self, values: &[f32], columns: usize) -> Vec<f32> {
+        let len = self.config.d_head * columns;
+        (0..3).flat_map(|kind| values.chunks_exact(len).skip(kind).step_by(3)).flatten().copied().collect()
+    }
+
+    pub(crate) fn row(&self, values: Vec<f32>) -> Tensor<B, 2> {
+        let shape = [1, values.len()];
+        Tensor::from_data(TensorData::new(values, shape), self.device)
+    }
+}
+
+impl<B: Backend> Linear<B> {
+    /// x Wᵀ + b
+    ///
+    /// # Shapes
+    /// `[rows, inputs]` to `[rows, outputs]`
+    pub(crate) fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let y = x.matmul(self.weight.clone().transpose());
+        match &self.bias {
+            Some(bias) => y + bias.clone(),
+            None => y,
+        }
+    }
+}

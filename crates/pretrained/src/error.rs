@@ -1,0 +1,60 @@
+//! Why a folder of weights, a text or a request was refused.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Why a folder of weights, a text or a request was refused.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PretrainedError {
+    /// A field or option has a value outside its range.
+    #[error("{field} must be {range}, but is {value}")]
+    OutOfRange {
+        /// Its path.
+        field: String,
+        /// The allowed values.
+        range: String,
+        /// The value found.
+        value: String,
+    },
+    /// A file is not what it must be.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it, in one sentence.
+        reason: String,
+    },
+    /// A file could not be read or written.
+    #[error("could not {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl PretrainedError {
+    /// A value outside its range.
+    pub(crate) fn out_of_range(field: impl Into<String>, range: impl Into<String>, value: impl ToString) -> Self {
+        Self::OutOfRange { field: field.into(), range: range.into(), value: value.to_string() }
+    }
+
+    /// A file that is not what it must be.
+    pub(crate) fn file(path: &Path, reason: impl Into<String>) -> Self {
+        Self::File { path: path.to_owned(), reason: reason.into() }
+    }
+
+    /// A file that the system refuses.
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), source }
+    }
+}

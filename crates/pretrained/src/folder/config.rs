@@ -1,0 +1,264 @@
+//! What a decoder consists of, as one plain structure for every family, and how it is read from `config.json`.
+
+use std::path::Path;
+
+use kernels::Activation;
+use serde_json::{Map, Value};
+
+use super::Family;
+use super::json::Settings;
+use crate::PretrainedError;
+
+/// What a decoder consists of. Families differ in the values of these fields and in the names of their tensors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecoderConfig {
+    /// Whose names and defaults it has.
+    pub family: Family,
+    /// Blocks.
+    pub n_layers: usize,
+    /// Width of the residual stream.
+    pub d_model: usize,
+    /// Query heads of a block.
+    pub n_heads: usize,
+    /// Heads of keys and of values.
+    pub n_kv_heads: usize,
+    /// Width of a head.
+    pub d_head: usize,
+    /// Width of the feed-forward part inside.
+    pub d_feed_forward: usize,
+    /// Tokens there are.
+    pub vocabulary: usize,
+    /// Tokens of the longest text it was made for.
+    pub positions: usize,
+    /// Every norm.
+    pub norm: Norm,
+    /// Where in a block norms stand.
+    pub placement: Placement,
+    /// Whether attention and feed-forward part read the same stream, and add to it together.
+    pub parallel: bool,
+    /// Norms of queries and keys.
+    pub query_key_norm: Option<QueryKeyNorm>,
+    /// Queries, keys and values are cut to this size.
+    pub clip_query_key_value: Option<f32>,
+    /// Which maps have a bias.
+    pub biases: Biases,
+    /// The rotation of queries and keys.
+    pub rope: Rotation,
+    /// What scores are multiplied with.
+    pub attention_scale: f32,
+    /// Scores s become cap · tanh(s / cap).
+    pub attention_cap: Option<f32>,
+    /// The same for logits.
+    pub logit_cap: Option<f32>,
+    /// For every block how many keys a query sees, its own among them; none for all.
+    pub windows: Vec<Option<usize>>,
+    /// What stands between the maps of the feed-forward part.
+    pub activation: Activation,
+    /// Whether its result is multiplied with a second map.
+    pub gated: bool,
+    /// Whether the head has the embedding's weights.
+    pub tied: bool,
+    /// What embeddings are multiplied with.
+    pub embedding_scale: f32,
+    /// Spread of weights drawn anew.
+    pub initial_spread: f32,
+    /// How the weights are stored, as the folder says; the tensors' own types count.
+    pub stored: Option<String>,
+}
+
+/// A norm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Norm {
+    /// Layer norm takes the mean away, root-mean-square norm does not.
+    pub centred: bool,
+    /// Whether it has a scale.
+    pub scale: bool,
+    /// Whether it has a shift.
+    pub shift: bool,
+    /// Added to the stored scale: 1 where what is stored is its distance from 1.
+    pub offset: f32,
+    /// Added to the variance.
+    pub epsilon: f32,
+}
+
+/// Where in a block norms stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// Before attention and before the feed-forward part.
+    Before,
+    /// Behind each, before what they give is added.
+    Behind,
+    /// Both.
+    Around,
+}
+
+/// What a norm of queries and keys goes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryKeyNorm {
+    /// Every head by itself.
+    Head,
+    /// All heads together.
+    Whole,
+}
+
+/// Which maps have a bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Biases {
+    /// To queries, keys and values.
+    pub query_key_value: bool,
+    /// From the heads back to the stream.
+    pub attention_out: bool,
+    /// In the feed-forward part.
+    pub feed_forward: bool,
+}
+
+/// Rotary positions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rotation {
+    /// Features of a head that are rotated.
+    pub dims: usize,
+    /// Base of the frequencies.
+    pub base: f64,
+    /// How they were changed for longer texts.
+    pub scaling: Scaling,
+}
+
+/// A change of rotary frequencies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scaling {
+    /// None.
+    None,
+    /// All divided by one factor.
+    Linear {
+        /// The factor.
+        factor: f32,
+    },
+    /// Llama 3.1's: low frequencies divided, high ones left, those between in part.
+    Llama3 {
+        /// The factor.
+        factor: f32,
+        /// Wavelengths above `positions` over this are low frequencies.
+        low: f32,
+        /// Wavelengths below `positions` over this are high ones.
+        high: f32,
+        /// Positions before the change.
+        positions: f32,
+    },
+}
+
+impl DecoderConfig {
+    /// Reads `config.json`.
+    ///
+    /// # Errors
+    /// When it is no JSON, of an architecture that is not known, or a field is missing or outside its range.
+    pub fn read(path: &Path) -> Result<Self, PretrainedError> {
+        let text = std::fs::read_to_string(path).map_err(|error| PretrainedError::io("read", path, error))?;
+        let fields: Map<String, Value> = serde_json::from_str(&text)
+            .map_err(|error| PretrainedError::file(path, format!("it must be a JSON object, but {error}")))?;
+        let settings = Settings::new(path, fields);
+        let family = Family::of(path, settings.text("model_type")?.as_deref())?;
+        Self::from_settings(family, &settings)
+    }
+
+    fn from_settings(family: Family, settings: &Settings) -> Result<Self, PretrainedError> {
+        let d_model = settings.size("hidden_size")?;
+        let n_layers = settings.size("num_hidden_layers")?;
+        let n_heads = settings.size("num_attention_heads")?;
+        let n_kv_heads = settings.size_or("num_key_value_heads", n_heads)?;
+        settings.check("num_key_value_heads", n_heads.is_multiple_of(n_kv_heads), || {
+            format!("a divisor of num_attention_heads ({n_heads})")
+        })?;
+        let d_head = settings.size_or("head_dim", family.default_d_head(d_model, n_heads))?;
+        let kind = family.kind();
+        let epsilon = if kind.norm.centred { "layer_norm_eps" } else { "rms_norm_eps" };
+        let norm = Norm { epsilon: settings.positive_or(epsilon, kind.norm.epsilon)?, ..kind.norm };
+        let flag = |name: &str, default: bool| settings.flag_or(name, default);
+        let attention_bias = flag("attention_bias", kind.attention_bias)?;
+        let biases = Biases {
+            query_key_value: attention_bias || family == Family::Qwen2,
+            attention_out: attention_bias && family != Family::Qwen2,
+            feed_forward: family == Family::GptNeoX || flag("mlp_bias", false)?,
+        };
+        let scale_of = settings.positive_or("query_pre_attn_scalar", d_head as f32)?;
+        let gemma = family == Family::Gemma2;
+        let cap = |name: &str, default: f32| settings.optional_positive(name, gemma.then_some(default));
+        let positions = settings.size_or("max_position_embeddings", 2048)?;
+        let act = if gemma { "hidden_activation" } else { "hidden_act" };
+        Ok(Self {
+            family,
+            n_layers,
+            d_model,
+            n_heads,
+            n_kv_heads,
+            d_head,
+            d_feed_forward: settings.size("intermediate_size")?,
+            vocabulary: settings.size("vocab_size")?,
+            positions,
+            norm,
+            placement: kind.placement,
+            parallel: family == Family::GptNeoX && flag("use_parallel_residual", true)?,
+            query_key_norm: kind.query_key_norm,
+            clip_query_key_value: settings.optional_positive("clip_qkv", None)?,
+            biases,
+            rope: settings.rotation(d_head, if family == Family::GptNeoX { 0.25 } else { 1.0 }, positions)?,
+            attention_scale: if gemma { scale_of } else { d_head as f32 }.powf(-0.5),
+            attention_cap: if gemma { cap("attn_logit_softcapping", 50.0)? } else { None },
+            logit_cap: if gemma { cap("final_logit_softcapping", 30.0)? } else { None },
+            windows: windows(family, settings, n_layers)?,
+            activation: activation(settings, act, kind.activation)?,
+            gated: family != Family::GptNeoX,
+            tied: flag("tie_word_embeddings", gemma)?,
+            embedding_scale: if gemma { (d_model as f32).sqrt() } else { 1.0 },
+            initial_spread: settings.positive_or("initializer_range", 0.02)?,
+            stored: settings.stored_type()?,
+        })
+    }
+
+    /// Parameters in all.
+    pub fn parameters(&self) -> usize {
+        self.tensors().iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum()
+    }
+
+    /// Parameters of a block.
+    pub fn parameters_of_block(&self) -> usize {
+        self.block_tensors(0).iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum()
+    }
+
+    /// Columns of queries, keys and values side by side.
+    pub fn query_key_value_width(&self) -> usize {
+        (self.n_heads + 2 * self.n_kv_heads) * self.d_head
+    }
+}
+
+/// How many keys a query sees, block by block.
+fn windows(family: Family, settings: &Settings, n_layers: usize) -> Result<Vec<Option<usize>>, PretrainedError> {
+    let window = match family {
+        Family::Gemma2 => Some(settings.size_or("sliding_window", 4096)?),
+        Family::Mistral => settings.optional_size("sliding_window")?,
+        Family::Qwen2 | Family::Qwen3 if settings.flag_or("use_sliding_window", false)? => {
+            settings.optional_size("sliding_window")?
+        }
+        _ => None,
+    };
+    let Some(window) = window else { return Ok(vec![None; n_layers]) };
+    if let Some(kinds) = settings.layer_kinds(n_layers)? {
+        return Ok(kinds.into_iter().map(|sliding| sliding.then_some(window)).collect());
+    }
+    let first_sliding = settings.size_or("max_window_layers", 28)?;
+    let slides = |layer: usize| match family {
+        Family::Gemma2 => layer.is_multiple_of(2),
+        Family::Qwen2 | Family::Qwen3 => layer >= first_sliding,
+        _ => true,
+    };
+    Ok((0..n_layers).map(|layer| slides(layer).then_some(window)).collect())
+}
+
+fn activation(settings: &Settings, field: &str, default: Activation) -> Result<Activation, PretrainedError> {
+    match settings.text(field)?.as_deref() {
+        None => Ok(default),
+        Some("silu" | "swish") => Ok(Activation::Silu),
+        Some("gelu") => Ok(Activation::Gelu),
+        Some("gelu_pytorch_tanh" | "gelu_new" | "gelu_fast") => Ok(Activation::GeluTanh),
+        Some(_) => Err(settings.refused(field, "silu, gelu, gelu_pytorch_tanh, gelu_new or gelu_fast")),
+    }
+}

@@ -1,0 +1,166 @@
+//! The fields of a `config.json`, with a sentence for each that is not as it must be.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::config::{Rotation, Scaling};
+use crate::PretrainedError;
+
+/// The fields of a JSON object in a file.
+#[derive(Debug)]
+pub(super) struct Settings {
+    path: PathBuf,
+    fields: Map<String, Value>,
+}
+
+impl Settings {
+    pub(super) fn new(path: &Path, fields: Map<String, Value>) -> Self {
+        Self { path: path.to_owned(), fields }
+    }
+
+    /// What is there; null is nothing.
+    fn get(&self, field: &str) -> Option<&Value> {
+        self.fields.get(field).filter(|value| !value.is_null())
+    }
+
+    /// A field that is not in its range.
+    pub(super) fn refused(&self, field: &str, range: impl Into<String>) -> PretrainedError {
+        let value = self.fields.get(field).map_or("absent".to_owned(), Value::to_string);
+        PretrainedError::out_of_range(format!("{}: {field}", self.path.display()), range, value)
+    }
+
+    pub(super) fn check(
+        &self,
+        field: &str,
+        accepted: bool,
+        range: impl FnOnce() -> String,
+    ) -> Result<(), PretrainedError> {
+        if accepted { Ok(()) } else { Err(self.refused(field, range())) }
+    }
+
+    fn read<T>(
+        &self,
+        field: &str,
+        range: &str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<Option<T>, PretrainedError> {
+        self.get(field).map(|value| read(value).ok_or_else(|| self.refused(field, range))).transpose()
+    }
+
+    pub(super) fn text(&self, field: &str) -> Result<Option<String>, PretrainedError> {
+        self.read(field, "a text", |value| value.as_str().map(str::to_owned))
+    }
+
+    pub(super) fn flag_or(&self, field: &str, default: bool) -> Result<bool, PretrainedError> {
+        Ok(self.read(field, "true or false", Value::as_bool)?.unwrap_or(default))
+    }
+
+    pub(super) fn optional_size(&self, field: &str) -> Result<Option<usize>, PretrainedError> {
+        // Larger than any model, and small enough that products of two sizes are numbers.
+        const MOST: u64 = 1 << 24;
+        let size = |value: &Value| value.as_u64().filter(|size| (1..=MOST).contains(size));
+        Ok(self.read(field, "a whole number above 0 and at most 16777216", size)?.map(|size| size as usize))
+    }
+
+    pub(super) fn size_or(&self, field: &str, default: usize) -> Result<usize, PretrainedError> {
+        Ok(self.optional_size(field)?.unwrap_or(default))
+    }
+
+    pub(super) fn size(&self, field: &str) -> Result<usize, PretrainedError> {
+        self.optional_size(field)?.ok_or_else(|| self.refused(field, "a whole number above 0"))
+    }
+
+    /// A number above 0; null is none, and what is absent the default.
+    pub(super) fn optional_positive(&self, field: &str, default: Option<f32>) -> Result<Option<f32>, PretrainedError> {
+        if !self.fields.contains_key(field) {
+            return Ok(default);
+        }
+        let positive = |value: &Value| value.as_f64().map(|value| value as f32).filter(|value| positive(*value));
+        self.read(field, "a finite number above 0", positive)
+    }
+
+    pub(super) fn positive_or(&self, field: &str, default: f32) -> Result<f32, PretrainedError> {
+        Ok(self.optional_positive(field, Some(default))?.unwrap_or(default))
+    }
+
+    /// How the weights are stored: `dtype`, as newer folders call it, or `torch_dtype`.
+    pub(super) fn stored_type(&self) -> Result<Option<String>, PretrainedError> {
+        match self.text("dtype")? {
+            None => self.text("torch_dtype"),
+            found => Ok(found),
+        }
+    }
+
+    /// Whether each layer has a window, where the folder says so.
+    pub(super) fn layer_kinds(&self, n_layers: usize) -> Result<Option<Vec<bool>>, PretrainedError> {
+        let kind = |value: &Value| match value.as_str()? {
+            "sliding_attention" => Some(true),
+            "full_attention" => Some(false),
+            _ => None,
+        };
+        let kinds = |value: &Value| value.as_array()?.iter().map(kind).collect::<Option<Vec<bool>>>();
+        let range = format!("{n_layers} times sliding_attention or full_attention");
+        self.read("layer_types", &range, |value| kinds(value).filter(|kinds| kinds.len() == n_layers))
+    }
+
+    /// The rotation of a head's features, by the newer spelling (`rope_parameters`) or the older (`rope_theta`,
+    /// `rope_scaling`; Pythia's `rotary_emb_base` and `rotary_pct`).
+    pub(super) fn rotation(
+        &self,
+        d_head: usize,
+        default_share: f32,
+        positions: usize,
+    ) -> Result<Rotation, PretrainedError> {
+        let inner = |field: &str| match self.get(field) {
+            None => Ok(None),
+            Some(Value::Object(fields)) => Ok(Some(Self::new(&self.path, fields.clone()))),
+            Some(_) => Err(self.refused(field, "an object")),
+        };
+        let newer = inner("rope_parameters")?;
+        let older = inner("rope_scaling")?;
+        let changed = newer.as_ref().or(older.as_ref());
+        let first_of = |names: [(Option<&Self>, &str); 3]| {
+            names.into_iter().find_map(|(settings, name)| {
+                settings?.optional_positive(name, None).transpose()
+            })
+        };
+        let base = first_of([(newer.as_ref(), "rope_theta"), (Some(self), "rope_theta"), (Some(self), "rotary_emb_base")])
+            .transpose()?
+            .unwrap_or(10_000.0);
+        let share = first_of([
+            (newer.as_ref(), "partial_rotary_factor"),
+            (Some(self), "partial_rotary_factor"),
+            (Some(self), "rotary_pct"),
+        ])
+        .transpose()?
+        .unwrap_or(default_share);
+        let dims = (d_head as f32 * share) as usize;
+        if !dims.is_multiple_of(2) || dims == 0 || dims > d_head {
+            let range = format!("so large that an even number of a head's {d_head} features is rotated");
+            return Err(PretrainedError::out_of_range(format!("{}: partial_rotary_factor", self.path.display()), range, share));
+        }
+        let scaling = changed.map_or(Ok(Scaling::None), |changed| changed.scaling(positions))?;
+        Ok(Rotation { dims, base: f64::from(base), scaling })
+    }
+
+    fn scaling(&self, positions: usize) -> Result<Scaling, PretrainedError> {
+        let name = if self.get("rope_type").is_some() { "rope_type" } else { "type" };
+        let factor = || self.optional_positive("factor", None)?.ok_or_else(|| self.refused("factor", "a number above 0"));
+        match self.text(name)?.as_deref() {
+            None | Some("default") => Ok(Scaling::None),
+            Some("linear") => Ok(Scaling::Linear { factor: factor()? }),
+            Some("llama3") => Ok(Scaling::Llama3 {
+                factor: factor()?,
+                low: self.positive_or("low_freq_factor", 1.0)?,
+                high: self.positive_or("high_freq_factor", 4.0)?,
+                positions: self.size_or("original_max_position_embeddings", positions)? as f32,
+            }),
+            Some(_) => Err(self.refused(name, "default, linear or llama3")),
+        }
+    }
+}
+
+fn positive(value: f32) -> bool {
+    value.is_finite() && value > 0.0
+}
