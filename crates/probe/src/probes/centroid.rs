@@ -1,5 +1,7 @@
 //! Nearest centroid.
 
+use nalgebra::{DMatrix, DVector};
+
 use crate::ProbeKind;
 
 use super::{Probe, States, argmax, n_labels};
@@ -19,38 +21,70 @@ impl Probe for Centroid {
     }
 
     fn guess(&self, states: &States, labellings: &[&[usize]]) -> Vec<Vec<usize>> {
-        // One state a column, which is contiguous.
-        let columns = states.rows().transpose();
-        let guess_all = |labels: &&[usize]| {
-            let mut sums = vec![nalgebra::DVector::zeros(columns.nrows()); n_labels(labels)];
-            let mut members = vec![0usize; sums.len()];
-            for (state, &label) in columns.column_iter().zip(*labels) {
-                sums[label] += state;
-                members[label] += 1;
-            }
-            let nearest = |(i, &own): (usize, &usize)| {
-                let state = columns.column(i);
-                argmax((0..sums.len()).map(|label| {
-                    let itself = usize::from(label == own);
-                    match members[label] - itself {
-                        // A label that no other state has cannot be guessed.
-                        0 => f64::NEG_INFINITY,
-                        others => {
-                            let centroid = (&sums[label] - state * itself as f64) / others as f64;
-                            -(centroid - state).norm_squared()
-                        }
-                    }
-                }))
+        let guess = |labels: &&[usize]| {
+            let distances = match states.wide() {
+                true => of_products(states.products(), labels),
+                false => of_features(states.rows(), labels),
             };
-            labels.iter().enumerate().map(nearest).collect()
+            distances.column_iter().map(|distances| argmax(distances.iter().map(|distance| -distance))).collect()
         };
-        labellings.iter().map(guess_all).collect()
+        labellings.iter().map(guess).collect()
     }
+}
+
+/// Squared distance of every state to the mean of every label without the state, `[labels, n]`; infinite to a label that
+/// no other state has, which cannot be guessed.
+fn of_features(rows: &DMatrix<f64>, labels: &[usize]) -> DMatrix<f64> {
+    // One state a column, which is contiguous.
+    let columns = rows.transpose();
+    let mut sums = vec![DVector::zeros(columns.nrows()); n_labels(labels)];
+    let mut members = vec![0usize; sums.len()];
+    for (state, &label) in columns.column_iter().zip(labels) {
+        sums[label] += state;
+        members[label] += 1;
+    }
+    DMatrix::from_fn(sums.len(), labels.len(), |label, i| {
+        let (state, itself) = (columns.column(i), usize::from(label == labels[i]));
+        match members[label] - itself {
+            0 => f64::INFINITY,
+            others => {
+                let centroid = (&sums[label] - state * itself as f64) / others as f64;
+                (centroid - state).norm_squared()
+            }
+        }
+    })
+}
+
+/// The same from inner products: with c the mean of m states, |x − c|² is the mean of |x − x_j|² less half the mean of
+/// |x_j − x_k|² over all j and k. Distances of states that are equal are exactly 0, so that ties stay ties.
+fn of_products(products: &DMatrix<f64>, labels: &[usize]) -> DMatrix<f64> {
+    let squares = products.diagonal();
+    let mut members = vec![0usize; n_labels(labels)];
+    // Sums of squared distances: of a label's states to every state, and to each other.
+    let mut to = DMatrix::<f64>::zeros(members.len(), labels.len());
+    let mut within = vec![0.0; members.len()];
+    for (i, &own) in labels.iter().enumerate() {
+        for (j, &label) in labels.iter().enumerate() {
+            to[(label, i)] += squares[i] + squares[j] - 2.0 * products[(j, i)];
+        }
+        members[own] += 1;
+        within[own] += to[(own, i)];
+    }
+    DMatrix::from_fn(members.len(), labels.len(), |label, i| {
+        let (to, itself) = (to[(label, i)], usize::from(label == labels[i]));
+        match members[label] - itself {
+            0 => f64::INFINITY,
+            others => {
+                let others = others as f64;
+                to / others - (within[label] - 2.0 * itself as f64 * to) / (2.0 * others * others)
+            }
+        }
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use nalgebra::DMatrix;
+    use rand::RngExt;
 
     use super::*;
 
@@ -65,5 +99,16 @@ mod tests {
     fn a_label_of_one_state_is_never_guessed() {
         let states = States::new(DMatrix::from_column_slice(3, 1, &[0.0, 1.0, 1.5]));
         assert_eq!(Centroid.guess(&states, &[&[0, 0, 2]]), [[0, 2, 0]]);
+    }
+
+    #[test]
+    fn inner_products_give_what_features_give() {
+        let mut rng = data::Stream::new(0, data::Purpose::Probe).rng(0);
+        let labels: Vec<usize> = (0..20).map(|i| i / 6).collect();
+        for d in [1, 19, 20, 21, 300] {
+            let rows = DMatrix::from_fn(20, d, |_, _| rng.random::<f64>() - 0.5);
+            let [features, products] = [of_features(&rows, &labels), of_products(&(&rows * rows.transpose()), &labels)];
+            assert!((features - products).amax() < 1e-12, "{d} features");
+        }
     }
 }

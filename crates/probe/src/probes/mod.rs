@@ -1,5 +1,6 @@
 //! Probes: readers that guess the concept of a prompt from its hidden state.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::OnceLock;
 
@@ -13,12 +14,15 @@ mod knn;
 mod linear;
 #[cfg(test)]
 mod planted;
+mod products;
 mod quadratic;
 
 pub use centroid::Centroid;
 pub use knn::{Distance, Knn};
 pub use linear::Linear;
 pub use quadratic::Quadratic;
+
+use folds::{Fold, folds};
 
 /// Guesses the label of every state from the others.
 ///
@@ -39,6 +43,8 @@ pub trait Probe: Debug + Send + Sync {
 pub struct States {
     rows: DMatrix<f64>,
     products: OnceLock<DMatrix<f64>>,
+    /// The folds of the first number of them that was asked for.
+    folds: OnceLock<(usize, Vec<Fold>)>,
 }
 
 impl States {
@@ -47,7 +53,7 @@ impl States {
     /// # Shapes
     /// `[n, d_model]`
     pub fn new(rows: DMatrix<f64>) -> Self {
-        Self { rows, products: OnceLock::new() }
+        Self { rows, products: OnceLock::new(), folds: OnceLock::new() }
     }
 
     /// The states, `[n, d_model]`.
@@ -57,7 +63,21 @@ impl States {
 
     /// Inner products of every two states, `[n, n]`; computed once, whoever asks.
     pub fn products(&self) -> &DMatrix<f64> {
-        self.products.get_or_init(|| &self.rows * self.rows.transpose())
+        self.products.get_or_init(|| products::products(&self.rows))
+    }
+
+    /// Whether there are more features than states. Every probe then works with inner products, which are fewer numbers
+    /// than the features and say as much.
+    fn wide(&self) -> bool {
+        self.rows.ncols() > self.rows.nrows()
+    }
+
+    /// The states split into `count` folds; computed once for all probes that want as many.
+    fn folds(&self, count: usize) -> Cow<'_, [Fold]> {
+        match self.folds.get_or_init(|| (count, folds(self, count))) {
+            (kept, folds) if *kept == count => Cow::Borrowed(folds),
+            _ => Cow::Owned(folds(self, count)),
+        }
     }
 }
 
@@ -134,12 +154,50 @@ mod tests {
         }
     }
 
+    /// 30 states of 20 or 30 features are guessed from the features, those of more from inner products.
+    #[test]
+    fn features_that_are_always_zero_change_no_guess() {
+        let (states, labels) = (noise(30, 20), Vec::from_iter((0..30).map(|i| i % 3)));
+        for probe in every_probe() {
+            let guesses = probe.guess(&states, &[&labels]);
+            for d in [30, 31, 90] {
+                let wider = States::new(states.rows().clone().resize_horizontally(d, 0.0));
+                assert_eq!(probe.guess(&wider, &[&labels]), guesses, "{} of {d} features", probe.name());
+            }
+        }
+    }
+
+    /// As the embedding of a token with which every prompt ends. The first label is the more frequent one in every fold,
+    /// and that of the states with the lowest indices.
+    #[test]
+    fn states_that_are_all_the_same_are_given_the_first_label() {
+        let few = DMatrix::from_fn(12, 3, |_, j| j as f64);
+        let many = DMatrix::from_fn(12, 40, |_, j| 1.0 / (j + 3) as f64);
+        for states in [few, many].map(States::new) {
+            for probe in every_probe() {
+                let guesses = probe.guess(&states, &[&[0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1]]);
+                assert_eq!(guesses, [[0; 12]], "{} of {} features", probe.name(), states.rows().ncols());
+            }
+        }
+    }
+
+    #[test]
+    fn there_may_be_fewer_states_than_folds() {
+        for (n, d) in [(1, 1), (1, 9), (2, 2), (2, 9), (3, 2), (3, 9)] {
+            let (states, labels) = (noise(n, d), Vec::from_iter(0..n));
+            for probe in &every_probe()[2..] {
+                assert_eq!(probe.guess(&states, &[&labels])[0].len(), n, "{}", probe.name());
+            }
+        }
+    }
+
     #[test]
     fn states_that_are_not_finite_are_guessed_all_the_same() {
         for value in [f64::NAN, f64::INFINITY, 0.0, f64::MAX] {
-            let states = States::new(DMatrix::from_element(12, 3, value));
-            for probe in every_probe() {
-                assert_eq!(probe.guess(&states, &[&[0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]])[0].len(), 12);
+            for states in [3, 40].map(|d| States::new(DMatrix::from_element(12, d, value))) {
+                for probe in every_probe() {
+                    assert_eq!(probe.guess(&states, &[&[0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]])[0].len(), 12);
+                }
             }
         }
     }
