@@ -125,7 +125,12 @@ impl<B: Kernels> Block<'_, B> {
     }
 
     /// Queries and keys normalised, values as they are.
-    fn normalize_heads(&self, of_queries: &NormWeights<B>, of_keys: &NormWeights<B>, heads: Tensor<B, 2>) -> Tensor<B, 2> {
+    fn normalize_heads(
+        &self,
+        of_queries: &NormWeights<B>,
+        of_keys: &NormWeights<B>,
+        heads: Tensor<B, 2>,
+    ) -> Tensor<B, 2> {
         let config = self.config;
         let [rows, width] = heads.dims();
         let (queries, keys) = (config.n_heads * config.d_head, config.n_kv_heads * config.d_head);

@@ -53,9 +53,9 @@ impl DrawnAnew {
     fn row(&self, name: &str, row: usize, to: &mut [f32]) {
         let normal = Normal::new(0.0, self.spread).expect("a spread above 0");
         // FNV-1a: a number for a name that is the same in every program.
-        let of_name = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let of_name = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         let mut rng = Stream::new(self.seed ^ of_name, Purpose::Init).rng(row as u64);
         to.fill_with(|| normal.sample(&mut rng));
     }

@@ -76,8 +76,7 @@ impl<B: Backend> Reader<'_, B> {
             scale = self.source.tensor(&format!("{name}.weight"), &shape)?;
             scale.iter_mut().for_each(|value| *value += self.config.norm.offset);
         }
-        let shift =
-            if shifts { self.source.tensor(&format!("{name}.bias"), &shape)? } else { vec![0.0; shape[0]] };
+        let shift = if shifts { self.source.tensor(&format!("{name}.bias"), &shape)? } else { vec![0.0; shape[0]] };
         Ok(Some(NormWeights { scale: self.row(scale), shift: self.row(shift) }))
     }
 
@@ -94,7 +93,11 @@ impl<B: Backend> Reader<'_, B> {
             columns = shape[1];
             let values = by_head(self.source.tensor(&format!("{name}.weight"), &shape)?, columns);
             // Without a copy where there is one part only.
-            if weight.is_empty() { weight = values } else { weight.extend(values) }
+            if weight.is_empty() {
+                weight = values
+            } else {
+                weight.extend(values)
+            }
             if biased {
                 bias.extend(by_head(self.source.tensor(&format!("{name}.bias"), &shape[..1])?, 1));
             }

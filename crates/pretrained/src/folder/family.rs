@@ -69,17 +69,11 @@ pub(super) struct Kind {
 
 const RMS: Norm = Norm { centred: false, scale: true, shift: false, offset: 0.0, epsilon: 1e-6 };
 
-const OUTSIDE: [(Part, &str); 3] = [
-    (Part::Embedding, "model.embed_tokens"),
-    (Part::FinalNorm, "model.norm"),
-    (Part::Head, "lm_head"),
-];
+const OUTSIDE: [(Part, &str); 3] =
+    [(Part::Embedding, "model.embed_tokens"), (Part::FinalNorm, "model.norm"), (Part::Head, "lm_head")];
 
-const OUTSIDE_NEOX: [(Part, &str); 3] = [
-    (Part::Embedding, "gpt_neox.embed_in"),
-    (Part::FinalNorm, "gpt_neox.final_layer_norm"),
-    (Part::Head, "embed_out"),
-];
+const OUTSIDE_NEOX: [(Part, &str); 3] =
+    [(Part::Embedding, "gpt_neox.embed_in"), (Part::FinalNorm, "gpt_neox.final_layer_norm"), (Part::Head, "embed_out")];
 
 const MAPS: [(Part, &str); 7] = [
     (Part::Query, "self_attn.q_proj"),
@@ -101,13 +95,10 @@ const NORMS_AROUND: [(Part, &str); 4] = [
     (Part::FeedForwardPostNorm, "post_feedforward_layernorm"),
 ];
 
-const NORMS_BEHIND: [(Part, &str); 2] = [
-    (Part::AttentionPostNorm, "post_attention_layernorm"),
-    (Part::FeedForwardPostNorm, "post_feedforward_layernorm"),
-];
+const NORMS_BEHIND: [(Part, &str); 2] =
+    [(Part::AttentionPostNorm, "post_attention_layernorm"), (Part::FeedForwardPostNorm, "post_feedforward_layernorm")];
 
-const QUERY_KEY_NORMS: [(Part, &str); 2] =
-    [(Part::QueryNorm, "self_attn.q_norm"), (Part::KeyNorm, "self_attn.k_norm")];
+const QUERY_KEY_NORMS: [(Part, &str); 2] = [(Part::QueryNorm, "self_attn.q_norm"), (Part::KeyNorm, "self_attn.k_norm")];
 
 const BLOCK_NEOX: [(Part, &str); 6] = [
     (Part::AttentionNorm, "input_layernorm"),
@@ -120,7 +111,8 @@ const BLOCK_NEOX: [(Part, &str); 6] = [
 
 /// Ends of names of tensors that older programs stored beside the weights: masks and rotary tables, which follow from the
 /// configuration.
-const NOT_WEIGHTS: [&str; 4] = ["rotary_emb.inv_freq", "attention.bias", "attention.masked_bias", "rotary_emb.cos_cached"];
+const NOT_WEIGHTS: [&str; 4] =
+    ["rotary_emb.inv_freq", "attention.bias", "attention.masked_bias", "rotary_emb.cos_cached"];
 
 impl Family {
     /// Every one, with its `model_type`.

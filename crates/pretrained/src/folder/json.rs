@@ -121,13 +121,12 @@ impl Settings {
         let older = inner("rope_scaling")?;
         let changed = newer.as_ref().or(older.as_ref());
         let first_of = |names: [(Option<&Self>, &str); 3]| {
-            names.into_iter().find_map(|(settings, name)| {
-                settings?.optional_positive(name, None).transpose()
-            })
+            names.into_iter().find_map(|(settings, name)| settings?.optional_positive(name, None).transpose())
         };
-        let base = first_of([(newer.as_ref(), "rope_theta"), (Some(self), "rope_theta"), (Some(self), "rotary_emb_base")])
-            .transpose()?
-            .unwrap_or(10_000.0);
+        let base =
+            first_of([(newer.as_ref(), "rope_theta"), (Some(self), "rope_theta"), (Some(self), "rotary_emb_base")])
+                .transpose()?
+                .unwrap_or(10_000.0);
         let share = first_of([
             (newer.as_ref(), "partial_rotary_factor"),
             (Some(self), "partial_rotary_factor"),
@@ -138,7 +137,11 @@ impl Settings {
         let dims = (d_head as f32 * share) as usize;
         if !dims.is_multiple_of(2) || dims == 0 || dims > d_head {
             let range = format!("so large that an even number of a head's {d_head} features is rotated");
-            return Err(PretrainedError::out_of_range(format!("{}: partial_rotary_factor", self.path.display()), range, share));
+            return Err(PretrainedError::out_of_range(
+                format!("{}: partial_rotary_factor", self.path.display()),
+                range,
+                share,
+            ));
         }
         let scaling = changed.map_or(Ok(Scaling::None), |changed| changed.scaling(positions))?;
         Ok(Rotation { dims, base: f64::from(base), scaling })
@@ -146,7 +149,8 @@ impl Settings {
 
     fn scaling(&self, positions: usize) -> Result<Scaling, PretrainedError> {
         let name = if self.get("rope_type").is_some() { "rope_type" } else { "type" };
-        let factor = || self.optional_positive("factor", None)?.ok_or_else(|| self.refused("factor", "a number above 0"));
+        let factor =
+            || self.optional_positive("factor", None)?.ok_or_else(|| self.refused("factor", "a number above 0"));
         match self.text(name)?.as_deref() {
             None | Some("default") => Ok(Scaling::None),
             Some("linear") => Ok(Scaling::Linear { factor: factor()? }),

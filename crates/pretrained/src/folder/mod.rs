@@ -35,7 +35,10 @@ impl ModelFolder {
     /// When a file is missing, damaged, of an unknown architecture or of another model than the rest.
     pub fn open(path: &Path) -> Result<Self, PretrainedError> {
         if !path.is_dir() {
-            return Err(PretrainedError::file(path, "it must be a folder with config.json, tokenizer.json and *.safetensors"));
+            return Err(PretrainedError::file(
+                path,
+                "it must be a folder with config.json, tokenizer.json and *.safetensors",
+            ));
         }
         let file = path.join("config.json");
         if !file.is_file() {

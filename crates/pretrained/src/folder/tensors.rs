@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::Value;
 
 use super::config::DecoderConfig;
@@ -177,7 +178,8 @@ impl Tensors {
 
 fn read_index(path: &Path) -> Result<BTreeMap<String, String>, PretrainedError> {
     let text = std::fs::read_to_string(path).map_err(|error| PretrainedError::io("read", path, error))?;
-    let refused = |reason: String| PretrainedError::file(path, format!("it must name a file for every tensor, but {reason}"));
+    let refused =
+        |reason: String| PretrainedError::file(path, format!("it must name a file for every tensor, but {reason}"));
     let index: Value = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
     let map = index.get("weight_map").ok_or_else(|| refused("has no weight_map".to_owned()))?;
     serde_json::from_value(map.clone()).map_err(|error| refused(error.to_string()))
@@ -186,7 +188,8 @@ fn read_index(path: &Path) -> Result<BTreeMap<String, String>, PretrainedError> 
 /// The tensors of a file, from its header.
 fn places(path: &Path, file: &File, number: usize) -> Result<Vec<(String, Place)>, PretrainedError> {
     let io = |error| PretrainedError::io("read", path, error);
-    let damaged = |reason: String| PretrainedError::file(path, format!("it must be a whole safetensors file, but {reason}"));
+    let damaged =
+        |reason: String| PretrainedError::file(path, format!("it must be a whole safetensors file, but {reason}"));
     let len = file.metadata().map_err(io)?.len();
     let mut size = [0; 8];
     if len < 8 {
@@ -197,14 +200,14 @@ fn places(path: &Path, file: &File, number: usize) -> Result<Vec<(String, Place)
     if header > len {
         return Err(damaged("ends in its header".to_owned()));
     }
-    let mut bytes = vec![0; header as usize];
-    file.read_exact_at(&mut bytes, 0).map_err(io)?;
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let mut bytes = vec![0; header as usize - 8];
+    file.read_exact_at(&mut bytes, 8).map_err(io)?;
+    let metadata: Metadata = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     let end = header + metadata.data_len() as u64;
     if end != len {
         return Err(damaged(format!("has {len} bytes instead of {end}")));
     }
-    let place = |(name, info): (String, &safetensors::tensor::TensorInfo)| {
+    let place = |(name, info): (String, &TensorInfo)| {
         let start = header + info.data_offsets.0 as u64;
         (name, Place { file: number, start, shape: info.shape.clone(), dtype: info.dtype })
     };
@@ -247,7 +250,8 @@ mod tests {
 
     #[test]
     fn halves_are_numbers() {
-        let known = [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 2f32.powi(-24)), (0x3555, 0.333_251_95)];
+        let known =
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 2f32.powi(-24)), (0x3555, 0.333_251_95)];
         for (bits, value) in known {
             assert_eq!(half(bits), value);
         }

@@ -1,0 +1,19 @@
+//! Pretrained language models from a folder of weights, measured like models of ours.
+
+mod decoder;
+mod error;
+mod folder;
+#[cfg(test)]
+mod golden_tests;
+mod head;
+mod model;
+mod passes;
+mod tokens;
+
+pub use decoder::{DrawnAnew, WeightSource};
+pub use error::PretrainedError;
+pub use folder::{
+    Biases, DecoderConfig, Family, ModelFolder, Norm, Placement, QueryKeyNorm, Rotation, Scaling, Tensors,
+};
+pub use model::LanguageModel;
+pub use tokens::{Encoded, TextTokens};

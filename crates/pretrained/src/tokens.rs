@@ -1,0 +1,138 @@
+//! Text as tokens, and where in them the pairs of a prompt are.
+
+use std::ops::Range;
+use std::path::Path;
+
+use data::{Spans, Written};
+use tokenizers::Tokenizer;
+
+use crate::PretrainedError;
+use crate::folder::DecoderConfig;
+
+/// How a model's text becomes tokens.
+#[derive(Debug)]
+pub struct TextTokens {
+    tokenizer: Tokenizer,
+    /// Tokens of the longest text.
+    positions: usize,
+}
+
+/// A text as tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The tokens, begun as the tokenizer's own post-processor begins a text.
+    pub ids: Vec<u32>,
+    /// The bytes of the text that each stands for.
+    pub places: Vec<(usize, usize)>,
+}
+
+/// Where in a prompt's tokens a state is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadAt {
+    /// The last token of the prompt.
+    Prompt,
+    /// The last token ahead of the first character of the answer that is no space.
+    Answer,
+}
+
+/// A pair of a prompt among its tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PairTokens {
+    /// The last token of the prompt that ends here.
+    pub(crate) asked: usize,
+    /// The last token ahead of the first character of the answer that is no space.
+    pub(crate) before_answer: usize,
+    /// The tokens of the answer, what is between it and the prompt included; one at least, unless the answer and the line
+    /// break are one token.
+    pub(crate) answer: Range<usize>,
+    /// What of the answer stands in the token with the line break; usually nothing.
+    pub(crate) rest: String,
+}
+
+impl TextTokens {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// When it is not there, damaged, or has tokens that the model does not have.
+    pub(crate) fn read(path: &Path, config: &DecoderConfig) -> Result<Self, PretrainedError> {
+        if !path.is_file() {
+            let folder = path.parent().unwrap_or(path);
+            return Err(PretrainedError::file(folder, "there must be a tokenizer.json in it"));
+        }
+        let bytes = std::fs::read(path).map_err(|error| PretrainedError::io("read", path, error))?;
+        let damaged =
+            |error: tokenizers::Error| PretrainedError::file(path, format!("it must be a tokenizer, but {error}"));
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(damaged)?;
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(damaged)?;
+        let most = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
+        if most > config.vocabulary {
+            let reason = format!(
+                "it must be the tokenizer of this model, which has {} tokens, but it has {most}",
+                config.vocabulary
+            );
+            return Err(PretrainedError::file(path, reason));
+        }
+        Ok(Self { tokenizer, positions: config.positions })
+    }
+
+    /// A text as tokens.
+    ///
+    /// # Errors
+    /// When it has no token, or more than the model has positions.
+    pub fn encode(&self, text: &str) -> Result<Encoded, PretrainedError> {
+        let shown = || {
+            if text.len() > 40 {
+                format!("{:?}…", text.chars().take(40).collect::<String>())
+            } else {
+                format!("{text:?}")
+            }
+        };
+        let refused = |value: String| {
+            let range = format!("between 1 and the model's positions ({})", self.positions);
+            PretrainedError::out_of_range(format!("the number of tokens of {}", shown()), range, value)
+        };
+        let encoding = self.tokenizer.encode(text, true).map_err(|error| refused(error.to_string()))?;
+        let found = Encoded { ids: encoding.get_ids().to_vec(), places: encoding.get_offsets().to_vec() };
+        if found.ids.is_empty() || found.ids.len() > self.positions {
+            return Err(refused(found.ids.len().to_string()));
+        }
+        Ok(found)
+    }
+
+    /// The text of one token.
+    pub(crate) fn text_of(&self, id: u32) -> String {
+        self.tokenizer.decode(&[id], false).unwrap_or_default()
+    }
+}
+
+/// Where the pairs of a prompt are among its tokens.
+pub(crate) fn pairs(written: &Written, encoded: &Encoded) -> Vec<PairTokens> {
+    written.pairs.iter().map(|spans| pair(&written.text, spans, encoded)).collect()
+}
+
+fn pair(text: &str, spans: &Spans, encoded: &Encoded) -> PairTokens {
+    let last_until = |end: usize| {
+        let until = encoded.places.partition_point(|&(_, token_end)| token_end <= end);
+        // A text begins with a token that stands for nothing, or else with its first characters.
+        until.saturating_sub(1)
+    };
+    let asked = last_until(spans.asked);
+    let first = asked + 1;
+    let end = last_until(spans.answer.end) + 1;
+    let end = end.max(first);
+    let start_of_rest = encoded.places.get(end).map_or(spans.answer.end, |&(start, _)| start.max(spans.asked));
+    let rest = text.get(start_of_rest.min(spans.answer.end)..spans.answer.end).unwrap_or_default();
+    let before_answer = last_until(spans.answer.start).max(asked);
+    PairTokens { asked, before_answer, answer: first..end, rest: rest.trim_start().to_owned() }
+}
+
+impl PairTokens {
+    /// Where its state is read.
+    pub(crate) fn at(&self, place: ReadAt) -> usize {
+        match place {
+            ReadAt::Prompt => self.asked,
+            ReadAt::Answer => self.before_answer,
+        }
+    }
+}
