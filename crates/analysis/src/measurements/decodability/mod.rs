@@ -5,13 +5,17 @@ mod show;
 
 use std::collections::BTreeMap;
 
-use probe::{Layer, Probe, ProbeReading, Representations, States, Study, Subject, SubjectError};
+use data::Token;
+use probe::{
+    Control, Delivery, Layer, Probe, ProbeReading, Prompts, Representations, States, Study, Subject, SubjectError,
+    Wanted,
+};
 use rayon::prelude::*;
 
 pub use rows::{BestLayerRow, DecodabilityRow, Selection};
 pub(super) use show::{AtQuery, at_query, decodability_grid, layer_axis, step_axis};
 
-use super::{Live, MeasureError, Measurement, NoOptions, OverResamples, Session};
+use super::{Live, MeasureError, Measurement, Needs, NoOptions, OverResamples, Session};
 use crate::show::{Section, Shown, query};
 
 /// The accuracy of every probe and its control, at every layer and probed token, over resamples; and the best layer.
@@ -24,6 +28,7 @@ pub(super) type Tables = (Vec<DecodabilityRow>, Vec<BestLayerRow>);
 impl Measurement for Decodability {
     const NAME: &'static str = "cd";
     const ABOUT: &'static str = "Measure Concept Decodability again, at every checkpoint";
+    const NEEDS: Needs = Needs::States;
     const FIGURES: &'static [&'static str] = &["heatmap"];
     type Options = NoOptions;
     type Plan = Vec<usize>;
@@ -51,9 +56,7 @@ impl Measurement for Decodability {
 
 impl Live for Decodability {
     fn at(study: &Study, subject: &dyn Subject, step: usize) -> Result<Tables, MeasureError> {
-        let mut scores = Scores::new(study);
-        study.read(subject, &[], |resample, states| scores.add(resample, &states))?;
-        Ok((scores.rows(step), scores.best_rows(step)))
+        Ok(decodability_rows(study, subject, step)?)
     }
 
     fn headline((cd, best): &Tables, _: &Shown<'_>) -> Option<String> {
@@ -66,6 +69,67 @@ impl Live for Decodability {
     }
 }
 
+/// The rows of a model: every layer, probed token and probe with its control of permuted labels, over all concepts and for
+/// each; and the best layer of every token and probe.
+///
+/// # Errors
+/// When the model cannot be read.
+pub fn decodability_rows(
+    study: &Study,
+    subject: &dyn Subject,
+    step: usize,
+) -> Result<(Vec<DecodabilityRow>, Vec<BestLayerRow>), SubjectError> {
+    let mut scores = Scores::new(study);
+    study.read(subject, &[], |resample, states| scores.add(resample, &states))?;
+    Ok((scores.rows(step), scores.best_rows(step)))
+}
+
+/// The rows of a control that is in the model or in the prompts: every layer, token in `tokens` and probe with the true
+/// labels, over all concepts and for each. Every group of prompts is a resample, and has prompts of every concept. The
+/// groups may be shorter than the study's prompts, so the tokens are given.
+///
+/// # Errors
+/// When the model cannot be read.
+pub fn control_rows(
+    study: &Study,
+    subject: &dyn Subject,
+    step: usize,
+    control: Control,
+    groups: &[Prompts],
+    tokens: &[Token],
+) -> Result<Vec<DecodabilityRow>, SubjectError> {
+    let mut scores = Scores::of_control(study, control, tokens, groups.len());
+    subject
+        .read(groups, &Wanted::residual(tokens), &mut |Delivery { group, states, .. }| scores.add(group, &states))?;
+    Ok(scores.rows(step))
+}
+
+/// States of one resample, with the concept of each.
+#[derive(Clone, Debug)]
+pub struct LabelledStates {
+    /// The states.
+    pub states: States,
+    /// The concept of every state, by its index in the task's list. Every concept has one.
+    pub labels: Vec<usize>,
+}
+
+/// The rows of a control without a model, as [`control_rows`] at one layer and token: each resample is a matrix of features.
+pub fn rows_of_states(
+    study: &Study,
+    step: usize,
+    layer: Layer,
+    token: Token,
+    control: Control,
+    resamples: &[LabelledStates],
+) -> Vec<DecodabilityRow> {
+    let mut scores = Scores::of_control(study, control, &[token], resamples.len());
+    for (resample, LabelledStates { states, labels }) in resamples.iter().enumerate() {
+        let found = scores.score(states, labels, &scores.labellings(resample, labels));
+        scores.set(resample, layer, 0, found);
+    }
+    scores.rows(step)
+}
+
 /// Accuracies of one probe on one layer at one token.
 struct Place {
     layer: Layer,
@@ -76,83 +140,116 @@ struct Place {
     overall: Vec<f64>,
     /// `[n_concepts][resamples]`
     by_concept: Vec<Vec<f64>>,
-    /// With permuted labels, `[resamples]`.
+    /// With permuted labels, `[resamples]`; not a number where they were not scored.
     shuffled: Vec<f64>,
 }
 
-/// Accuracies at every place, of the resamples so far.
+/// Accuracies of one probe on the states of one resample.
+struct Accuracies {
+    overall: f64,
+    /// `[n_concepts]`
+    by_concept: Vec<f64>,
+    shuffled: Option<f64>,
+}
+
+/// Accuracies at every place.
 pub(super) struct Scores<'a> {
     study: &'a Study,
+    /// Which control the states are. Where they are none, permuted labels are scored beside the true ones.
+    control: Option<Control>,
+    tokens: Vec<Token>,
+    resamples: usize,
     probes: Vec<Box<dyn Probe>>,
     /// By layer, then token, then probe.
     places: Vec<Place>,
 }
 
 impl<'a> Scores<'a> {
+    /// Of the study's resamples at its tokens.
     pub(super) fn new(study: &'a Study) -> Self {
-        Self { study, probes: study.probes(), places: Vec::new() }
+        let (tokens, resamples) = (study.tokens.clone(), study.probe.resamples);
+        Self { study, control: None, tokens, resamples, probes: study.probes(), places: Vec::new() }
     }
 
-    /// Adds resample number `resample`; the resamples of a layer come in their order, layers in any.
+    fn of_control(study: &'a Study, control: Control, tokens: &[Token], resamples: usize) -> Self {
+        Self { control: Some(control), tokens: tokens.to_vec(), resamples, ..Self::new(study) }
+    }
+
+    /// Adds states of resample number `resample`, at the tokens in their order; resamples and layers come in any.
     pub(super) fn add(&mut self, resample: usize, states: &Representations) {
-        for place in self.score(resample, states) {
-            let key = |place: &Place| (place.layer, place.token, place.probe);
-            match self.places.binary_search_by_key(&key(&place), key) {
-                Err(at) => self.places.insert(at, place),
-                Ok(at) => {
-                    let known = &mut self.places[at];
-                    known.overall.extend(place.overall);
-                    known.shuffled.extend(place.shuffled);
-                    known.by_concept.iter_mut().zip(place.by_concept).for_each(|(all, more)| all.extend(more));
-                }
-            }
-        }
-    }
-
-    fn score(&self, resample: usize, states: &Representations) -> Vec<Place> {
-        let labels = &states.labels;
-        let shuffled = self.study.shuffled(labels, resample);
+        let labellings = self.labellings(resample, &states.labels);
         let tokens = states.tokens.len();
         let places: Vec<_> =
             (0..states.layers.len()).flat_map(|layer| (0..tokens).map(move |token| (layer, token))).collect();
         let score = |&(layer, token): &(usize, usize)| {
-            let here = states.states(layer, token);
-            let score = |probe: usize| {
-                let guesses = self.probes[probe].guess(&here, &[labels, &shuffled]);
-                let of_concept = |concept| {
-                    let members = || labels.iter().zip(&guesses[0]).filter(move |(label, _)| **label == concept);
-                    members().filter(|(label, guess)| label == guess).count() as f64 / members().count() as f64
-                };
-                Place {
-                    layer: states.layers[layer],
-                    token,
-                    probe,
-                    overall: vec![accuracy(labels, &guesses[0])],
-                    by_concept: (0..self.study.concepts().len()).map(|concept| vec![of_concept(concept)]).collect(),
-                    shuffled: vec![accuracy(&shuffled, &guesses[1])],
-                }
-            };
-            (0..self.probes.len()).map(score).collect::<Vec<_>>()
+            let found = self.score(&states.states(layer, token), &states.labels, &labellings);
+            (states.layers[layer], token, found)
         };
-        places.par_iter().flat_map_iter(score).collect()
+        let found: Vec<_> = places.par_iter().map(score).collect();
+        found.into_iter().for_each(|(layer, token, found)| self.set(resample, layer, token, found));
     }
 
-    /// A row for every place, concept and control.
+    /// The labels that are guessed: the true ones, and where the states are no control permuted ones behind them.
+    fn labellings(&self, resample: usize, labels: &[usize]) -> Vec<Vec<usize>> {
+        let shuffled = self.control.is_none().then(|| self.study.shuffled(labels, resample));
+        std::iter::once(labels.to_vec()).chain(shuffled).collect()
+    }
+
+    /// What every probe makes of some states, of which `labels` are true.
+    fn score(&self, states: &States, labels: &[usize], labellings: &[Vec<usize>]) -> Vec<Accuracies> {
+        let labellings: Vec<&[usize]> = labellings.iter().map(Vec::as_slice).collect();
+        let of_probe = |probe: &Box<dyn Probe>| {
+            let guesses = probe.guess(states, &labellings);
+            let of_concept = |concept| {
+                let members = || labels.iter().zip(&guesses[0]).filter(move |(label, _)| **label == concept);
+                members().filter(|(label, guess)| label == guess).count() as f64 / members().count() as f64
+            };
+            Accuracies {
+                overall: accuracy(labels, &guesses[0]),
+                by_concept: (0..self.study.concepts().len()).map(of_concept).collect(),
+                shuffled: labellings.get(1).map(|shuffled| accuracy(shuffled, &guesses[1])),
+            }
+        };
+        self.probes.iter().map(of_probe).collect()
+    }
+
+    /// Notes what every probe made of resample number `resample` at a layer and token.
+    fn set(&mut self, resample: usize, layer: Layer, token: usize, found: Vec<Accuracies>) {
+        for (probe, Accuracies { overall, by_concept, shuffled }) in found.into_iter().enumerate() {
+            let none = vec![f64::NAN; self.resamples];
+            let key = |place: &Place| (place.layer, place.token, place.probe);
+            let at = self.places.binary_search_by_key(&(layer, token, probe), key).unwrap_or_else(|at| {
+                let by_concept = vec![none.clone(); by_concept.len()];
+                let place = Place { layer, token, probe, overall: none.clone(), by_concept, shuffled: none };
+                self.places.insert(at, place);
+                at
+            });
+            let place = &mut self.places[at];
+            place.overall[resample] = overall;
+            place.by_concept.iter_mut().zip(by_concept).for_each(|(all, one)| all[resample] = one);
+            place.shuffled[resample] = shuffled.unwrap_or(f64::NAN);
+        }
+    }
+
+    /// A row for every place and concept, and for the control with permuted labels where it was scored.
     pub(super) fn rows(&self, step: usize) -> Vec<DecodabilityRow> {
         let mut rows = Vec::new();
         for place in &self.places {
             let kind = self.study.probe.probes[place.probe];
-            let mut row = |probe: ProbeReading, concept: Option<&str>, accuracies: &[f64]| {
+            let mut row = |control, concept: Option<&str>, accuracies: &[f64]| {
                 let OverResamples { score, lo, hi, n } = OverResamples::of(accuracies);
-                let (token, chance) = (self.study.tokens[place.token], self.study.chance());
+                let (token, chance) = (self.tokens[place.token], self.study.chance());
                 let (layer, concept) = (place.layer, concept.map(str::to_owned));
+                let probe = ProbeReading { probe: kind, control };
                 rows.push(DecodabilityRow { step, layer, token, probe, concept, score, chance, lo, hi, n });
             };
-            row(ProbeReading::of(kind), None, &place.overall);
+            row(self.control, None, &place.overall);
             for (concept, accuracies) in self.study.concepts().iter().zip(&place.by_concept) {
-                row(ProbeReading::of(kind), Some(&concept.name), accuracies);
+                row(self.control, Some(&concept.name), accuracies);
             }
-            row(ProbeReading::control(kind), None, &place.shuffled);
+            if self.control.is_none() {
+                row(Some(Control::Shuffled), None, &place.shuffled);
+            }
         }
         rows
     }
@@ -160,7 +257,7 @@ impl<'a> Scores<'a> {
     /// The best layer of every token and probe.
     fn best_rows(&self, step: usize) -> Vec<BestLayerRow> {
         let mut best = Vec::new();
-        for (index, &token) in self.study.tokens.iter().enumerate() {
+        for (index, &token) in self.tokens.iter().enumerate() {
             for (number, &probe) in self.study.probe.probes.iter().enumerate() {
                 let here = |place: &&Place| (place.token, place.probe) == (index, number);
                 let layers: Vec<_> = self.places.iter().filter(here).collect();
@@ -219,7 +316,12 @@ fn best_layers<'a>(layers: &[&'a Place]) -> [(Layer, &'a [f64]); 2] {
 
 #[cfg(test)]
 mod tests {
+    use data::{Purpose, Stream, TextPrompt};
+
     use super::*;
+    use crate::fake::{Counter, text_study};
+
+    const CD: probe::ProbeKind = probe::ProbeKind::CD;
 
     #[test]
     fn the_held_out_score_does_not_see_the_resamples_that_chose_the_layer() {
@@ -240,5 +342,64 @@ mod tests {
         let [held_out, optimistic] = best_layers(&layers.iter().collect::<Vec<_>>());
         assert_eq!(held_out, (Layer(1), &[0.1, 0.1][..]));
         assert_eq!(optimistic, (Layer(2), &[0.6, 0.6, 0.6, 0.6][..]));
+    }
+
+    const SHOTS: usize = 3;
+
+    /// CD over all concepts and for each, by layer.
+    fn scores(rows: &[DecodabilityRow], token: Token, control: Option<Control>) -> Vec<(Layer, Option<String>, f64)> {
+        let here = |row: &&DecodabilityRow| row.token == token && row.probe == ProbeReading { probe: CD, control };
+        rows.iter().filter(here).map(|row| (row.layer, row.concept.clone(), row.score)).collect()
+    }
+
+    /// A model that reads the answers as a set does as well where they are permuted, and one that reads nothing does not.
+    #[test]
+    fn controls_are_scored_with_true_labels_over_all_concepts_and_for_each() {
+        let (study, model, token) = (text_study(), Counter::new(0.5), Token::X(SHOTS + 1));
+        let rows = decodability_rows(&study, &model, 7).unwrap().0;
+        let plain = scores(&rows, token, None);
+        let layers = [0, 1, 2].map(Layer);
+        let places: Vec<_> = plain.iter().map(|(layer, concept, _)| (*layer, concept.as_deref())).collect();
+        let expected = layers.into_iter().flat_map(|layer| [None, Some("up"), Some("down")].map(|name| (layer, name)));
+        assert_eq!(places, expected.collect::<Vec<_>>());
+        assert!(plain[3..].iter().all(|(.., score)| *score == 1.0), "{plain:?}");
+
+        let mut rng = Stream::new(0, Purpose::Shuffle).rng(0);
+        let mut permuted = |prompts: &Prompts| -> Prompts {
+            let permute = |prompt: &TextPrompt| prompt.with_answers_permuted(SHOTS, &mut rng);
+            prompts.text().iter().map(permute).collect::<Vec<_>>().into()
+        };
+        let groups: Vec<Prompts> = study.resamples().iter().map(&mut permuted).collect();
+        let control = Control::PermutedAnswers;
+        let rows = control_rows(&study, &model, 7, control, &groups, &[token]).unwrap();
+        assert_eq!(scores(&rows, token, Some(control)), plain);
+        assert!(rows.iter().all(|row| (row.step, row.n, row.probe.control) == (7, groups.len(), Some(control))));
+
+        let control = Control::Untrained;
+        let rows = control_rows(&study, &Counter::new(0.0), 7, control, &study.resamples(), &[token]).unwrap();
+        // Only the input is left in its states.
+        let untrained = scores(&rows, token, Some(control));
+        assert_eq!([&untrained[..3], &untrained[3..6], &untrained[6..]].map(|at| at[0].2), [untrained[0].2; 3]);
+        assert!(untrained[0].2 < 0.8, "{untrained:?}");
+    }
+
+    /// Whatever order a model is read in, and whether its states come from it or as they are.
+    #[test]
+    fn states_at_hand_give_the_rows_of_the_model_they_are_of() {
+        let (study, model, token, control) = (text_study(), Counter::new(0.5), Token::X(6), Control::Bag);
+        let groups = study.resamples();
+        let rows = control_rows(&study, &model, 0, control, &groups, &[token]).unwrap();
+        let of_resample = |resample: &Resample| {
+            let states = resample.tokens[&0].clone();
+            LabelledStates { states, labels: resample.labels.clone() }
+        };
+        for layer in [0, 1, 2].map(Layer) {
+            let states: Vec<LabelledStates> =
+                states_at(&study, &model, &[layer; 2]).unwrap().iter().map(of_resample).collect();
+            let found = rows_of_states(&study, 0, layer, token, control, &states);
+            let expected: Vec<_> = rows.iter().filter(|row| row.layer == layer).cloned().collect();
+            assert_eq!(found, expected);
+            assert_eq!(found.len(), study.probe.probes.len() * 3);
+        }
     }
 }
