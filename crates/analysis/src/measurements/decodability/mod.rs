@@ -198,7 +198,7 @@ impl<'a> Scores<'a> {
     /// What every probe makes of some states, of which `labels` are true.
     fn score(&self, states: &States, labels: &[usize], labellings: &[Vec<usize>]) -> Vec<Accuracies> {
         let labellings: Vec<&[usize]> = labellings.iter().map(Vec::as_slice).collect();
-        let of_probe = |probe: &Box<dyn Probe>| {
+        let of_probe = |probe: &dyn Probe| {
             let guesses = probe.guess(states, &labellings);
             let of_concept = |concept| {
                 let members = || labels.iter().zip(&guesses[0]).filter(move |(label, _)| **label == concept);
@@ -210,7 +210,7 @@ impl<'a> Scores<'a> {
                 shuffled: labellings.get(1).map(|shuffled| accuracy(shuffled, &guesses[1])),
             }
         };
-        self.probes.iter().map(of_probe).collect()
+        self.probes.iter().map(|probe| of_probe(probe.as_ref())).collect()
     }
 
     /// Notes what every probe made of resample number `resample` at a layer and token.
