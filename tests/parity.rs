@@ -98,7 +98,8 @@ fn start(size: &str) -> (Experiment, Weights) {
 }
 
 fn prompts(experiment: &Experiment, step: usize) -> Vec<Prompt> {
-    let sampler = Sampler::new(experiment.study.task.clone(), Stream::new(experiment.config.seed, Purpose::Train));
+    let sampler =
+        Sampler::new(experiment.study.task.pairs().clone(), Stream::new(experiment.config.seed, Purpose::Train));
     let (step, batch_size) = (step as u64, experiment.config.train.batch_size as u64);
     sampler.prompts(step * batch_size..(step + 1) * batch_size)
 }

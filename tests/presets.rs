@@ -78,7 +78,7 @@ fn every_experiment_runs_scaled_down() {
         succeed(&args);
         let run = RunDir::open(&only_run(root.path())).unwrap();
         succeed(&["algorithms", run.path().to_str().unwrap()]);
-        let task = run.experiment(&data::TaskRegistry::builtin()).unwrap().study.task;
+        let task = run.experiment(&data::TaskRegistry::builtin()).unwrap().study.task.pairs().clone();
         let metrics = run.table::<MetricRow>().read().unwrap();
         let trace = run.table::<AlgorithmRow>().read().unwrap();
         for concept in task.concepts() {

@@ -179,7 +179,7 @@ fn train_in(root: &Path, measures_beside: bool, and: Option<FailsAt>) -> (RunDir
     let experiment: Experiment =
         Config::resolve(&Source::named("smoke"), &[]).unwrap().build(&TaskRegistry::builtin()).unwrap();
     let (run, device) = (RunDir::create(root, &experiment).unwrap(), Default::default());
-    let legend = Legend::of(&*experiment.study.task);
+    let legend = Legend::of(experiment.study.task.pairs().as_ref());
     let shown = Shown { folder: run.folder(), legend: &legend };
     let live = LiveMeasurements { study: &experiment.study, shown, headline: Headline::default() };
     let mut observers =

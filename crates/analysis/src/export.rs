@@ -4,13 +4,13 @@ use std::io::{Cursor, Result as IoResult, Write};
 use std::path::Path;
 
 use data::{Predictor, Prompt};
-use probe::{Answers, Delivery, Layer, Probe, ProbeConfig, Representations, Study, Subject, Wanted};
+use probe::{Answers, Delivery, Layer, Probe, ProbeConfig, Prompts, Representations, Study, Subject, Wanted};
 use record::{RecordError, write_together};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::MeasureError;
 use crate::measurements::{directions, mean_prompts, random_direction};
+use crate::{MeasureError, Needs};
 
 /// Arrays on their way into a file.
 type Npz = ZipWriter<Cursor<Vec<u8>>>;
@@ -18,34 +18,36 @@ type Npz = ZipWriter<Cursor<Vec<u8>>>;
 /// The prompts and hidden states of one resample of the decodability table, ready to write.
 #[derive(Debug)]
 pub struct StatesExport {
-    prompts: Vec<Prompt>,
+    prompts: Prompts,
     /// At every layer, in one portion or more.
     states: Vec<Representations>,
-    answers: Answers,
+    /// The model's predictions, `[n][n_points]`.
+    predictions: Vec<Vec<f64>>,
     /// What our probes guess, by name: `[layers + 1][tokens][n]`.
     guesses: Vec<(String, Vec<Vec<Vec<usize>>>)>,
     settings: ProbeConfig,
     /// The task's closed-form predictors by name, with their predictions, `[n][n_points]`.
-    predictors: Vec<(String, Answers)>,
+    predictors: Vec<(String, Vec<Vec<f64>>)>,
 }
 
 impl StatesExport {
     /// Of one model.
     ///
     /// # Errors
-    /// When there is no such resample, or the model cannot be read.
+    /// When the study is of text, there is no such resample, or the model cannot be read.
     pub fn collect(study: &Study, subject: &dyn Subject, resample: usize) -> Result<Self, MeasureError> {
+        Needs::Numbers.check("export", study)?;
         let resamples = study.probe.resamples;
         if resample >= resamples {
             let range = format!("between 0 and probe.resamples - 1 ({})", resamples - 1);
             return Err(MeasureError::out_of_range("--resample", range, resample));
         }
         let prompts = study.resample(resample);
-        let (mut states, mut answers) = (Vec::new(), Answers::new());
+        let (mut states, mut predictions) = (Vec::new(), Vec::new());
         let wanted = Wanted::residual(&study.tokens);
         subject.read(std::slice::from_ref(&prompts), &wanted, &mut |delivery: Delivery| {
             states.push(delivery.states);
-            answers.extend(delivery.answers.into_iter().flatten());
+            predictions.extend(delivery.answers.into_iter().flat_map(Answers::into_numbers));
         })?;
         states.sort_by_key(|portion| portion.layers.first().copied());
         let layers = (0..=subject.anatomy().n_layers).map(Layer);
@@ -58,12 +60,12 @@ impl StatesExport {
             (probe.name().to_owned(), layers.clone().map(of_layer).collect())
         };
         let guesses = study.probes().into_iter().map(of_probe).collect();
-        let task = &study.task;
+        let task = study.task.pairs();
         let predict = |predictor: Box<dyn Predictor>| {
-            (predictor.name().to_owned(), prompts.iter().map(|prompt| predictor.predict(prompt)).collect())
+            (predictor.name().to_owned(), prompts.pairs().iter().map(|prompt| predictor.predict(prompt)).collect())
         };
         let predictors = task.predictors().into_iter().chain(task.algorithms()).map(predict).collect();
-        Ok(Self { prompts, states, answers, guesses, settings: study.probe.clone(), predictors })
+        Ok(Self { prompts, states, predictions, guesses, settings: study.probe.clone(), predictors })
     }
 
     /// Writes NumPy arrays: `hidden` `[n, layers + 1, tokens, d_model]` f32, `concept` `[n]`, `xs` `[n, n_points, d_x]`,
@@ -87,9 +89,9 @@ impl StatesExport {
             let hidden = (0..n).flat_map(each).flat_map(|(i, layer, token)| row(i, layer, token));
             array(npz, "hidden", &[n, layers, tokens, d], hidden)?;
             array(npz, "tokens", &[tokens], first.tokens.iter().map(|token| token.index() as i64))?;
-            prompt_arrays(npz, "", &self.prompts)?;
-            let n_points = self.prompts[0].ys.len();
-            array(npz, "predictions", &[n, n_points], self.answers.iter().flatten().copied())?;
+            prompt_arrays(npz, "", self.prompts.pairs())?;
+            let n_points = self.prompts.pairs()[0].ys.len();
+            array(npz, "predictions", &[n, n_points], self.predictions.iter().flatten().copied())?;
             for (probe, guesses) in &self.guesses {
                 let guesses = (0..n).flat_map(each).map(|(i, layer, token)| guesses[layer][token][i] as i64);
                 array(npz, probe, &[n, layers, tokens], guesses)?;
@@ -122,12 +124,15 @@ fn portion(states: &[Representations], layer: Layer) -> (&Representations, usize
 ///
 /// # Errors
 /// When the file cannot be written.
+///
+/// # Panics
+/// When the study is of text.
 pub fn write_prompts(study: &Study, d_model: usize, per_concept: usize, path: &Path) -> Result<(), RecordError> {
     let held_out = study.held_out();
     let means = mean_prompts(study, per_concept);
     write_npz(path, |npz| {
-        prompt_arrays(npz, "eval_", &held_out)?;
-        prompt_arrays(npz, "mean_", &means)?;
+        prompt_arrays(npz, "eval_", held_out.pairs())?;
+        prompt_arrays(npz, "mean_", means.pairs())?;
         let (n, stream) = (held_out.len(), directions(study));
         let direction = |index| random_direction(stream, index as u64, d_model).as_slice().to_vec();
         array(npz, "directions", &[n, d_model], (0..n).flat_map(direction))?;

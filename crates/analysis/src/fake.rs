@@ -1,10 +1,14 @@
 //! What tests of measurements need: a study of a small task, without a run and without a model of ours.
 
+mod text;
+
 use data::{Prompt, TaskRegistry, Token};
 use probe::{
     Anatomy, Answers, Change, Component, Delivery, Edit, EvalConfig, Layer, ProbeConfig, ProbeKind, ProbeToken,
-    Representations, Study, Subject, SubjectError, Subjects, Wanted,
+    Prompts, Representations, Study, Subject, SubjectError, Subjects, Wanted,
 };
+
+pub(crate) use text::{Counter, TextTraining, text_study};
 
 /// Two bases of rank 2 in four coordinates, six pairs a prompt; everything small.
 pub(crate) fn study() -> Study {
@@ -18,7 +22,12 @@ pub(crate) fn study_with(line: &str) -> Study {
          noise_variance = 0.01\nw_std = 1.0\n{line}"
     );
     let task = TaskRegistry::builtin().build(&task.parse().unwrap()).unwrap();
-    let probe = ProbeConfig {
+    let probe = probe_config(vec![ProbeToken::QueryX, ProbeToken::LastY]);
+    Study::new(0, task, EvalConfig { prompts_per_concept: 20 }, probe).unwrap()
+}
+
+fn probe_config(tokens: Vec<ProbeToken>) -> ProbeConfig {
+    ProbeConfig {
         probes: ProbeKind::ALL.to_vec(),
         neighbours: 10,
         folds: 5,
@@ -26,9 +35,8 @@ pub(crate) fn study_with(line: &str) -> Study {
         shrinkage: 0.1,
         prompts_per_concept: 12,
         resamples: 4,
-        tokens: vec![ProbeToken::QueryX, ProbeToken::LastY],
-    };
-    Study::new(0, task, EvalConfig { prompts_per_concept: 20 }, probe).unwrap()
+        tokens,
+    }
 }
 
 /// A model made by hand: a step of gradient descent, as linear attention can take it.
@@ -112,14 +120,9 @@ impl Subject for Linear {
     }
 
     /// A portion a layer, the last one first: measurements must not rely on an order.
-    fn read(
-        &self,
-        groups: &[Vec<Prompt>],
-        wanted: &Wanted,
-        deliver: &mut dyn FnMut(Delivery),
-    ) -> Result<(), SubjectError> {
+    fn read(&self, groups: &[Prompts], wanted: &Wanted, deliver: &mut dyn FnMut(Delivery)) -> Result<(), SubjectError> {
         let last = self.anatomy.n_layers;
-        for (group, prompts) in groups.iter().enumerate() {
+        for (group, prompts) in groups.iter().map(Prompts::pairs).enumerate() {
             for &component in &wanted.components {
                 for layer in wanted.layers_of(component, last).into_iter().rev() {
                     let state = |token: &Token, prompt: &Prompt| {
@@ -131,7 +134,8 @@ impl Subject for Linear {
                     let labels = prompts.iter().map(|prompt| prompt.concept.0).collect();
                     let states = Representations::new(labels, component, vec![layer], wanted.tokens.clone(), values);
                     let whole = (component, layer) == (Component::Residual, Layer(last));
-                    let answers = || prompts.iter().map(|prompt| self.answer(0, prompt, &Edit::default())).collect();
+                    let answer = |prompt| self.answer(0, prompt, &Edit::default());
+                    let answers = || Answers::Numbers(prompts.iter().map(answer).collect());
                     deliver(Delivery { group, states, answers: whole.then(answers) });
                 }
             }
@@ -139,10 +143,11 @@ impl Subject for Linear {
         Ok(())
     }
 
-    fn answers(&self, prompts: &[Prompt], edits: &[Edit]) -> Result<Vec<Answers>, SubjectError> {
+    fn answers(&self, prompts: &Prompts, edits: &[Edit]) -> Result<Vec<Answers>, SubjectError> {
+        let prompts = prompts.pairs();
         let under =
             |edit| prompts.iter().enumerate().map(|(number, prompt)| self.answer(number, prompt, edit)).collect();
-        Ok(edits.iter().map(under).collect())
+        Ok(edits.iter().map(|edit| Answers::Numbers(under(edit))).collect())
     }
 }
 

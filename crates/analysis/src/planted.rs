@@ -1,7 +1,7 @@
 //! Planted tables, and the check that every figure has to pass.
 
 use data::{Legend, LegendConcept, LegendPredictor, Role, Token};
-use probe::{Layer, ProbeKind, ProbeReading};
+use probe::{Control, Layer, ProbeKind, ProbeReading};
 
 use crate::{BaselineRow, DecodabilityRow, MapMethod, MapRow, MetricRow, Split};
 
@@ -102,7 +102,7 @@ pub(crate) fn decodability(layers: usize, steps: &[usize]) -> Vec<DecodabilityRo
         rows.extend([
             row(Token::X(10), ProbeReading::CD, score),
             row(Token::X(9), ProbeReading::CD, 0.3),
-            row(Token::X(10), ProbeReading::control(ProbeKind::CD), 0.25),
+            row(Token::X(10), ProbeReading::control(ProbeKind::CD, Control::Shuffled), 0.25),
         ]);
     }
     rows

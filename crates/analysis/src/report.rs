@@ -98,7 +98,7 @@ mod tests {
     fn a_subject_written_in_a_test_gets_every_measurement_table_and_figure_and_the_report() {
         let place = tempfile::tempdir().unwrap();
         let folder = measured(place.path());
-        let legend = Legend::of(&*study().task);
+        let legend = Legend::of(study().task.pairs().as_ref());
         let shown = Shown { folder: &folder, legend: &legend };
         let frame = || Frame { title: "a fake".to_owned(), ..Frame::default() };
         write_report(&shown, frame()).unwrap();

@@ -1,7 +1,7 @@
 //! What a finished run found, from its tables.
 
 use data::{LegendConcept, Role, Token};
-use probe::{Layer, ProbeKind, ProbeReading};
+use probe::{Control, Layer, ProbeKind, ProbeReading};
 use record::RecordError;
 use serde::Serialize;
 
@@ -153,7 +153,7 @@ fn of_probe(
     let (fair, optimistic) = (chosen(Selection::HeldOut)?, chosen(Selection::Optimistic)?);
     let there = |row: &&DecodabilityRow| row.token == token && row.layer == fair.layer && row.concept.is_none();
     let first = cd.iter().filter(there).find(|row| row.probe == ProbeReading::of(probe))?;
-    let control = cd.iter().filter(there).rfind(|row| row.probe == ProbeReading::control(probe))?;
+    let control = cd.iter().filter(there).rfind(|row| row.probe == ProbeReading::control(probe, Control::Shuffled))?;
     Some(DecodabilitySummary {
         token,
         probe,
@@ -187,7 +187,7 @@ mod tests {
         };
         let probes = [(ProbeKind::Linear, 0.1, 0.2), (ProbeKind::Knn, 0.8, 0.4)];
         let cd = probes.map(|(probe, score, control)| {
-            [row(ProbeReading::of(probe), score), row(ProbeReading::control(probe), control)]
+            [row(ProbeReading::of(probe), score), row(ProbeReading::control(probe, Control::Shuffled), control)]
         });
         let best = [Selection::HeldOut, Selection::Optimistic].into_iter().flat_map(|selection| {
             probes.map(|(probe, score, _)| BestLayerRow {

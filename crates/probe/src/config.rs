@@ -27,7 +27,8 @@ pub struct ProbeConfig {
     pub prompts_per_concept: usize,
     /// Independent sets of prompts that the score is averaged over, 2 to 1,000.
     pub resamples: usize,
-    /// Tokens whose hidden states are probed: `query_x`, `last_y`, or a token by name such as `x7`. At least one, none twice.
+    /// Tokens whose hidden states are probed: `query_x`, `last_y`, or a token by name such as `x7`. At least one, none twice;
+    /// of prompts of text none, which are probed behind their demonstrations.
     pub tokens: Vec<ProbeToken>,
 }
 
@@ -75,7 +76,8 @@ pub enum ProbeToken {
 }
 
 impl ProbeConfig {
-    pub(crate) fn check(&self, n_points: usize, n_concepts: usize) -> Result<Vec<Token>, ProbeError> {
+    /// Checks everything but the tokens.
+    pub(crate) fn check(&self, n_concepts: usize) -> Result<(), ProbeError> {
         ProbeError::check("the task's number of concepts", "at least 1", n_concepts, n_concepts >= 1)?;
         let per_concept = self.prompts_per_concept;
         ProbeError::check(
@@ -85,8 +87,7 @@ impl ProbeConfig {
             (2..=10_000).contains(&per_concept),
         )?;
         let prompts = per_concept * n_concepts;
-        let once = self.probes.contains(&ProbeKind::CD)
-            && self.probes.iter().enumerate().all(|(i, probe)| !self.probes[..i].contains(probe));
+        let once = self.probes.contains(&ProbeKind::CD) && each_once(&self.probes);
         let listed = self.probes.iter().map(|probe| probe.name()).collect::<Vec<_>>().join(", ");
         ProbeError::check(
             "probe.probes",
@@ -106,18 +107,33 @@ impl ProbeConfig {
         )?;
         let share = self.shrinkage > 0.0 && self.shrinkage <= 1.0;
         ProbeError::check("probe.shrinkage", "above 0 and at most 1", self.shrinkage, share)?;
-        ProbeError::check(
-            "probe.resamples",
-            "between 2 and 1000",
-            self.resamples,
-            (2..=1000).contains(&self.resamples),
-        )?;
+        ProbeError::check("probe.resamples", "between 2 and 1000", self.resamples, (2..=1000).contains(&self.resamples))
+    }
+
+    /// The tokens, in prompts of `n_points` pairs of numbers.
+    pub(crate) fn tokens_of(&self, n_points: usize) -> Result<Vec<Token>, ProbeError> {
         let tokens: Vec<Token> = self.tokens.iter().map(|token| token.resolve(n_points)).collect::<Result<_, _>>()?;
         let listed = tokens.iter().map(Token::to_string).collect::<Vec<_>>().join(", ");
-        let some = !tokens.is_empty() && tokens.iter().enumerate().all(|(i, token)| !tokens[..i].contains(token));
+        let some = !tokens.is_empty() && each_once(&tokens);
         ProbeError::check("probe.tokens", "a list of tokens in which none comes twice", format!("[{listed}]"), some)?;
         Ok(tokens)
     }
+
+    /// The x token behind each number of demonstrations, in prompts of `n_points` pairs of text.
+    pub(crate) fn tokens_after(&self, shots: &[usize], n_points: usize) -> Result<Vec<Token>, ProbeError> {
+        let listed = self.tokens.iter().map(ProbeToken::to_string).collect::<Vec<_>>().join(", ");
+        let range = "empty for prompts of text, which are probed where shots says";
+        ProbeError::check("probe.tokens", range, format!("[{listed}]"), self.tokens.is_empty())?;
+        let last = n_points.saturating_sub(1);
+        let some = !shots.is_empty() && each_once(shots) && shots.iter().all(|&shots| shots < n_points);
+        let range = format!("a list of numbers from 0 to {last} in which none comes twice");
+        ProbeError::check("shots", range, format!("{shots:?}"), some)?;
+        Ok(shots.iter().map(|shots| Token::X(shots + 1)).collect())
+    }
+}
+
+fn each_once<T: PartialEq>(values: &[T]) -> bool {
+    values.iter().enumerate().all(|(i, value)| !values[..i].contains(value))
 }
 
 impl ProbeKind {
@@ -139,36 +155,62 @@ impl ProbeKind {
     }
 }
 
-/// A probe as tables name it: itself, or with `_shuffled` behind its name its control with permuted labels.
+/// A probe as tables name it: itself, or a control of it with the control's name behind its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ProbeReading {
     /// The probe.
     pub probe: ProbeKind,
-    /// Whether the labels were permuted.
-    pub control: bool,
+    /// Which control it is; none for the probe itself.
+    pub control: Option<Control>,
+}
+
+/// A control: the same probe on something that has less of what the model learned, for its score to be compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// The same states with permuted labels.
+    Shuffled,
+    /// States of the same architecture with weights drawn anew.
+    Untrained,
+    /// States of prompts in which the answers of the demonstrations are permuted.
+    PermutedAnswers,
+    /// The bag of the demonstrations' answers, without any model.
+    Bag,
+}
+
+impl Control {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Shuffled, Self::Untrained, Self::PermutedAnswers, Self::Bag];
+
+    /// What stands behind a probe's name.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Shuffled => "_shuffled",
+            Self::Untrained => "_untrained",
+            Self::PermutedAnswers => "_permuted_answers",
+            Self::Bag => "_bag",
+        }
+    }
 }
 
 impl ProbeReading {
-    /// What stands behind a probe's name for its control.
-    const CONTROL: &str = "_shuffled";
     /// Concept Decodability.
     pub const CD: Self = Self::of(ProbeKind::CD);
 
-    /// The probe on the true labels.
+    /// The probe on true labels and on states of the model itself.
     pub const fn of(probe: ProbeKind) -> Self {
-        Self { probe, control: false }
+        Self { probe, control: None }
     }
 
-    /// The probe on permuted labels.
-    pub const fn control(probe: ProbeKind) -> Self {
-        Self { probe, control: true }
+    /// A control of the probe.
+    pub const fn control(probe: ProbeKind, control: Control) -> Self {
+        Self { probe, control: Some(control) }
     }
 }
 
 impl fmt::Display for ProbeReading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.probe.name(), if self.control { Self::CONTROL } else { "" })
+        write!(f, "{}{}", self.probe.name(), self.control.map_or("", Control::suffix))
     }
 }
 
@@ -176,8 +218,9 @@ impl TryFrom<String> for ProbeReading {
     type Error = ProbeError;
 
     fn try_from(name: String) -> Result<Self, ProbeError> {
-        match name.strip_suffix(Self::CONTROL) {
-            Some(probe) => Ok(Self::control(probe.parse()?)),
+        let of_control = |control: Control| Some((name.strip_suffix(control.suffix())?, control));
+        match Control::ALL.into_iter().find_map(of_control) {
+            Some((probe, control)) => Ok(Self::control(probe.parse()?, control)),
             None => Ok(Self::of(name.parse()?)),
         }
     }
@@ -256,6 +299,28 @@ impl fmt::Display for ProbeToken {
             Self::QueryX => f.write_str("query_x"),
             Self::LastY => f.write_str("last_y"),
             Self::At(token) => token.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reading_is_read_back_from_its_name() {
+        let names = |probe| {
+            let controls = Control::ALL.into_iter().map(move |control| ProbeReading::control(probe, control));
+            std::iter::once(ProbeReading::of(probe)).chain(controls)
+        };
+        let all: Vec<ProbeReading> = ProbeKind::ALL.into_iter().flat_map(names).collect();
+        for reading in &all {
+            assert_eq!(ProbeReading::try_from(reading.to_string()).unwrap(), *reading);
+        }
+        let written: Vec<String> = all[..5].iter().map(ProbeReading::to_string).collect();
+        assert_eq!(written, ["knn", "knn_shuffled", "knn_untrained", "knn_permuted_answers", "knn_bag"]);
+        for name in ["", "knn_", "_shuffled", "knn_bag_shuffled", "knn_Shuffled", "bayes"] {
+            assert!(ProbeReading::try_from(name.to_owned()).is_err(), "{name}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What can be asked of any model, and the probes that read concepts from its states; numbers on the host only.
 //!
 //! A [`Subject`] is a model that measurements work on: it hands over hidden states, [`Representations`], and answers
-//! prompts under an [`Edit`] of its states. A [`Probe`] guesses the concept of prompts from [`States`]. A [`Study`] says
-//! what is asked: the task, and the settings of errors and probes.
+//! [`Prompts`], of numbers or of text, under an [`Edit`] of its states. A [`Probe`] guesses the concept of prompts from
+//! [`States`]. A [`Study`] says what is asked: the task, and the settings of errors and probes.
 //!
 //! ```
 //! use nalgebra::DMatrix;
@@ -19,14 +19,18 @@ mod config;
 mod edit;
 mod error;
 mod probes;
+mod prompts;
 mod representations;
 mod study;
 mod subject;
+mod task;
 
-pub use config::{EvalConfig, ProbeConfig, ProbeKind, ProbeReading, ProbeToken};
+pub use config::{Control, EvalConfig, ProbeConfig, ProbeKind, ProbeReading, ProbeToken};
 pub use edit::{Change, Edit, Vectors};
 pub use error::{ProbeError, SubjectError};
 pub use probes::{Centroid, Distance, Knn, Linear, Probe, Quadratic, States, probes};
+pub use prompts::{Answers, Prompts, Score};
 pub use representations::Representations;
 pub use study::Study;
-pub use subject::{Anatomy, Answers, Component, Delivery, Layer, Subject, Subjects, Wanted};
+pub use subject::{Anatomy, Component, Delivery, Layer, Subject, Subjects, Wanted};
+pub use task::AnyTask;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use data::{Concept, Prompt, Purpose, Sampler, Stream, Task, Token};
+use data::{Concept, Purpose, Stream, Task, TextTask, Token};
 use rand::seq::SliceRandom;
 
-use crate::{Delivery, Representations};
+use crate::{AnyTask, Delivery, Prompts, Representations};
 use crate::{EvalConfig, Layer, Probe, ProbeConfig, ProbeError, Subject, SubjectError, Wanted, probes};
 
 /// A task, and how errors and decodability are measured on it.
@@ -14,7 +14,7 @@ pub struct Study {
     /// Seed of every prompt that is drawn.
     pub seed: u64,
     /// What prompts are drawn from.
-    pub task: Arc<dyn Task>,
+    pub task: AnyTask,
     /// How errors are measured.
     pub eval: EvalConfig,
     /// How the concept is read.
@@ -30,13 +30,32 @@ impl Study {
     /// When a field is outside its range.
     pub fn new(seed: u64, task: Arc<dyn Task>, eval: EvalConfig, probe: ProbeConfig) -> Result<Self, ProbeError> {
         eval.check()?;
-        let tokens = probe.check(task.shape().n_points, task.concepts().len())?;
-        Ok(Self { seed, task, eval, probe, tokens })
+        probe.check(task.concepts().len())?;
+        let tokens = probe.tokens_of(task.shape().n_points)?;
+        Ok(Self { seed, task: AnyTask::Pairs(task), eval, probe, tokens })
+    }
+
+    /// Checks the settings for prompts of text. The probed tokens are the queries after as many demonstrations as `shots`
+    /// says, in its order: after k of them, the x token of pair k + 1. So `probe.tokens` has to be empty.
+    ///
+    /// # Errors
+    /// When a field is outside its range; when `shots` is empty, names a number twice, or one that leaves no query.
+    pub fn of_text(
+        seed: u64,
+        task: Arc<dyn TextTask>,
+        eval: EvalConfig,
+        probe: ProbeConfig,
+        shots: &[usize],
+    ) -> Result<Self, ProbeError> {
+        eval.check()?;
+        probe.check(task.concepts().len())?;
+        let tokens = probe.tokens_after(shots, task.n_points())?;
+        Ok(Self { seed, task: AnyTask::Text(task), eval, probe, tokens })
     }
 
     /// Pairs of a prompt.
     pub fn n_points(&self) -> usize {
-        self.task.shape().n_points
+        self.task.n_points()
     }
 
     /// The concepts, in the task's order.
@@ -55,23 +74,29 @@ impl Study {
     }
 
     /// The prompts that errors are measured on, the same number of every concept, concept by concept.
-    pub fn held_out(&self) -> Vec<Prompt> {
+    pub fn held_out(&self) -> Prompts {
         self.balanced(Purpose::Eval, 0, self.eval.prompts_per_concept)
     }
 
     /// The prompts of resample number `resample`, the same number of every concept, concept by concept.
-    pub fn resample(&self, resample: usize) -> Vec<Prompt> {
+    pub fn resample(&self, resample: usize) -> Prompts {
         self.balanced(Purpose::Probe, resample as u64, self.probe.prompts_per_concept)
     }
 
     /// The prompts of every resample.
-    pub fn resamples(&self) -> Vec<Vec<Prompt>> {
+    pub fn resamples(&self) -> Vec<Prompts> {
         (0..self.probe.resamples).map(|resample| self.resample(resample)).collect()
     }
 
     /// Set number `set` of prompts for `purpose`, `per_concept` of every concept, concept by concept.
-    pub fn balanced(&self, purpose: Purpose, set: u64, per_concept: usize) -> Vec<Prompt> {
-        Sampler::new(self.task.clone(), Stream::new(self.seed, purpose)).balanced(set, per_concept)
+    pub fn balanced(&self, purpose: Purpose, set: u64, per_concept: usize) -> Prompts {
+        self.task.balanced(self.seed, purpose, set, per_concept)
+    }
+
+    /// Set number `set` of `count` Null prompts for `purpose`, whose answers follow no concept; none where the task has no
+    /// Null, as tasks of numbers have none.
+    pub fn null(&self, purpose: Purpose, set: u64, count: usize) -> Option<Prompts> {
+        self.task.null(self.seed, purpose, set, count)
     }
 
     /// The labels of resample number `resample` as the control with permuted labels has them.
@@ -94,5 +119,91 @@ impl Study {
     ) -> Result<(), SubjectError> {
         let wanted = Wanted { layers: layers.to_vec(), ..Wanted::residual(&self.tokens) };
         subject.read(&self.resamples(), &wanted, &mut |Delivery { group, states, .. }| each(group, states))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use data::{ConceptId, TextPair, TextPrompt};
+    use rand::{Rng, RngExt};
+
+    use super::*;
+    use crate::{ProbeKind, ProbeToken};
+
+    /// Two concepts and Null behind them; answers say which concept, for what, and what was drawn.
+    #[derive(Debug)]
+    struct Task([Concept; 2]);
+
+    impl TextTask for Task {
+        fn n_points(&self) -> usize {
+            5
+        }
+
+        fn concepts(&self) -> &[Concept] {
+            &self.0
+        }
+
+        fn null(&self) -> Option<ConceptId> {
+            Some(ConceptId(2))
+        }
+
+        fn sample(&self, concept: ConceptId, purpose: Purpose, rng: &mut dyn Rng) -> TextPrompt {
+            let answer = format!("{} {purpose:?} {}", concept.0, rng.random::<u32>());
+            let pair = TextPair { input: String::new(), answer };
+            TextPrompt { concept, instruction: None, pairs: vec![pair; self.n_points()] }
+        }
+    }
+
+    fn study(tokens: Vec<ProbeToken>, shots: &[usize]) -> Result<Study, ProbeError> {
+        let concept = |name: &str| Concept { name: name.to_owned(), weight: 0.5 };
+        let probe = ProbeConfig {
+            probes: vec![ProbeKind::CD],
+            neighbours: 3,
+            folds: 2,
+            ridge: 1.0,
+            shrinkage: 0.1,
+            prompts_per_concept: 3,
+            resamples: 2,
+            tokens,
+        };
+        let task = Arc::new(Task(["a", "b"].map(concept)));
+        Study::of_text(7, task, EvalConfig { prompts_per_concept: 4 }, probe, shots)
+    }
+
+    #[test]
+    fn prompts_of_text_are_balanced_and_no_two_sets_share_a_draw() {
+        let study = study(Vec::new(), &[4, 0, 2]).unwrap();
+        assert_eq!(study.tokens, [Token::X(5), Token::X(1), Token::X(3)]);
+        assert_eq!(study.held_out().labels(), [0, 0, 0, 0, 1, 1, 1, 1]);
+        let sets = study.resamples();
+        assert_eq!(sets, [study.resample(0), study.resample(1)]);
+        let drawn = sets.iter().flat_map(Prompts::text).map(|prompt| prompt.pairs[0].answer.clone());
+        let drawn: Vec<String> = drawn.collect();
+        assert!(drawn.iter().enumerate().all(|(i, one)| !drawn[..i].contains(one)), "{drawn:?}");
+        // The second prompt of concept 1 in the second resample: number 6 + 4 of its purpose.
+        let at = Stream::new(7, Purpose::Probe).rng(10).random::<u32>();
+        assert_eq!(sets[1].text()[4].pairs[0].answer, format!("1 Probe {at}"));
+    }
+
+    #[test]
+    fn null_is_drawn_where_the_task_has_it() {
+        let study = study(Vec::new(), &[4]).unwrap();
+        let null = study.null(Purpose::Patch, 1, 3).unwrap();
+        assert_eq!(null.labels(), [2, 2, 2]);
+        let at = Stream::new(7, Purpose::Patch).rng(3).random::<u32>();
+        assert_eq!(null.text()[0].pairs[0].answer, format!("2 Patch {at}"));
+    }
+
+    #[test]
+    fn text_is_probed_where_shots_say_and_nowhere_else() {
+        let refused = |tokens: Vec<ProbeToken>, shots: &[usize]| study(tokens, shots).unwrap_err().to_string();
+        let range = "shots must be a list of numbers from 0 to 4 in which none comes twice, but is";
+        for (shots, found) in [(&[][..], "[]"), (&[5], "[5]"), (&[1, 1], "[1, 1]")] {
+            assert_eq!(refused(Vec::new(), shots), format!("{range} {found}"));
+        }
+        assert_eq!(
+            refused(vec![ProbeToken::QueryX], &[4]),
+            "probe.tokens must be empty for prompts of text, which are probed where shots says, but is [query_x]"
+        );
     }
 }

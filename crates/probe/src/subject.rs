@@ -1,9 +1,9 @@
 //! What can be asked of a model, whatever it is made of.
 
-use data::{Prompt, Token};
+use data::Token;
 use serde::{Deserialize, Serialize};
 
-use crate::{Edit, Representations, SubjectError};
+use crate::{Answers, Edit, Prompts, Representations, SubjectError};
 
 /// A place in the residual stream: 0 is the embedding, l is behind block l.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -45,9 +45,6 @@ pub struct Anatomy {
     pub d_model: usize,
 }
 
-/// Answers to prompts: the prediction of y at every pair from the pairs before it, `[n_prompts][n_points]`.
-pub type Answers = Vec<Vec<f64>>;
-
 /// Which states a measurement wants.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
@@ -87,7 +84,7 @@ pub struct Delivery {
 ///
 /// A small model in memory and a large one that is read from disk layer by layer differ in the order in which they can
 /// answer, so requests name everything that is wanted at once, and the subject chooses the order. What it gives for a prompt
-/// must not depend on the prompts beside it.
+/// must not depend on the prompts beside it. It reads prompts of one form, and may panic where it is given the other.
 pub trait Subject: Send + Sync {
     /// What it consists of.
     fn anatomy(&self) -> &Anatomy;
@@ -97,25 +94,20 @@ pub trait Subject: Send + Sync {
     ///
     /// # Errors
     /// When the model cannot be read.
-    fn read(
-        &self,
-        groups: &[Vec<Prompt>],
-        wanted: &Wanted,
-        deliver: &mut dyn FnMut(Delivery),
-    ) -> Result<(), SubjectError>;
+    fn read(&self, groups: &[Prompts], wanted: &Wanted, deliver: &mut dyn FnMut(Delivery)) -> Result<(), SubjectError>;
 
     /// Answers `prompts` under every edit, each starting from the model as it is. Where one edit changes a state, the
     /// answers of all come from passes that keep the residual stream, so that they can be subtracted from each other.
     ///
     /// # Errors
     /// When the model cannot be read, or an edit names a layer or head that it does not have.
-    fn answers(&self, prompts: &[Prompt], edits: &[Edit]) -> Result<Vec<Answers>, SubjectError>;
+    fn answers(&self, prompts: &Prompts, edits: &[Edit]) -> Result<Vec<Answers>, SubjectError>;
 
     /// Answers `prompts` as the model is.
     ///
     /// # Errors
     /// When the model cannot be read.
-    fn plain_answers(&self, prompts: &[Prompt]) -> Result<Answers, SubjectError> {
+    fn plain_answers(&self, prompts: &Prompts) -> Result<Answers, SubjectError> {
         Ok(self.answers(prompts, &[Edit::default()])?.swap_remove(0))
     }
 }

@@ -94,7 +94,7 @@ impl RunDir {
         let run = Self::at(Self::free_folder(root, &experiment.config));
         run.folder().create_inside(CHECKPOINTS)?;
         run.write_sealed(&experiment.config, more)?;
-        run.folder().write_toml(Legend::FILE, &Legend::of(experiment.study.task.as_ref()))?;
+        run.folder().write_toml(Legend::FILE, &Legend::of(experiment.study.task.pairs().as_ref()))?;
         Ok(run)
     }
 

@@ -8,8 +8,8 @@ use model::{
     Batch, Device, Kernels, OnBackend, ResidualStream, Transformer, Weights, Writes, transplant, without_head,
 };
 use probe::{
-    Anatomy, Answers, Change, Component, Delivery, Edit, Layer, Representations, Subject, SubjectError, Subjects,
-    Vectors, Wanted,
+    Anatomy, Answers, Change, Component, Delivery, Edit, Layer, Prompts, Representations, Subject, SubjectError,
+    Subjects, Vectors, Wanted,
 };
 use rayon::prelude::*;
 
@@ -18,7 +18,10 @@ use crate::{Experiment, RunDir, RunError};
 /// Prompts that go through the model together; small enough that hidden states stay in cache.
 const CHUNK: usize = 64;
 
-/// A model in memory.
+/// The prediction of y at every pair, `[n_prompts][n_points]`.
+type Predictions = Vec<Vec<f64>>;
+
+/// A model in memory. It reads prompts of numbers.
 #[derive(Debug)]
 pub struct ModelSubject<'a, B: Kernels> {
     model: Transformer<B>,
@@ -43,7 +46,7 @@ impl<'a, B: Kernels> ModelSubject<'a, B> {
     }
 
     /// Predictions of `model`, chunk by chunk.
-    fn forward(&self, model: &Transformer<B>, prompts: &[Prompt]) -> Answers {
+    fn forward(&self, model: &Transformer<B>, prompts: &[Prompt]) -> Predictions {
         let forward = |chunk: &[Prompt]| {
             let batch = self.batch(chunk);
             answers(model.forward(batch.xs, batch.ys))
@@ -65,8 +68,8 @@ impl<'a, B: Kernels> ModelSubject<'a, B> {
         Ok(built.map(|model| model.expect("only values were changed")))
     }
 
-    /// Answers of a chunk under every edit, where some change states; `first` is the number of its first prompt.
-    fn edited(&self, chunk: &[Prompt], first: usize, edits: &[(&Edit, Option<Transformer<B>>)]) -> Vec<Answers> {
+    /// Predictions of a chunk under every edit, where some change states; `first` is the number of its first prompt.
+    fn edited(&self, chunk: &[Prompt], first: usize, edits: &[(&Edit, Option<Transformer<B>>)]) -> Vec<Predictions> {
         let stream = self.stream(&self.model, chunk);
         let answer = |(edit, ablated): &(&Edit, Option<Transformer<B>>)| match ablated {
             None => self.answer_edited(&self.model, &stream, edit, first),
@@ -76,7 +79,13 @@ impl<'a, B: Kernels> ModelSubject<'a, B> {
     }
 
     /// The forward pass from the first edited layer on.
-    fn answer_edited(&self, model: &Transformer<B>, stream: &ResidualStream<B>, edit: &Edit, first: usize) -> Answers {
+    fn answer_edited(
+        &self,
+        model: &Transformer<B>,
+        stream: &ResidualStream<B>,
+        edit: &Edit,
+        first: usize,
+    ) -> Predictions {
         let Some(start) = edit.0.iter().filter_map(state_layer).min() else {
             return answers(stream.predictions.clone());
         };
@@ -113,8 +122,8 @@ impl<'a, B: Kernels> ModelSubject<'a, B> {
     }
 
     /// Everything that is wanted of some prompts, one portion a component, and the answers.
-    fn portions(&self, prompts: &[Prompt], wanted: &Wanted) -> (Vec<Representations>, Answers) {
-        let chunks: Vec<(Vec<Vec<Vec<f32>>>, Answers)> =
+    fn portions(&self, prompts: &[Prompt], wanted: &Wanted) -> (Vec<Representations>, Predictions) {
+        let chunks: Vec<(Vec<Vec<Vec<f32>>>, Predictions)> =
             prompts.par_chunks(CHUNK).map(|chunk| self.capture(chunk, wanted)).collect();
         let (states, answers): (Vec<_>, Vec<_>) = chunks.into_iter().unzip();
         let labels: Vec<usize> = prompts.iter().map(|prompt| prompt.concept.0).collect();
@@ -140,7 +149,7 @@ impl<'a, B: Kernels> ModelSubject<'a, B> {
     }
 
     /// The wanted states of one chunk, `[components][layers]`, each row-major `[prompts, tokens, d_model]`.
-    fn capture(&self, chunk: &[Prompt], wanted: &Wanted) -> (Vec<Vec<Vec<f32>>>, Answers) {
+    fn capture(&self, chunk: &[Prompt], wanted: &Wanted) -> (Vec<Vec<Vec<f32>>>, Predictions) {
         let stream = self.stream(&self.model, chunk);
         let keep = |h: Tensor<B, 3>| {
             let kept = wanted.tokens.iter().map(|token| h.clone().narrow(1, token.index(), 1)).collect();
@@ -170,23 +179,20 @@ impl<B: Kernels> Subject for ModelSubject<'_, B> {
         &self.anatomy
     }
 
-    fn read(
-        &self,
-        groups: &[Vec<Prompt>],
-        wanted: &Wanted,
-        deliver: &mut dyn FnMut(Delivery),
-    ) -> Result<(), SubjectError> {
+    fn read(&self, groups: &[Prompts], wanted: &Wanted, deliver: &mut dyn FnMut(Delivery)) -> Result<(), SubjectError> {
         for (group, prompts) in groups.iter().enumerate() {
-            let (portions, mut answers) = self.portions(prompts, wanted);
+            let (portions, mut predictions) = self.portions(prompts.pairs(), wanted);
             for states in portions {
-                let answers = (states.component == Component::Residual).then(|| std::mem::take(&mut answers));
+                let whole = states.component == Component::Residual;
+                let answers = whole.then(|| Answers::Numbers(std::mem::take(&mut predictions)));
                 deliver(Delivery { group, states, answers });
             }
         }
         Ok(())
     }
 
-    fn answers(&self, prompts: &[Prompt], edits: &[Edit]) -> Result<Vec<Answers>, SubjectError> {
+    fn answers(&self, prompts: &Prompts, edits: &[Edit]) -> Result<Vec<Answers>, SubjectError> {
+        let prompts = prompts.pairs();
         edits
             .iter()
             .flat_map(|edit| &edit.0)
@@ -195,15 +201,16 @@ impl<B: Kernels> Subject for ModelSubject<'_, B> {
         if !edits.iter().any(Edit::changes_states) {
             let answer = |edit| {
                 let ablated = self.ablated(edit)?;
-                Ok(self.forward(ablated.as_ref().unwrap_or(&self.model), prompts))
+                Ok(Answers::Numbers(self.forward(ablated.as_ref().unwrap_or(&self.model), prompts)))
             };
             return edits.iter().map(answer).collect();
         }
         let edits =
             edits.iter().map(|edit| Ok((edit, self.ablated(edit)?))).collect::<Result<Vec<_>, SubjectError>>()?;
         let of_chunk = |(number, chunk): (usize, &[Prompt])| self.edited(chunk, number * CHUNK, &edits);
-        let chunks: Vec<Vec<Answers>> = prompts.par_chunks(CHUNK).enumerate().map(of_chunk).collect();
-        Ok((0..edits.len()).map(|edit| chunks.iter().flat_map(|chunk| chunk[edit].iter().cloned()).collect()).collect())
+        let chunks: Vec<Vec<Predictions>> = prompts.par_chunks(CHUNK).enumerate().map(of_chunk).collect();
+        let under = |edit: usize| chunks.iter().flat_map(|chunk| chunk[edit].iter().cloned()).collect();
+        Ok((0..edits.len()).map(|edit| Answers::Numbers(under(edit))).collect())
     }
 }
 
@@ -242,7 +249,7 @@ fn to_vec<B: Kernels, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
 }
 
 /// Predictions on the host, `[batch, n_points]`.
-fn answers<B: Kernels>(predictions: Tensor<B, 2>) -> Answers {
+fn answers<B: Kernels>(predictions: Tensor<B, 2>) -> Predictions {
     let [_, n_points] = predictions.dims();
     let widen = |row: &[f32]| row.iter().map(|&value| f64::from(value)).collect();
     to_vec(predictions).chunks_exact(n_points).map(widen).collect()

@@ -22,7 +22,7 @@ impl Batches {
     pub(crate) fn new(experiment: &Experiment) -> Self {
         let stream = Stream::new(experiment.config.seed, Purpose::Train);
         let batch_size = experiment.config.train.batch_size as u64;
-        Self { sampler: Sampler::new(experiment.study.task.clone(), stream), batch_size }
+        Self { sampler: Sampler::new(experiment.study.task.pairs().clone(), stream), batch_size }
     }
 
     /// On this thread alone: the others are at work on the batch before.

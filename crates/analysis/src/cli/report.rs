@@ -14,7 +14,7 @@ use crate::{Frame, MetricRow, Shown, write_report};
 pub fn legend_of(run: &RunDir, registry: &TaskRegistry) -> Result<Legend, CliError> {
     match run.folder().read_toml(Legend::FILE)? {
         Some(legend) => Ok(legend),
-        None => Ok(Legend::of(&*run.experiment(registry)?.study.task)),
+        None => Ok(Legend::of(run.experiment(registry)?.study.task.pairs().as_ref())),
     }
 }
 

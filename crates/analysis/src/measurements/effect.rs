@@ -1,7 +1,6 @@
 //! What becomes of the error when something in the model is changed.
 
-use data::Prompt;
-use probe::{Answers, Study};
+use probe::{Answers, Prompts, Study};
 
 use super::held_out::HeldOut;
 use super::interval::{Bootstrap, Estimate};
@@ -27,14 +26,14 @@ impl<'a> Effect<'a> {
         self.study.eval.prompts_per_concept
     }
 
-    pub(super) fn prompts(&self) -> &[Prompt] {
+    pub(super) fn prompts(&self) -> &Prompts {
         self.held_out.prompts()
     }
 
     /// The error of the answers to every prompt, over all positions.
     pub(super) fn errors(&self, answers: &Answers) -> Vec<f64> {
         let mean = |errors: Vec<f64>| errors.iter().sum::<f64>() / errors.len() as f64 / self.scale;
-        self.held_out.squared_errors(answers).into_iter().map(mean).collect()
+        self.held_out.squared_errors(answers.numbers()).into_iter().map(mean).collect()
     }
 
     /// Means of one value a prompt: over all concepts, weighed by their priors, and for each.

@@ -7,7 +7,7 @@ use probe::{Study, Subject};
 use record::{AnyTable, Folder};
 use toml::Table;
 
-use super::{Live, MeasureError, Measurement, Rows, Session};
+use super::{Live, MeasureError, Measurement, Needs, Rows, Session};
 use crate::show::{Section, Shown};
 
 /// A measurement as a value.
@@ -17,6 +17,8 @@ pub struct Entry {
     pub name: &'static str,
     /// What it does, in one line.
     pub about: &'static str,
+    /// What it needs of prompts.
+    pub needs: Needs,
     /// Names of the figures that it may draw.
     pub figures: &'static [&'static str],
     /// Adds its options to those of a command.
@@ -57,6 +59,7 @@ impl Entry {
         Self {
             name: M::NAME,
             about: M::ABOUT,
+            needs: M::NEEDS,
             figures: M::FIGURES,
             add_options: M::Options::augment_args,
             tables: M::Rows::tables,
@@ -67,6 +70,7 @@ impl Entry {
 }
 
 fn plan<'a, M: Measurement>(matches: &clap::ArgMatches, session: &'a Session<'a>) -> Result<Planned<'a>, MeasureError> {
+    M::NEEDS.check(M::NAME, session.study)?;
     let options = M::Options::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
     let typed = Table::try_from(&options);
     let plan = M::plan(options, session)?;
@@ -93,6 +97,7 @@ fn append<M: Live>(
     step: usize,
     shown: &Shown<'_>,
 ) -> Result<Option<String>, MeasureError> {
+    M::NEEDS.check(M::NAME, study)?;
     let rows = M::at(study, subject, step)?;
     rows.append(shown.folder)?;
     Ok(M::headline(&rows, shown))

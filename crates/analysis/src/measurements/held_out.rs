@@ -1,14 +1,14 @@
 //! Squared errors on the held-out prompts, of whoever answers them.
 
 use data::{Predictor, Prompt};
-use probe::{Answers, Study};
+use probe::{Prompts, Study};
 use rayon::prelude::*;
 
-/// The fixed prompts that errors are measured on, the same number of every concept.
+/// The fixed prompts of numbers that errors are measured on, the same number of every concept.
 #[derive(Clone, Debug)]
 pub struct HeldOut<'a> {
     study: &'a Study,
-    prompts: Vec<Prompt>,
+    prompts: Prompts,
 }
 
 /// A mean over some prompts and positions; `None` is all of them.
@@ -20,18 +20,23 @@ pub(crate) struct Cell {
 
 impl<'a> HeldOut<'a> {
     /// The prompts that belong to the study's seed.
+    ///
+    /// # Panics
+    /// When the study is of text.
     pub fn new(study: &'a Study) -> Self {
-        Self { study, prompts: study.held_out() }
+        let prompts = study.held_out();
+        assert!(matches!(prompts, Prompts::Pairs(_)), "text has no squared error");
+        Self { study, prompts }
     }
 
     /// The prompts, concept by concept.
-    pub fn prompts(&self) -> &[Prompt] {
+    pub fn prompts(&self) -> &Prompts {
         &self.prompts
     }
 
     /// A closed-form predictor's predictions, `[n_prompts][n_points]`.
-    pub(crate) fn predictions(&self, predictor: &dyn Predictor) -> Answers {
-        self.prompts.par_iter().map(|prompt| predictor.predict(prompt)).collect()
+    pub(crate) fn predictions(&self, predictor: &dyn Predictor) -> Vec<Vec<f64>> {
+        self.prompts.pairs().par_iter().map(|prompt| predictor.predict(prompt)).collect()
     }
 
     /// E\[y²\] under the prior over concepts, the error of always predicting zero.
@@ -55,7 +60,7 @@ impl<'a> HeldOut<'a> {
     /// `[n_prompts][n_points]` to the same.
     pub(crate) fn squared_errors(&self, predictions: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let widen = |prompt: &Prompt| prompt.ys.iter().map(|&y| f64::from(y)).collect();
-        squared_differences(predictions, &self.prompts.iter().map(widen).collect::<Vec<_>>())
+        squared_differences(predictions, &self.prompts.pairs().iter().map(widen).collect::<Vec<_>>())
     }
 
     /// Means of `[n_prompts][n_points]` values: over everything (first), every position, every concept, and both.

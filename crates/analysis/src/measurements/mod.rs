@@ -14,6 +14,7 @@ mod head_ablation;
 mod held_out;
 mod interval;
 mod layer_exchange;
+mod needs;
 mod options;
 mod patching;
 mod positions;
@@ -31,13 +32,17 @@ use serde::Serialize;
 pub use algorithms::{AlgorithmRow, AlgorithmTrace, Algorithms, nearest};
 pub use baselines::{BaselineRow, Baselines};
 pub use components::{ComponentOutputs, ComponentRow};
-pub use decodability::{BestLayerRow, Decodability, DecodabilityRow, Selection};
+pub use decodability::{
+    BestLayerRow, Decodability, DecodabilityRow, LabelledStates, Selection, control_rows, decodability_rows,
+    rows_of_states,
+};
 pub use entry::{Append, Entry, LiveEntry, Planned};
 pub use errors::{Errors, MetricRow, Split};
 pub use head_ablation::{AblationRow, HeadAblation};
 pub use held_out::HeldOut;
 pub use interval::{Bootstrap, Estimate, OverResamples};
 pub use layer_exchange::{ExchangeRow, LayerExchange};
+pub use needs::Needs;
 pub use options::{NoOptions, OneStep, Steps};
 pub use patching::{PatchKind, PatchRow, Patching, directions, random_direction};
 pub use positions::{AlongPrompt, PositionRow, Reader};
@@ -78,6 +83,8 @@ pub trait Measurement: 'static {
     const NAME: &'static str;
     /// What it does, in one line of the command's help.
     const ABOUT: &'static str;
+    /// What it needs of prompts; checked before [`plan`](Self::plan).
+    const NEEDS: Needs;
     /// Names of the figures that [`show`](Self::show) may draw.
     const FIGURES: &'static [&'static str] = &[];
 

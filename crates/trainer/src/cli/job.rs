@@ -54,7 +54,7 @@ impl Job {
             note(&format!("took {}", clock(started.elapsed())));
         }
         match outcome {
-            Outcome::Finished => say_summary(run, &Legend::of(&*experiment.study.task), self.json),
+            Outcome::Finished => say_summary(run, &Legend::of(experiment.study.task.pairs().as_ref()), self.json),
             Outcome::Interrupted(step) => {
                 let (program, path) = (program_name(), in_shell(run.path()));
                 Err(Failure::Interrupted(format!(
@@ -75,7 +75,7 @@ pub(super) fn complete(
     stop: &AtomicBool,
 ) -> Result<Outcome, CliError> {
     let _lock = run.lock()?;
-    let legend = Legend::of(&*experiment.study.task);
+    let legend = Legend::of(experiment.study.task.pairs().as_ref());
     // Runs of older programs have none.
     run.folder().write_toml(Legend::FILE, &legend)?;
     if run.table::<BaselineRow>().read()?.is_empty() {

@@ -11,7 +11,7 @@ use probe::Study;
 pub use rows::AlgorithmRow;
 
 use super::held_out::{Cell, HeldOut};
-use super::{MeasureError, Measurement, NoOptions, Session};
+use super::{MeasureError, Measurement, Needs, NoOptions, Session};
 use crate::show::{Section, Shown};
 
 /// How far the model's answers are from those of every closed-form predictor, at every checkpoint.
@@ -22,13 +22,14 @@ impl Measurement for AlgorithmTrace {
     const NAME: &'static str = "algorithms";
     const ABOUT: &'static str =
         "Compare the model's predictions with those of every closed-form predictor, at every checkpoint";
+    const NEEDS: Needs = Needs::Numbers;
     const FIGURES: &'static [&'static str] = &["algorithms"];
     type Options = NoOptions;
     type Plan = Vec<usize>;
     type Rows = Vec<AlgorithmRow>;
 
     fn plan(NoOptions {}: NoOptions, session: &Session<'_>) -> Result<Vec<usize>, MeasureError> {
-        let task = &session.study.task;
+        let task = session.study.task.pairs();
         if task.predictors().is_empty() && task.algorithms().is_empty() {
             return Err(MeasureError::out_of_range("task.kind", "one with closed-form predictors", "one without"));
         }
@@ -38,7 +39,8 @@ impl Measurement for AlgorithmTrace {
     fn measure(steps: &Vec<usize>, session: &Session<'_>) -> Result<Vec<AlgorithmRow>, MeasureError> {
         let algorithms = Algorithms::new(session.study);
         session.over_steps(steps, |subject, step| {
-            Ok(algorithms.rows(&subject.plain_answers(algorithms.held_out.prompts())?, step))
+            let answers = subject.plain_answers(algorithms.held_out.prompts())?;
+            Ok(algorithms.rows(answers.numbers(), step))
         })
     }
 
@@ -70,7 +72,7 @@ impl<'a> Algorithms<'a> {
     pub fn new(study: &'a Study) -> Self {
         let held_out = HeldOut::new(study);
         let scale = held_out.mean_square();
-        let task = &study.task;
+        let task = study.task.pairs();
         let answers = task.predictors().into_iter().chain(task.algorithms()).map(|predictor| {
             let predictions = held_out.predictions(predictor.as_ref());
             let errors = held_out.errors(&predictions).into_iter().map(|cell| cell.mean / scale).collect();
@@ -130,7 +132,7 @@ mod tests {
     const SUM_TOLERANCE: f64 = 1e-12;
 
     fn legend() -> Legend {
-        Legend::of(&*study().task)
+        Legend::of(study().task.pairs().as_ref())
     }
 
     fn row(step: usize, predictor: &str, distance: f64) -> AlgorithmRow {

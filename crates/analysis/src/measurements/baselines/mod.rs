@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 pub use rows::BaselineRow;
 
-use super::{HeldOut, MeasureError, Measurement, NoOptions, Session};
+use super::{HeldOut, MeasureError, Measurement, Needs, NoOptions, Session};
 
 /// The squared error of every predictor that the task has, and the posterior on the true concept of those that infer it.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,7 @@ pub struct Baselines;
 impl Measurement for Baselines {
     const NAME: &'static str = "baselines";
     const ABOUT: &'static str = "Compute the errors of the closed-form predictors on the held-out prompts";
+    const NEEDS: Needs = Needs::Numbers;
     type Options = NoOptions;
     type Plan = ();
     type Rows = Vec<BaselineRow>;
@@ -32,13 +33,13 @@ impl Measurement for Baselines {
 fn baselines(held_out: &HeldOut<'_>, study: &probe::Study) -> Vec<BaselineRow> {
     let scale = held_out.mean_square();
     let mut rows = Vec::new();
-    for predictor in study.task.predictors() {
+    for predictor in study.task.pairs().predictors() {
         let predictions = held_out.predictions(predictor.as_ref());
         let truth = |prompt: &Prompt| {
             let posterior = predictor.posterior(prompt)?;
             Some(posterior.iter().map(|over| over[prompt.concept.0]).collect())
         };
-        let posteriors: Option<Vec<Vec<f64>>> = held_out.prompts().par_iter().map(truth).collect();
+        let posteriors: Option<Vec<Vec<f64>>> = held_out.prompts().pairs().par_iter().map(truth).collect();
         let posteriors = posteriors.map(|values| held_out.cells(&values));
         for (i, cell) in held_out.errors(&predictions).into_iter().enumerate() {
             rows.push(BaselineRow {

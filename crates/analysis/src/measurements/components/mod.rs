@@ -8,7 +8,7 @@ use probe::{Component, Delivery, Study, Subject, Wanted};
 pub use rows::ComponentRow;
 
 use super::decodability::Scores;
-use super::{DecodabilityRow, MeasureError, Measurement, Session, Steps};
+use super::{DecodabilityRow, MeasureError, Measurement, Needs, Session, Steps};
 use crate::show::{Section, Shown};
 
 /// How well every probe reads the concept from every component of every block, at the probed tokens.
@@ -19,6 +19,7 @@ impl Measurement for ComponentOutputs {
     const NAME: &'static str = "sites";
     const ABOUT: &'static str =
         "Measure decodability of what attention and feed-forward write, beside the residual stream";
+    const NEEDS: Needs = Needs::States;
     const FIGURES: &'static [&'static str] = &["sites"];
     type Options = Steps;
     type Plan = Vec<usize>;

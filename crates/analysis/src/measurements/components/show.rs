@@ -104,7 +104,7 @@ pub(super) fn show(shown: &Shown<'_>) -> Result<Vec<Section>, MeasureError> {
 
 #[cfg(test)]
 mod tests {
-    use probe::Layer;
+    use probe::{Control, Layer};
 
     use super::*;
     use crate::planted::{check, noise};
@@ -126,7 +126,7 @@ mod tests {
                 };
                 row(Token::X(10), ProbeReading::CD, score);
                 row(Token::X(10), ProbeReading::of(ProbeKind::Quadratic), score.sqrt());
-                row(Token::X(10), ProbeReading::control(ProbeKind::CD), 0.24);
+                row(Token::X(10), ProbeReading::control(ProbeKind::CD, Control::Shuffled), 0.24);
                 row(Token::Y(9), ProbeReading::CD, 0.3);
             }
         }

@@ -1,17 +1,17 @@
 //! Concept Decodability: how often a probe reads the concept from a layer at a token.
 
 mod rows;
+mod scores;
 mod show;
 
-use std::collections::BTreeMap;
-
-use probe::{Layer, Probe, ProbeReading, Representations, States, Study, Subject, SubjectError};
-use rayon::prelude::*;
+use data::Token;
+use probe::{Control, Delivery, Layer, Prompts, States, Study, Subject, SubjectError, Wanted};
 
 pub use rows::{BestLayerRow, DecodabilityRow, Selection};
+pub(super) use scores::{Resample, Scores, accuracy, states_at};
 pub(super) use show::{AtQuery, at_query, decodability_grid, layer_axis, step_axis};
 
-use super::{Live, MeasureError, Measurement, NoOptions, OverResamples, Session};
+use super::{Live, MeasureError, Measurement, Needs, NoOptions, Session};
 use crate::show::{Section, Shown, query};
 
 /// The accuracy of every probe and its control, at every layer and probed token, over resamples; and the best layer.
@@ -24,6 +24,7 @@ pub(super) type Tables = (Vec<DecodabilityRow>, Vec<BestLayerRow>);
 impl Measurement for Decodability {
     const NAME: &'static str = "cd";
     const ABOUT: &'static str = "Measure Concept Decodability again, at every checkpoint";
+    const NEEDS: Needs = Needs::States;
     const FIGURES: &'static [&'static str] = &["heatmap"];
     type Options = NoOptions;
     type Plan = Vec<usize>;
@@ -51,9 +52,7 @@ impl Measurement for Decodability {
 
 impl Live for Decodability {
     fn at(study: &Study, subject: &dyn Subject, step: usize) -> Result<Tables, MeasureError> {
-        let mut scores = Scores::new(study);
-        study.read(subject, &[], |resample, states| scores.add(resample, &states))?;
-        Ok((scores.rows(step), scores.best_rows(step)))
+        Ok(decodability_rows(study, subject, step)?)
     }
 
     fn headline((cd, best): &Tables, _: &Shown<'_>) -> Option<String> {
@@ -66,179 +65,138 @@ impl Live for Decodability {
     }
 }
 
-/// Accuracies of one probe on one layer at one token.
-struct Place {
+/// The rows of a model: every layer, probed token and probe with its control of permuted labels, over all concepts and for
+/// each; and the best layer of every token and probe.
+///
+/// # Errors
+/// When the model cannot be read.
+pub fn decodability_rows(
+    study: &Study,
+    subject: &dyn Subject,
+    step: usize,
+) -> Result<(Vec<DecodabilityRow>, Vec<BestLayerRow>), SubjectError> {
+    let mut scores = Scores::new(study);
+    study.read(subject, &[], |resample, states| scores.add(resample, &states))?;
+    Ok((scores.rows(step), scores.best_rows(step)))
+}
+
+/// The rows of a control that is in the model or in the prompts: every layer, token in `tokens` and probe with the true
+/// labels, over all concepts and for each. Every group of prompts is a resample, and has prompts of every concept. The
+/// groups may be shorter than the study's prompts, so the tokens are given.
+///
+/// # Errors
+/// When the model cannot be read.
+///
+/// # Panics
+/// When the control is that of permuted labels, which is in neither.
+pub fn control_rows(
+    study: &Study,
+    subject: &dyn Subject,
+    step: usize,
+    control: Control,
+    groups: &[Prompts],
+    tokens: &[Token],
+) -> Result<Vec<DecodabilityRow>, SubjectError> {
+    let mut scores = Scores::of_control(study, control, tokens, groups.len());
+    subject
+        .read(groups, &Wanted::residual(tokens), &mut |Delivery { group, states, .. }| scores.add(group, &states))?;
+    Ok(scores.rows(step))
+}
+
+/// States of one resample, with the concept of each.
+#[derive(Clone, Debug)]
+pub struct LabelledStates {
+    /// The states.
+    pub states: States,
+    /// The concept of every state, by its index in the task's list. Every concept has one.
+    pub labels: Vec<usize>,
+}
+
+/// The rows of a control without a model, as [`control_rows`] at one layer and token: each resample is a matrix of features.
+///
+/// # Panics
+/// When the control is that of permuted labels.
+pub fn rows_of_states(
+    study: &Study,
+    step: usize,
     layer: Layer,
-    token: usize,
-    /// Index into the study's probes.
-    probe: usize,
-    /// `[resamples]`
-    overall: Vec<f64>,
-    /// `[n_concepts][resamples]`
-    by_concept: Vec<Vec<f64>>,
-    /// With permuted labels, `[resamples]`.
-    shuffled: Vec<f64>,
-}
-
-/// Accuracies at every place, of the resamples so far.
-pub(super) struct Scores<'a> {
-    study: &'a Study,
-    probes: Vec<Box<dyn Probe>>,
-    /// By layer, then token, then probe.
-    places: Vec<Place>,
-}
-
-impl<'a> Scores<'a> {
-    pub(super) fn new(study: &'a Study) -> Self {
-        Self { study, probes: study.probes(), places: Vec::new() }
+    token: Token,
+    control: Control,
+    resamples: &[LabelledStates],
+) -> Vec<DecodabilityRow> {
+    let mut scores = Scores::of_control(study, control, &[token], resamples.len());
+    for (resample, states) in resamples.iter().enumerate() {
+        scores.add_states(resample, layer, 0, states);
     }
-
-    /// Adds resample number `resample`; the resamples of a layer come in their order, layers in any.
-    pub(super) fn add(&mut self, resample: usize, states: &Representations) {
-        for place in self.score(resample, states) {
-            let key = |place: &Place| (place.layer, place.token, place.probe);
-            match self.places.binary_search_by_key(&key(&place), key) {
-                Err(at) => self.places.insert(at, place),
-                Ok(at) => {
-                    let known = &mut self.places[at];
-                    known.overall.extend(place.overall);
-                    known.shuffled.extend(place.shuffled);
-                    known.by_concept.iter_mut().zip(place.by_concept).for_each(|(all, more)| all.extend(more));
-                }
-            }
-        }
-    }
-
-    fn score(&self, resample: usize, states: &Representations) -> Vec<Place> {
-        let labels = &states.labels;
-        let shuffled = self.study.shuffled(labels, resample);
-        let tokens = states.tokens.len();
-        let places: Vec<_> =
-            (0..states.layers.len()).flat_map(|layer| (0..tokens).map(move |token| (layer, token))).collect();
-        let score = |&(layer, token): &(usize, usize)| {
-            let here = states.states(layer, token);
-            let score = |probe: usize| {
-                let guesses = self.probes[probe].guess(&here, &[labels, &shuffled]);
-                let of_concept = |concept| {
-                    let members = || labels.iter().zip(&guesses[0]).filter(move |(label, _)| **label == concept);
-                    members().filter(|(label, guess)| label == guess).count() as f64 / members().count() as f64
-                };
-                Place {
-                    layer: states.layers[layer],
-                    token,
-                    probe,
-                    overall: vec![accuracy(labels, &guesses[0])],
-                    by_concept: (0..self.study.concepts().len()).map(|concept| vec![of_concept(concept)]).collect(),
-                    shuffled: vec![accuracy(&shuffled, &guesses[1])],
-                }
-            };
-            (0..self.probes.len()).map(score).collect::<Vec<_>>()
-        };
-        places.par_iter().flat_map_iter(score).collect()
-    }
-
-    /// A row for every place, concept and control.
-    pub(super) fn rows(&self, step: usize) -> Vec<DecodabilityRow> {
-        let mut rows = Vec::new();
-        for place in &self.places {
-            let kind = self.study.probe.probes[place.probe];
-            let mut row = |probe: ProbeReading, concept: Option<&str>, accuracies: &[f64]| {
-                let OverResamples { score, lo, hi, n } = OverResamples::of(accuracies);
-                let (token, chance) = (self.study.tokens[place.token], self.study.chance());
-                let (layer, concept) = (place.layer, concept.map(str::to_owned));
-                rows.push(DecodabilityRow { step, layer, token, probe, concept, score, chance, lo, hi, n });
-            };
-            row(ProbeReading::of(kind), None, &place.overall);
-            for (concept, accuracies) in self.study.concepts().iter().zip(&place.by_concept) {
-                row(ProbeReading::of(kind), Some(&concept.name), accuracies);
-            }
-            row(ProbeReading::control(kind), None, &place.shuffled);
-        }
-        rows
-    }
-
-    /// The best layer of every token and probe.
-    fn best_rows(&self, step: usize) -> Vec<BestLayerRow> {
-        let mut best = Vec::new();
-        for (index, &token) in self.study.tokens.iter().enumerate() {
-            for (number, &probe) in self.study.probe.probes.iter().enumerate() {
-                let here = |place: &&Place| (place.token, place.probe) == (index, number);
-                let layers: Vec<_> = self.places.iter().filter(here).collect();
-                let chosen = [Selection::HeldOut, Selection::Optimistic].into_iter().zip(best_layers(&layers));
-                for (selection, (layer, accuracies)) in chosen {
-                    let OverResamples { score, lo, hi, .. } = OverResamples::of(accuracies);
-                    best.push(BestLayerRow { step, token, probe, selection, layer, score, lo, hi });
-                }
-            }
-        }
-        best
-    }
-}
-
-/// The share of labels that are guessed.
-pub(super) fn accuracy(labels: &[usize], guesses: &[usize]) -> f64 {
-    labels.iter().zip(guesses).filter(|(label, guess)| label == guess).count() as f64 / labels.len() as f64
-}
-
-/// The states of one resample at every probed token, `[tokens]`, each at one layer.
-#[derive(Clone, Default)]
-pub(super) struct Resample {
-    pub(super) tokens: BTreeMap<usize, States>,
-    /// Concept of every prompt.
-    pub(super) labels: Vec<usize>,
-}
-
-/// Every resample, with the states of each probed token at its layer in `layers`.
-pub(super) fn states_at(study: &Study, subject: &dyn Subject, layers: &[Layer]) -> Result<Vec<Resample>, SubjectError> {
-    let mut found = vec![Resample::default(); study.probe.resamples];
-    study.read(subject, layers, |resample, states| {
-        for (token, layer) in layers.iter().enumerate() {
-            if let Some(at) = states.layers.iter().position(|here| here == layer) {
-                found[resample].tokens.insert(token, states.states(at, token));
-            }
-        }
-        found[resample].labels = states.labels;
-    })?;
-    Ok(found)
-}
-
-/// The best layer and its accuracies: chosen on the first half of the resamples and scored on the second, and both on
-/// all. Among equals the earliest layer is chosen.
-fn best_layers<'a>(layers: &[&'a Place]) -> [(Layer, &'a [f64]); 2] {
-    let half = layers[0].overall.len() / 2;
-    let choose = |on: std::ops::Range<usize>| {
-        let sum = |place: &Place| place.overall[on.clone()].iter().sum::<f64>();
-        // Equal counts of right guesses, in another order, may differ by rounding.
-        let better = |best: &'a Place, place: &&'a Place| if sum(place) > sum(best) + 1e-9 { *place } else { best };
-        layers[1..].iter().fold(layers[0], |best, place| better(best, place))
-    };
-    let all = layers[0].overall.len();
-    let (fair, optimistic) = (choose(0..half), choose(0..all));
-    [(fair.layer, &fair.overall[half..]), (optimistic.layer, &optimistic.overall)]
+    scores.rows(step)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use data::{Purpose, Stream, TextPrompt};
+    use probe::ProbeReading;
 
+    use super::*;
+    use crate::fake::{Counter, text_study};
+
+    const CD: probe::ProbeKind = probe::ProbeKind::CD;
+
+    const SHOTS: usize = 3;
+
+    /// CD over all concepts and for each, by layer.
+    fn scores(rows: &[DecodabilityRow], token: Token, control: Option<Control>) -> Vec<(Layer, Option<String>, f64)> {
+        let here = |row: &&DecodabilityRow| row.token == token && row.probe == ProbeReading { probe: CD, control };
+        rows.iter().filter(here).map(|row| (row.layer, row.concept.clone(), row.score)).collect()
+    }
+
+    /// A model that reads the answers as a set does as well where they are permuted, and one that reads nothing does not.
     #[test]
-    fn the_held_out_score_does_not_see_the_resamples_that_chose_the_layer() {
-        let place = |layer, overall: &[f64]| Place {
-            layer,
-            token: 0,
-            probe: 0,
-            overall: overall.to_vec(),
-            by_concept: Vec::new(),
-            shuffled: Vec::new(),
+    fn controls_are_scored_with_true_labels_over_all_concepts_and_for_each() {
+        let (study, model, token) = (text_study(), Counter::new(0.5), Token::X(SHOTS + 1));
+        let rows = decodability_rows(&study, &model, 7).unwrap().0;
+        let plain = scores(&rows, token, None);
+        let layers = [0, 1, 2].map(Layer);
+        let places: Vec<_> = plain.iter().map(|(layer, concept, _)| (*layer, concept.as_deref())).collect();
+        let expected = layers.into_iter().flat_map(|layer| [None, Some("up"), Some("down")].map(|name| (layer, name)));
+        assert_eq!(places, expected.collect::<Vec<_>>());
+        assert!(plain[3..].iter().all(|(.., score)| *score == 1.0), "{plain:?}");
+
+        let mut rng = Stream::new(0, Purpose::Shuffle).rng(0);
+        let mut permuted = |prompts: &Prompts| -> Prompts {
+            let permute = |prompt: &TextPrompt| prompt.with_answers_permuted(SHOTS, &mut rng);
+            prompts.text().iter().map(permute).collect::<Vec<_>>().into()
         };
-        // Layer 1 is lucky in the first half; layer 2 is better on the whole.
-        let layers = [
-            place(Layer(0), &[0.2, 0.2, 0.2, 0.2]),
-            place(Layer(1), &[0.9, 0.9, 0.1, 0.1]),
-            place(Layer(2), &[0.6, 0.6, 0.6, 0.6]),
-        ];
-        let [held_out, optimistic] = best_layers(&layers.iter().collect::<Vec<_>>());
-        assert_eq!(held_out, (Layer(1), &[0.1, 0.1][..]));
-        assert_eq!(optimistic, (Layer(2), &[0.6, 0.6, 0.6, 0.6][..]));
+        let groups: Vec<Prompts> = study.resamples().iter().map(&mut permuted).collect();
+        let control = Control::PermutedAnswers;
+        let rows = control_rows(&study, &model, 7, control, &groups, &[token]).unwrap();
+        assert_eq!(scores(&rows, token, Some(control)), plain);
+        assert!(rows.iter().all(|row| (row.step, row.n, row.probe.control) == (7, groups.len(), Some(control))));
+
+        let control = Control::Untrained;
+        let rows = control_rows(&study, &Counter::new(0.0), 7, control, &study.resamples(), &[token]).unwrap();
+        // Only the input is left in its states.
+        let untrained = scores(&rows, token, Some(control));
+        assert_eq!([&untrained[..3], &untrained[3..6], &untrained[6..]].map(|at| at[0].2), [untrained[0].2; 3]);
+        assert!(untrained[0].2 < 0.8, "{untrained:?}");
+    }
+
+    /// Whatever order a model is read in, and whether its states come from it or as they are.
+    #[test]
+    fn states_at_hand_give_the_rows_of_the_model_they_are_of() {
+        let (study, model, token, control) = (text_study(), Counter::new(0.5), Token::X(6), Control::Bag);
+        let groups = study.resamples();
+        let rows = control_rows(&study, &model, 0, control, &groups, &[token]).unwrap();
+        let of_resample = |resample: &Resample| {
+            let states = resample.tokens[&0].clone();
+            LabelledStates { states, labels: resample.labels.clone() }
+        };
+        for layer in [0, 1, 2].map(Layer) {
+            let states: Vec<LabelledStates> =
+                states_at(&study, &model, &[layer; 2]).unwrap().iter().map(of_resample).collect();
+            let found = rows_of_states(&study, 0, layer, token, control, &states);
+            let expected: Vec<_> = rows.iter().filter(|row| row.layer == layer).cloned().collect();
+            assert_eq!(found, expected);
+            assert_eq!(found.len(), study.probe.probes.len() * 3);
+        }
     }
 }

@@ -15,7 +15,7 @@ pub struct DecodabilityRow {
     pub layer: Layer,
     /// `x10` is the x token of pair 10, `y9` the y token of pair 9.
     pub token: Token,
-    /// The probe, or its control with permuted labels. CD is `knn`.
+    /// The probe, or a control of it. CD is `knn`.
     pub probe: ProbeReading,
     /// Name of the concept.
     pub concept: Option<String>,

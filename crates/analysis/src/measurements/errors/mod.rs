@@ -8,7 +8,7 @@ use probe::{Study, Subject};
 pub use rows::{MetricRow, Split};
 
 use super::held_out::{Cell, HeldOut};
-use super::{Live, MeasureError, Measurement, NoOptions, Session};
+use super::{Live, MeasureError, Measurement, Needs, NoOptions, Session};
 use crate::show::{Section, Shown};
 
 /// The model's squared error on the held-out prompts, at every checkpoint.
@@ -18,6 +18,7 @@ pub struct Errors;
 impl Measurement for Errors {
     const NAME: &'static str = "errors";
     const ABOUT: &'static str = "Measure the error on the held-out prompts again, at every checkpoint";
+    const NEEDS: Needs = Needs::Numbers;
     const FIGURES: &'static [&'static str] = &["emergence"];
     type Options = NoOptions;
     type Plan = Vec<usize>;
@@ -49,7 +50,7 @@ impl Live for Errors {
             relative_mse: mse / scale,
         };
         let answers = subject.plain_answers(held_out.prompts())?;
-        Ok(held_out.errors(&answers).into_iter().map(row).collect())
+        Ok(held_out.errors(answers.numbers()).into_iter().map(row).collect())
     }
 
     fn headline(rows: &Vec<MetricRow>, shown: &Shown<'_>) -> Option<String> {

@@ -8,7 +8,7 @@ use probe::{Change, Edit, Layer, Study, Subject};
 pub use rows::AblationRow;
 
 use super::effect::{Effect, less};
-use super::{MeasureError, Measurement, Session};
+use super::{MeasureError, Measurement, Needs, Session};
 use crate::show::{Section, Shown};
 
 /// The error of a model without each of its heads, and what that adds to the error of the whole model.
@@ -29,6 +29,7 @@ pub struct Options {
 impl Measurement for HeadAblation {
     const NAME: &'static str = "prune";
     const ABOUT: &'static str = "Switch off one attention head at a time, and measure the error";
+    const NEEDS: Needs = Needs::Numbers;
     const FIGURES: &'static [&'static str] = &["pruning"];
     type Options = Options;
     type Plan = usize;

@@ -8,7 +8,7 @@ use probe::Layer;
 pub use rows::ExchangeRow;
 
 use super::effect::Effect;
-use super::{MeasureError, Measurement, MetricRow, Session, sorted};
+use super::{MeasureError, Measurement, MetricRow, Needs, Session, sorted};
 use crate::show::{Section, Shown};
 
 /// Checkpoints whose layers are exchanged unless told otherwise.
@@ -39,6 +39,7 @@ pub struct Plan {
 impl Measurement for LayerExchange {
     const NAME: &'static str = "transplant";
     const ABOUT: &'static str = "Join early layers of one checkpoint to late layers of another, and measure the error";
+    const NEEDS: Needs = Needs::Numbers;
     const FIGURES: &'static [&'static str] = &["transplant"];
     type Options = Options;
     type Plan = Plan;

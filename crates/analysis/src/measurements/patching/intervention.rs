@@ -2,7 +2,7 @@
 
 use data::{ConceptId, Prompt, Stream, Token};
 use nalgebra::DVector;
-use probe::{Change, Delivery, Edit, Layer, Subject, SubjectError, Vectors, Wanted};
+use probe::{Change, Delivery, Edit, Layer, Prompts, Subject, SubjectError, Vectors, Wanted};
 use rand_distr::{Distribution, StandardNormal};
 
 /// What is done to the residual stream h of a prompt.
@@ -37,10 +37,10 @@ pub(super) struct Means {
 
 impl Means {
     /// Means over the prompts of each concept at `token`, at every layer. Every concept has a prompt.
-    pub(super) fn of(subject: &dyn Subject, prompts: &[Prompt], token: Token) -> Result<Self, SubjectError> {
-        let n_concepts = prompts.iter().map(|prompt| prompt.concept.0 + 1).max().unwrap_or(0);
+    pub(super) fn of(subject: &dyn Subject, prompts: Prompts, token: Token) -> Result<Self, SubjectError> {
+        let n_concepts = prompts.labels().into_iter().max().map_or(0, |last| last + 1);
         let mut by_layer = vec![Vec::new(); subject.anatomy().n_layers + 1];
-        subject.read(&[prompts.to_vec()], &Wanted::residual(&[token]), &mut |Delivery { states, .. }| {
+        subject.read(&[prompts], &Wanted::residual(&[token]), &mut |Delivery { states, .. }| {
             for (index, layer) in states.layers.iter().enumerate() {
                 let rows = states.states(index, 0);
                 let mean = |concept| {

@@ -6,7 +6,7 @@ mod show;
 
 use clap::ValueEnum;
 use data::{ConceptId, Prompt, Purpose, Stream, Token};
-use probe::{Edit, Layer, Study, Subject};
+use probe::{Answers, Edit, Layer, Prompts, Study, Subject};
 use serde::Serialize;
 
 pub use intervention::random_direction;
@@ -15,7 +15,7 @@ pub use rows::{PatchKind, PatchRow};
 use intervention::{Activation, Intervention, Means};
 
 use super::effect::{Effect, less};
-use super::{DecodabilityRow, MeasureError, Measurement, Session};
+use super::{DecodabilityRow, MeasureError, Measurement, Needs, Session};
 use crate::show::{Section, Shown};
 
 /// Prompts behind a concept's mean activation unless told otherwise.
@@ -91,6 +91,7 @@ impl Measurement for Patching {
     const NAME: &'static str = "patch";
     const ABOUT: &'static str =
         "Replace hidden states by concepts' means, or steer towards them, and measure the error";
+    const NEEDS: Needs = Needs::Numbers;
     const FIGURES: &'static [&'static str] = &["patching", "patching_sweep", "steering"];
     type Options = Options;
     type Plan = Plan;
@@ -171,16 +172,15 @@ fn patch(
     strengths: &[f64],
 ) -> Result<Vec<PatchRow>, MeasureError> {
     let effect = Effect::new(study);
-    let cut = |prompts: &[Prompt]| -> Vec<Prompt> { prompts.iter().map(|prompt| prompt.first(plan.pair)).collect() };
-    let means = Means::of(subject, &cut(&mean_prompts(study, plan.mean_prompts)), plan.token)?;
-    let (prompts, interventions) = (cut(effect.prompts()), interventions(study, plan, strengths));
-    let edit = |(layer, what): &(Layer, Intervention)| what.edit(&prompts, &means, *layer, plan.token);
+    let means = Means::of(subject, mean_prompts(study, plan.mean_prompts).first(plan.pair), plan.token)?;
+    let (prompts, interventions) = (effect.prompts().first(plan.pair), interventions(study, plan, strengths));
+    let edit = |(layer, what): &(Layer, Intervention)| what.edit(prompts.pairs(), &means, *layer, plan.token);
     let edits: Vec<Edit> = std::iter::once(Edit::default()).chain(interventions.iter().map(edit)).collect();
-    let errors = |answers: &Vec<Vec<f64>>| -> Vec<f64> {
+    let errors = |answers: &Answers| -> Vec<f64> {
         let error = |(prompt, answers): (&Prompt, &Vec<f64>)| {
             (f64::from(prompt.ys[plan.pair - 1]) - answers[plan.pair - 1]).powi(2) / effect.scale
         };
-        prompts.iter().zip(answers).map(error).collect()
+        prompts.pairs().iter().zip(answers.numbers()).map(error).collect()
     };
     let found: Vec<Vec<f64>> = subject.answers(&prompts, &edits)?.iter().map(errors).collect();
     let (plain, n) = (&found[0], effect.n());
@@ -213,7 +213,7 @@ fn patch(
 }
 
 /// The prompts that means are taken over, `per_concept` of every concept.
-pub(crate) fn mean_prompts(study: &Study, per_concept: usize) -> Vec<Prompt> {
+pub(crate) fn mean_prompts(study: &Study, per_concept: usize) -> Prompts {
     study.balanced(Purpose::Patch, 0, per_concept)
 }
 
@@ -260,6 +260,7 @@ mod tests {
     fn no_prompt_behind_a_mean_is_held_out() {
         let study = study();
         let held_out = study.held_out();
-        assert!(mean_prompts(&study, 50).iter().all(|prompt| !held_out.contains(prompt)));
+        let behind_means = mean_prompts(&study, 50);
+        assert!(behind_means.pairs().iter().all(|prompt| !held_out.pairs().contains(prompt)));
     }
 }

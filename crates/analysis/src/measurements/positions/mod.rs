@@ -5,13 +5,13 @@ mod rows;
 mod show;
 
 use data::{Concept, Prompt, Token};
-use probe::{ProbeReading, Study};
+use probe::{Control, ProbeReading, Study};
 use rayon::prelude::*;
 
 pub use rows::{PositionRow, Reader};
 
 use super::decodability::{Decodability, Tables};
-use super::{Live, MeasureError, Measurement, OverResamples, Selection, Session, Steps};
+use super::{Live, MeasureError, Measurement, Needs, OverResamples, Selection, Session, Steps};
 use crate::show::{Section, Shown};
 
 /// How well every probe reads the concept at the x token of every pair, and how well the predictors that infer the concept
@@ -22,6 +22,7 @@ pub struct AlongPrompt;
 impl Measurement for AlongPrompt {
     const NAME: &'static str = "positions";
     const ABOUT: &'static str = "Measure decodability at every pair of the prompt, beside what could be known there";
+    const NEEDS: Needs = Needs::Numbers;
     const FIGURES: &'static [&'static str] = &["positions", "reading"];
     type Options = Steps;
     type Plan = Vec<usize>;
@@ -48,7 +49,7 @@ impl Measurement for AlongPrompt {
 fn read((cd, best): &Tables) -> Vec<PositionRow> {
     let mut rows = Vec::new();
     for best in best.iter().filter(|row| row.selection == Selection::HeldOut) {
-        let reading = ProbeReading::control(best.probe);
+        let reading = ProbeReading::control(best.probe, Control::Shuffled);
         let control = cd.iter().find(|row| (row.token, row.layer, row.probe) == (best.token, best.layer, reading));
         let (Token::X(position), Some(control)) = (best.token, control) else { continue };
         let row = |reading: ProbeReading, [score, lo, hi]: [f64; 3]| PositionRow {
@@ -75,7 +76,7 @@ fn read((cd, best): &Tables) -> Vec<PositionRow> {
 fn inferred(study: &Study) -> Vec<PositionRow> {
     let resamples = study.resamples();
     let mut rows = Vec::new();
-    for predictor in study.task.predictors() {
+    for predictor in study.task.pairs().predictors() {
         // [resamples][prompts][n_points]: (whether the likeliest is the true one, posterior on the true one)
         let posteriors = resamples.iter().map(|prompts| {
             let of_prompt = |prompt: &Prompt| {
@@ -87,7 +88,7 @@ fn inferred(study: &Study) -> Vec<PositionRow> {
                 };
                 predictor.posterior(prompt)?.into_iter().map(at_pair).collect::<Option<Vec<_>>>()
             };
-            prompts.par_iter().map(of_prompt).collect::<Option<Vec<_>>>()
+            prompts.pairs().par_iter().map(of_prompt).collect::<Option<Vec<_>>>()
         });
         let Some(posteriors) = posteriors.collect::<Option<Vec<_>>>() else { continue };
         for index in 0..study.n_points() {

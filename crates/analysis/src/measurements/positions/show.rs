@@ -129,7 +129,7 @@ fn reading_caption(read: &[PositionRow], legend: &Legend) -> String {
 
 #[cfg(test)]
 mod tests {
-    use probe::{Layer, ProbeKind};
+    use probe::{Control, Layer, ProbeKind};
 
     use super::*;
     use crate::planted::{PAIRS, check, checkpoints, legend, metrics, usual_baselines};
@@ -155,7 +155,7 @@ mod tests {
             row(None, Reader::Posterior("bayes".to_owned()), known);
             for (index, &step) in steps.iter().enumerate() {
                 row(Some(step), CD, 0.25 + (known - 0.25) * index as f64 / steps.len() as f64);
-                row(Some(step), Reader::Probe(ProbeReading::control(ProbeKind::CD)), 0.24);
+                row(Some(step), Reader::Probe(ProbeReading::control(ProbeKind::CD, Control::Shuffled)), 0.24);
             }
         }
         rows

@@ -17,7 +17,7 @@ pub use pca::{Plane, principal_components};
 pub use rows::{MapMethod, MapRow};
 pub use umap::umap;
 
-use super::{MeasureError, Measurement, Session, spread};
+use super::{MeasureError, Measurement, Needs, Session, spread};
 use crate::show::{Section, Shown};
 
 /// Layers looked at where the command is not told which.
@@ -57,6 +57,7 @@ impl Measurement for Projections {
     const NAME: &'static str = "map";
     const ABOUT: &'static str =
         "Bring the hidden states into a plane, at a few layers and checkpoints: principal components or UMAP";
+    const NEEDS: Needs = Needs::States;
     const FIGURES: &'static [&'static str] = &["map", "map_umap", "map_tsne"];
     type Options = Options;
     type Plan = Plan;

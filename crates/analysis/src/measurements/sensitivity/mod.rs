@@ -9,7 +9,7 @@ use rayon::prelude::*;
 pub use rows::SensitivityRow;
 
 use super::decodability::{Resample, accuracy, states_at};
-use super::{MeasureError, Measurement, OneStep, OverResamples, Session};
+use super::{MeasureError, Measurement, Needs, OneStep, OverResamples, Session};
 use crate::show::{Section, Shown};
 
 /// Neighbours that are tried, as far as there are so many states.
@@ -32,6 +32,7 @@ impl Measurement for Sensitivity {
     const NAME: &'static str = "sensitivity";
     const ABOUT: &'static str =
         "Measure how Concept Decodability depends on the neighbours that vote and the number of prompts";
+    const NEEDS: Needs = Needs::States;
     type Options = OneStep;
     type Plan = Plan;
     type Rows = Vec<SensitivityRow>;

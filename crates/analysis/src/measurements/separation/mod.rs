@@ -12,7 +12,7 @@ pub(crate) use pairs_figure::mean_pairs;
 pub use rows::{PairRow, SeparationRow, Statistic};
 
 use super::decodability::{Resample, accuracy, states_at};
-use super::{MeasureError, Measurement, NoOptions, OverResamples, Session};
+use super::{MeasureError, Measurement, Needs, NoOptions, OverResamples, Session};
 use crate::show::{Section, Shown};
 
 /// The separation of the concepts, and kNN's score on every two of them: at every probed token, at the layer that is best
@@ -32,6 +32,7 @@ impl Measurement for Separations {
     const NAME: &'static str = "separation";
     const ABOUT: &'static str =
         "Measure how far apart the concepts' states are, and how well each two are told apart, at every checkpoint";
+    const NEEDS: Needs = Needs::States;
     const FIGURES: &'static [&'static str] = &["separation", "pairs"];
     type Options = NoOptions;
     type Plan = Plan;

@@ -10,7 +10,7 @@ use probe::{Layer, States, Study, Subject};
 
 pub use rows::TdnvRow;
 
-use super::{MeasureError, Measurement, NoOptions, OverResamples, Session};
+use super::{MeasureError, Measurement, Needs, NoOptions, OverResamples, Session};
 use crate::show::{Section, Shown};
 
 /// The task distance normalised variance at every layer and probed token, at every checkpoint.
@@ -21,6 +21,7 @@ impl Measurement for TaskVariance {
     const NAME: &'static str = "tdnv";
     const ABOUT: &'static str =
         "Measure the variance within concepts over the squared distance between them, at every layer and checkpoint";
+    const NEEDS: Needs = Needs::States;
     const FIGURES: &'static [&'static str] = &["tdnv"];
     type Options = NoOptions;
     type Plan = Vec<usize>;

@@ -1,0 +1,92 @@
+//! Which prompts a measurement can ask about.
+
+use probe::{AnyTask, Study};
+
+use super::MeasureError;
+
+/// What a measurement needs of prompts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Hidden states and the concepts that they belong to: any prompts have them.
+    States,
+    /// Numbers to predict: errors are squared differences, and closed-form predictors answer as well.
+    Numbers,
+}
+
+impl Needs {
+    /// Nothing, if prompts of `study` have what the measurement called `name` needs.
+    ///
+    /// # Errors
+    /// When they are text and it needs numbers.
+    pub fn check(self, name: &str, study: &Study) -> Result<(), MeasureError> {
+        match (self, &study.task) {
+            (Self::States, _) | (Self::Numbers, AnyTask::Pairs(_)) => Ok(()),
+            (Self::Numbers, AnyTask::Text(_)) => {
+                let field = format!("the task of {name}");
+                Err(MeasureError::out_of_range(&field, "one whose prompts are pairs of numbers", "one of text"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+    use data::{Legend, LegendConcept};
+    use record::Folder;
+
+    use super::*;
+    use crate::fake::{Counter, TextTraining, text_study};
+    use crate::show::Shown;
+    use crate::{ALL, Entry, LIVE, Session};
+
+    fn sentence(name: &str) -> String {
+        format!("the task of {name} must be one whose prompts are pairs of numbers, but is one of text")
+    }
+
+    fn legend(study: &Study) -> Legend {
+        let named = |it: &data::Concept| LegendConcept { name: it.name.clone(), weight: it.weight };
+        let concepts = study.concepts().iter().map(named).collect();
+        Legend { n_points: study.n_points(), d_x: 0, concepts, predictors: Vec::new(), algorithms: Vec::new() }
+    }
+
+    #[test]
+    fn what_needs_numbers_is_refused_for_text_and_the_rest_gives_rows_and_is_shown() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::create(place.path()).unwrap();
+        let (study, subjects) = (text_study(), TextTraining::new());
+        let session = Session { study: &study, subjects: &subjects, folder: &folder, progress: &|_| {} };
+        let legend = legend(&study);
+        let measure = |entry: &Entry| {
+            let matches = (entry.add_options)(Command::new(entry.name)).get_matches_from([entry.name]);
+            (entry.plan)(&matches, &session).and_then(|planned| (planned.run)())
+        };
+        for entry in ALL {
+            match (entry.needs, measure(entry)) {
+                (Needs::Numbers, Err(error)) => assert_eq!(error.to_string(), sentence(entry.name)),
+                (Needs::States, Ok(tables)) => {
+                    for table in tables {
+                        let lines = std::fs::read_to_string(&table).unwrap_or_default().lines().count();
+                        assert!(lines > 1, "{} has no row", table.display());
+                    }
+                }
+                (needs, result) => panic!("{} needs {needs:?}, and gives {result:?}", entry.name),
+            }
+            (entry.show)(&Shown { folder: &folder, legend: &legend }).unwrap();
+        }
+        let with_states = ALL.iter().filter(|entry| entry.needs == Needs::States).map(|entry| entry.name);
+        assert_eq!(with_states.collect::<Vec<_>>(), ["cd", "sites", "separation", "tdnv", "map", "sensitivity"]);
+    }
+
+    #[test]
+    fn what_training_measures_is_refused_as_well() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::create(place.path()).unwrap();
+        let study = text_study();
+        let legend = legend(&study);
+        let errors = LIVE.iter().find(|live| live.name == "errors").unwrap();
+        let shown = Shown { folder: &folder, legend: &legend };
+        let error = (errors.append)(&study, &Counter::new(0.5), 0, &shown).unwrap_err();
+        assert_eq!(error.to_string(), sentence("errors"));
+    }
+}
