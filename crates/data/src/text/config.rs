@@ -53,7 +53,8 @@ pub enum TextKind {
 /// A file that a task is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextFile {
-    /// What messages call it.
+    /// Where it is, which is what messages call it. A single file has the very path that was asked for, and one of a folder
+    /// a longer path: a folder may have files that are no part of a corpus, a single file may not.
     pub path: PathBuf,
     /// What it holds.
     pub bytes: Vec<u8>,

@@ -64,11 +64,14 @@ fn detect(text: &str) -> Option<Format> {
     let first = lines.clone().find(|line| !line.starts_with('#') || line.starts_with("#/"))?;
     let is_conllu = first.split('\t').count() == 10 && first.starts_with(|c: char| c.is_ascii_digit());
     let is_tree = first.starts_with('(') && word_and_tag(first.split_whitespace().next()?).is_none();
-    Some(match () {
-        () if is_conllu => Format::Conllu,
-        () if is_tree => Format::Trees,
-        () if lines.any(|line| line.starts_with("==") || line.trim_start().starts_with("[ ")) => Format::Chunks,
-        () => Format::Lines,
+    Some(if is_conllu {
+        Format::Conllu
+    } else if is_tree {
+        Format::Trees
+    } else if lines.any(|line| line.starts_with("==") || line.trim_start().starts_with("[ ")) {
+        Format::Chunks
+    } else {
+        Format::Lines
     })
 }
 

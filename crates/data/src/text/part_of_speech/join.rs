@@ -24,7 +24,9 @@ enum Sides {
 /// The quotes that are open.
 #[derive(Default)]
 struct Quotes {
+    /// Whether a double one is.
     double: bool,
+    /// Whether a single one is.
     single: bool,
 }
 
@@ -47,6 +49,12 @@ pub(super) fn join<'a>(tokens: impl IntoIterator<Item = &'a str>) -> Joined {
         glued = sides == Sides::Ahead;
     }
     Joined { text, words }
+}
+
+impl Sides {
+    fn of_quote(opens: bool) -> Self {
+        if opens { Self::Ahead } else { Self::Behind }
+    }
 }
 
 impl Quotes {
@@ -76,12 +84,12 @@ impl Quotes {
 
     fn double<'a>(&mut self, written: &'a str, opens: bool) -> (&'a str, Sides) {
         self.double = opens;
-        (written, if opens { Sides::Ahead } else { Sides::Behind })
+        (written, Sides::of_quote(opens))
     }
 
     fn single<'a>(&mut self, written: &'a str, opens: bool) -> (&'a str, Sides) {
         self.single = opens;
-        (written, if opens { Sides::Ahead } else { Sides::Behind })
+        (written, Sides::of_quote(opens))
     }
 }
 
@@ -103,7 +111,10 @@ pub(super) fn is_whole(text: &str, word: &Range<usize>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rand::RngExt;
+
     use super::*;
+    use crate::{Purpose, Stream};
 
     #[test]
     fn sentences_are_written_as_a_person_writes_them() {
@@ -143,6 +154,25 @@ mod tests {
         let Joined { text, words } = join(tokens);
         let found: Vec<&str> = words.iter().map(|word| &text[word.clone()]).collect();
         assert_eq!(found, ["\"", "Do", "n't", "go", ",", "\"", "he", "said", "."]);
+    }
+
+    #[test]
+    fn words_in_any_order_keep_their_letters_and_never_have_two_spaces_between_them() {
+        let mut tokens: Vec<&str> =
+            "`` The dog 's owner , a Mr. Fox -LRB- who ca n't -- or wo n't -- pay $ 5 -RRB- , said : no ! ''"
+                .split(' ')
+                .collect();
+        for index in 0..200 {
+            let mut rng = Stream::new(0, Purpose::Shuffle).rng(index);
+            for last in (1..tokens.len()).rev() {
+                tokens.swap(last, rng.random_range(0..=last));
+            }
+            let Joined { text, words } = join(tokens.iter().copied());
+            assert!(!text.contains("  ") && !text.contains(" ,") && text.trim() == text, "{text}");
+            let letters = |text: &str| text.replace(['`', '\'', '"', '(', ')', ' '], "");
+            assert_eq!(letters(&text), letters(&tokens.concat().replace("-LRB-", "(").replace("-RRB-", ")")));
+            assert!(words.windows(2).all(|pair| pair[0].end <= pair[1].start), "{text}: {words:?}");
+        }
     }
 
     #[test]

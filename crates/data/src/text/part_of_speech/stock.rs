@@ -15,7 +15,7 @@ use crate::text::decode::{NoText, utf8, utf8_or_latin1};
 
 /// Words of a sentence: shorter ones are headlines and interjections, and of longer ones ten demonstrations fill the
 /// context of a small model.
-const WORDS: RangeInclusive<usize> = 5..=25;
+pub(super) const WORDS: RangeInclusive<usize> = 5..=25;
 
 /// The sentences that are used for at least one class.
 #[derive(Debug)]
@@ -49,9 +49,12 @@ impl Stock {
         if read.iter().all(Option::is_none) {
             return Err(refused(path, &format!("must have a file of {FORMATS}, but has none")));
         }
+        let sentences: Vec<_> = read.into_iter().flatten().flatten().collect();
+        let asked = sentences.par_iter().filter_map(|sentence| Asked::new(sentence, classes));
+        let mut sentences: Vec<_> = asked.collect();
         let mut seen = HashSet::new();
-        let asked = read.into_iter().flatten().flatten().filter_map(|sentence| Asked::new(&sentence, classes));
-        Ok(Self { sentences: asked.filter(|asked| seen.insert(asked.text.clone())).collect() })
+        sentences.retain(|asked| seen.insert(asked.text.clone()));
+        Ok(Self { sentences })
     }
 }
 

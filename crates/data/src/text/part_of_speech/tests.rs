@@ -113,6 +113,12 @@ fn a_sentence_is_not_used_for_a_class_whose_first_word_cannot_be_told() {
 }
 
 #[test]
+fn the_page_says_how_long_a_sentence_is() {
+    let said = format!("A sentence has {} to {} words", stock::WORDS.start(), stock::WORDS.end());
+    assert!(include_str!("../../../../../docs/parts-of-speech.md").contains(&said), "{said}");
+}
+
+#[test]
 fn sentences_of_other_lengths_and_repeated_ones_are_left_out() {
     let of = |words: usize| format!("It/pps was/bedz {}fine/jj ./.\n", "very/ql ".repeat(words - 3));
     let text = [4, 5, 5, 25, 26].map(of).concat();
