@@ -50,26 +50,23 @@ impl PartOfSpeechConfig {
     pub(super) fn build(&self, settings: &TextSettings, files: Vec<TextFile>) -> Result<PartOfSpeech, TaskError> {
         let stock = Stock::read(&self.corpus, &files, &self.classes)?;
         let n_points = settings.n_points();
-        let mut pools = Vec::new();
+        let refused = |trouble: String| TaskError::material("task.corpus", self.corpus.display(), &trouble);
         for (k, class) in self.classes.iter().enumerate() {
-            let name = class.name();
-            let with_class = |&i: &usize| stock.sentences[i].answers[k].is_some();
-            let pool: Vec<usize> = (0..stock.sentences.len()).filter(with_class).collect();
-            if pool.is_empty() {
-                let trouble = format!("has no sentence with a first {name} that can be an answer");
-                return Err(TaskError::material("task.corpus", self.corpus.display(), trouble));
-            }
-            pools.push(parts(pool));
-            let least = pools[k].iter().map(Vec::len).min().unwrap_or(0);
-            if least < n_points {
-                let trouble =
-                    format!("must have at least {n_points} sentences with a {name} in each half, but has {least}");
-                return Err(TaskError::material("task.corpus", self.corpus.display(), trouble));
+            if stock.sentences.iter().all(|sentence| sentence.answers[k].is_none()) {
+                let name = class.name();
+                return Err(refused(format!("has no sentence with a first {name} that can be an answer")));
             }
         }
-        pools.push(parts((0..stock.sentences.len()).collect()));
+        // Only a sentence that every class can be asked of says nothing itself about which one is.
+        let serves_all = |&i: &usize| stock.sentences[i].answers.iter().all(Option::is_some);
+        let pool = parts((0..stock.sentences.len()).filter(serves_all).collect());
+        let least = pool.iter().map(Vec::len).min().unwrap_or(0);
+        if least < n_points {
+            let range = format!("must have at least {n_points} sentences with a word of every class in each half");
+            return Err(refused(format!("{range}, but has {least}")));
+        }
         let concepts = settings.concepts(self.classes.iter().map(|class| class.name()));
-        Ok(PartOfSpeech { stock, pools, n_points, named: settings.named, concepts })
+        Ok(PartOfSpeech { stock, pool, n_points, named: settings.named, concepts })
     }
 }
 
@@ -86,8 +83,8 @@ fn parts(sentences: Vec<usize>) -> [Vec<usize>; PARTS] {
 #[derive(Debug)]
 pub(super) struct PartOfSpeech {
     stock: Stock,
-    /// The sentences of every concept, and behind them those of Null, by part.
-    pools: Vec<[Vec<usize>; PARTS]>,
+    /// The sentences with a word of every class, by part.
+    pool: [Vec<usize>; PARTS],
     n_points: usize,
     named: bool,
     concepts: Concepts,
@@ -107,7 +104,7 @@ impl TextTask for PartOfSpeech {
     }
 
     fn sample(&self, concept: ConceptId, purpose: Purpose, rng: &mut dyn Rng) -> TextPrompt {
-        let pool = &self.pools[concept.0][part(purpose)];
+        let pool = &self.pool[part(purpose)];
         let mut drawn: Vec<usize> = Vec::with_capacity(self.n_points);
         while drawn.len() < self.n_points {
             let sentence = pool[rng.random_range(0..pool.len())];
@@ -118,7 +115,7 @@ impl TextTask for PartOfSpeech {
         let mut pair = |i: usize| {
             let sentence = &self.stock.sentences[i];
             let answer = match sentence.answers.get(concept.0) {
-                Some(answer) => answer.clone().expect("every sentence of a concept's pool has its answer"),
+                Some(answer) => answer.clone().expect("every sentence of the pool answers every class"),
                 None => sentence.words[rng.random_range(0..sentence.words.len())].clone(),
             };
             TextPair { input: sentence.text.clone(), answer: sentence.text[answer].to_owned() }

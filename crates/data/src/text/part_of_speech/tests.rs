@@ -170,7 +170,7 @@ fn a_corpus_that_no_task_can_be_made_from_is_refused_in_a_sentence() {
         ),
         (
             vec![("brown", corpus(9).as_bytes())],
-            "brown must have at least 5 sentences with a noun in each half, but has 4".to_owned(),
+            "brown must have at least 5 sentences with a word of every class in each half, but has 4".to_owned(),
         ),
     ] {
         let error = build(&ALL, &files).unwrap_err().to_string();
