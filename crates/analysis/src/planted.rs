@@ -29,7 +29,7 @@ pub(crate) fn legend(concepts: usize) -> Legend {
     let predictors = ["zero", "ridge", "bayes", "oracle"].map(str::to_owned).into_iter().zip(roles);
     Legend {
         n_points: PAIRS,
-        d_x: 4,
+        d_x: Some(4),
         concepts: names(concepts)
             .into_iter()
             .map(|name| LegendConcept { name, weight: 1.0 / concepts as f64 })

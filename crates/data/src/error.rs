@@ -30,11 +30,26 @@ pub enum TaskError {
         /// The value found.
         value: String,
     },
+    /// No task can be made from what a file holds.
+    #[error("{field}: {place} {trouble}")]
+    Material {
+        /// Path of the field that names the file or its folder.
+        field: String,
+        /// The file, with the line where there is one to blame.
+        place: String,
+        /// What is wrong with it: the rest of a sentence that begins with the place.
+        trouble: String,
+    },
 }
 
 impl TaskError {
     /// A [`TaskError::OutOfRange`] for the field at `field`.
     pub fn out_of_range(field: impl Into<String>, range: impl Into<String>, value: impl ToString) -> Self {
         Self::OutOfRange { field: field.into(), range: range.into(), value: value.to_string() }
+    }
+
+    /// A [`TaskError::Material`] for what stands at `place` of the files that `field` names.
+    pub(crate) fn material(field: &str, place: impl ToString, trouble: impl Into<String>) -> Self {
+        Self::Material { field: field.to_owned(), place: place.to_string(), trouble: trouble.into() }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Predictor, PromptShape, Role, Task};
+use crate::{Concept, Predictor, PromptShape, Role, Task, TextTask};
 
 /// The names in the tables of a task, in the order in which figures show them.
 ///
@@ -21,8 +21,9 @@ use crate::{Predictor, PromptShape, Role, Task};
 pub struct Legend {
     /// Pairs of a prompt.
     pub n_points: usize,
-    /// Width of x.
-    pub d_x: usize,
+    /// Width of x; none where inputs are text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub d_x: Option<usize>,
     /// The concepts in the task's order.
     pub concepts: Vec<LegendConcept>,
     /// The levels that errors are compared with, as of [`Task::predictors`].
@@ -63,15 +64,20 @@ impl Legend {
             let named = |it: Box<dyn Predictor>| LegendPredictor { name: it.name().to_owned(), role: it.role() };
             predictors.into_iter().map(named).collect()
         };
-        let concepts = task.concepts().iter();
         let PromptShape { n_points, d_x } = task.shape();
         Self {
             n_points,
-            d_x,
-            concepts: concepts.map(|it| LegendConcept { name: it.name.clone(), weight: it.weight }).collect(),
+            d_x: Some(d_x),
+            concepts: LegendConcept::all(task.concepts()),
             predictors: named(task.predictors()),
             algorithms: named(task.algorithms()),
         }
+    }
+
+    /// The names of a task of text, which has no predictors.
+    pub fn of_text(task: &dyn TextTask) -> Self {
+        let concepts = LegendConcept::all(task.concepts());
+        Self { n_points: task.n_points(), d_x: None, concepts, predictors: Vec::new(), algorithms: Vec::new() }
     }
 
     /// The first level of that role; none where the task has none.
@@ -91,10 +97,16 @@ impl Legend {
     }
 }
 
+impl LegendConcept {
+    fn all(concepts: &[Concept]) -> Vec<Self> {
+        concepts.iter().map(|it| Self { name: it.name.clone(), weight: it.weight }).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::TaskRegistry;
+    use crate::{TaskRegistry, TextTaskConfig};
 
     #[test]
     fn a_legend_is_toml_and_back() {
@@ -108,5 +120,26 @@ mod tests {
         assert!(legend.algorithms.iter().all(|it| it.role == Role::Other));
         assert_eq!(legend.place(&legend.concepts[2].name), Some(2));
         assert_eq!((legend.place("none"), legend.with_role(Role::Oracle)), (None, None));
+    }
+
+    #[test]
+    fn a_legend_of_pairs_is_written_as_ever() {
+        let text =
+            "n_points = 6\nd_x = 4\npredictors = []\nalgorithms = []\n\n[[concepts]]\nname = \"B1\"\nweight = 1.0\n";
+        let legend: Legend = toml::from_str(text).unwrap();
+        assert_eq!(legend.d_x, Some(4));
+        assert_eq!(toml::to_string(&legend).unwrap(), text);
+    }
+
+    #[test]
+    fn a_legend_of_text_has_no_width_and_no_predictors() {
+        let text = "kind = \"bitwise\"\nshots = [3]\ntemplate = \"{input} = {output}\\n\"\nnull = true\nnamed = false\n\
+            place = \"prompt\"\nbits = 4";
+        let task = TextTaskConfig::read(&text.parse().unwrap()).unwrap().build(&|_| unreachable!()).unwrap();
+        let legend = Legend::of_text(task.as_ref());
+        let written = toml::to_string(&legend).unwrap();
+        assert!(!written.contains("d_x"), "{written}");
+        assert_eq!(toml::from_str::<Legend>(&written).unwrap(), legend);
+        assert_eq!((legend.n_points, legend.place("XNOR"), legend.place("Null")), (4, Some(5), Some(6)));
     }
 }

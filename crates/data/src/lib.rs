@@ -49,4 +49,7 @@ pub use sampler::Sampler;
 pub use sparse_regression::{SparseRegression, SparseRegressionConfig};
 pub use stream::{Purpose, Stream};
 pub use task::Task;
-pub use text::{Spans, Template, TextPair, TextPrompt, TextTask, Written};
+pub use text::{
+    BitwiseConfig, FileConfig, PartOfSpeechConfig, Place, ReadFiles, Spans, Template, TextFile, TextKind, TextPair,
+    TextPrompt, TextSampler, TextSettings, TextTask, TextTaskConfig, WordClass, Written,
+};

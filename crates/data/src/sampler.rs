@@ -51,7 +51,8 @@ impl Sampler {
     }
 }
 
-fn draw_concept(concepts: &[Concept], uniform: f64) -> ConceptId {
+/// The concept at `uniform`, a number of 0 … 1, when the prior's weights are laid end to end.
+pub(crate) fn draw_concept(concepts: &[Concept], uniform: f64) -> ConceptId {
     let mut below = 0.0;
     for (id, concept) in concepts.iter().enumerate() {
         below += concept.weight;

@@ -39,6 +39,11 @@ impl Stream {
         Self { seed, purpose }
     }
 
+    /// What its random numbers are for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
     /// The generator at `index`: ChaCha8 keyed by seed and purpose, its stream number the index.
     pub fn rng(&self, index: u64) -> ChaCha8Rng {
         let mut key = [0; 32];

@@ -38,9 +38,10 @@ fn facts(run: &RunDir, config: &Config, shown: &Shown<'_>) -> Result<Vec<(String
     let step = shown.rows::<MetricRow>()?.iter().map(|row| row.step).max().unwrap_or(0);
     let (legend, model, train) = (shown.legend, &config.model, &config.train);
     let kind = config.task.get("kind").and_then(|kind| kind.as_str()).unwrap_or("task");
+    let inputs = legend.d_x.map_or("of text".to_owned(), |d_x| format!("x of width {d_x}"));
     let mut facts = vec![
         ("Task", format!("{kind}, {} concepts", legend.concepts.len())),
-        ("Prompt", format!("{} pairs, x of width {}", legend.n_points, legend.d_x)),
+        ("Prompt", format!("{} pairs, {inputs}", legend.n_points)),
         ("Model", format!("{} blocks of width {}, {} heads", model.n_layers, model.d_model, model.n_heads)),
         ("Training", format!("{step} of {} steps of {} prompts", train.steps, train.batch_size)),
         ("Seed", config.seed.to_string()),

@@ -17,7 +17,7 @@ pub struct TextPrompt {
 }
 
 /// An input and its answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TextPair {
     /// What is asked.
     pub input: String,

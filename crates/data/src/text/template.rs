@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+use serde::de::{Error, Unexpected};
+use serde::{Deserialize, Deserializer};
+
 use super::{TextPair, TextPrompt};
 use crate::TaskError;
 
@@ -34,6 +37,9 @@ pub struct Spans {
     pub line_end: usize,
 }
 
+/// What a template is, in messages.
+const RANGE: &str = "{input}, then some text, then {output} and a line break, each place once";
+
 impl Template {
     /// Reads a template.
     ///
@@ -41,19 +47,19 @@ impl Template {
     /// When a place is missing, comes twice or in the wrong order; when nothing but space stands between the places, or no
     /// line break behind the second.
     pub fn new(template: &str) -> Result<Self, TaskError> {
-        let refused = || {
-            let range = "{input}, then some text, then {output} and a line break, each place once";
-            TaskError::out_of_range("task.template", range, format!("{template:?}"))
-        };
-        let (before, rest) = template.split_once("{input}").ok_or_else(refused)?;
-        let (between, behind) = rest.split_once("{output}").ok_or_else(refused)?;
+        Self::parse(template).ok_or_else(|| TaskError::out_of_range("task.template", RANGE, format!("{template:?}")))
+    }
+
+    fn parse(template: &str) -> Option<Self> {
+        let (before, rest) = template.split_once("{input}")?;
+        let (between, behind) = rest.split_once("{output}")?;
         let parts = [before, between, behind];
         let again = parts.iter().any(|part| part.contains("{input}") || part.contains("{output}"));
         if again || between.trim().is_empty() || !behind.starts_with('\n') {
-            return Err(refused());
+            return None;
         }
         let [before, between, behind] = parts.map(str::to_owned);
-        Ok(Self { before, between, behind })
+        Some(Self { before, between, behind })
     }
 
     /// The prompt as one text: what names the concept, an empty line, and the pairs one after the other.
@@ -71,6 +77,13 @@ impl Template {
         }
         text.truncate(pairs.last().map_or(text.len(), |last| last.line_end));
         Written { text, pairs }
+    }
+}
+
+impl<'de> Deserialize<'de> for Template {
+    fn deserialize<D: Deserializer<'de>>(text: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(text)?;
+        Self::parse(&text).ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &RANGE))
     }
 }
 
