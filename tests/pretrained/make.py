@@ -31,7 +31,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.utils.logging import disable_progress_bar
+
+from theirs import watched
 
 VOCABULARY = 128
 LENGTHS = [1, 2, 3, 5, 8, 10]
@@ -298,32 +299,6 @@ def load(folder: Path, **changed):
     return model.eval()
 
 
-def blocks(model: torch.nn.Module) -> torch.nn.ModuleList:
-    """The blocks of a causal model of `transformers`."""
-    return model.base_model.layers
-
-
-@contextlib.contextmanager
-def watched(model: torch.nn.Module):
-    """A list that fills with the residual stream of every layer whenever `model` runs."""
-    states = []
-
-    def enter(_block, arguments, keywords):
-        states.clear()
-        states.append(arguments[0] if arguments else keywords["hidden_states"])
-
-    def leave(_block, _arguments, output):
-        states.append(output[0] if isinstance(output, tuple) else output)
-
-    hooks = [blocks(model)[0].register_forward_pre_hook(enter, with_kwargs=True)]
-    hooks += [block.register_forward_hook(leave) for block in blocks(model)]
-    try:
-        yield states
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
 @torch.inference_mode()
 def run(model: torch.nn.Module, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """States and logits of padded `tokens`, each row alone and without its padding."""
@@ -399,7 +374,6 @@ def main() -> None:
     parser.add_argument("--only", help="names of folders, with commas")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    disable_progress_bar()
     names = options.only.split(",") if options.only else list(FAMILIES)
     for name in names:
         make(name, FAMILIES[name], options.out / name, options.seed, options.scale)
