@@ -1,12 +1,11 @@
 //! From last states to logits, a part of the vocabulary at a time.
 
-use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use kernels::Kernels;
 use rayon::prelude::*;
 
 use crate::PretrainedError;
-use crate::decoder::{Reader, WeightSource, normalize};
+use crate::decoder::{Reader, WeightSource, normalize, product};
 use crate::folder::{DecoderConfig, Part};
 
 /// Tokens whose rows of the head are in memory at a time.
@@ -96,9 +95,9 @@ impl Head<'_> {
         for first in (0..self.config.vocabulary).step_by(TOKENS) {
             let tokens: Vec<usize> = (first..self.config.vocabulary.min(first + TOKENS)).collect();
             let weight = TensorData::new(self.source.rows(&name, &tokens, d)?, [tokens.len(), d]);
-            let weight = Tensor::<B, 2>::from_data(weight, device).transpose();
+            let weight = Tensor::<B, 2>::from_data(weight, device);
             let of = |normal: &Tensor<B, 2>| {
-                let logits = normal.clone().matmul(weight.clone());
+                let logits = product(normal.clone(), weight.clone());
                 let logits = match self.config.logit_cap {
                     Some(cap) => (logits / cap).tanh() * cap,
                     None => logits,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{Int, Tensor, TensorData};
-use kernels::{Kernels, Rope, Span};
+use kernels::{Kernels, Span};
 use probe::{Component, Layer};
 use rayon::prelude::*;
 

@@ -59,6 +59,9 @@ pub enum SubjectError {
         /// The one asked for.
         value: usize,
     },
+    /// A model of numbers was asked about text.
+    #[error("the model must be one of text, but is one of pairs of numbers")]
+    NoText,
     /// The model could not be read.
     #[error(transparent)]
     Unreadable(Box<dyn StdError + Send + Sync>),

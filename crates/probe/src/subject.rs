@@ -110,6 +110,14 @@ pub trait Subject: Send + Sync {
     fn plain_answers(&self, prompts: &Prompts) -> Result<Answers, SubjectError> {
         Ok(self.answers(prompts, &[Edit::default()])?.swap_remove(0))
     }
+
+    /// The tokens of every answer of prompts of text, as the model has them, `[n_prompts][n_points][]`.
+    ///
+    /// # Errors
+    /// When the model is not one of text, or the prompts cannot be cut into its tokens.
+    fn answer_tokens(&self, _: &Prompts) -> Result<Vec<Vec<Vec<u32>>>, SubjectError> {
+        Err(SubjectError::NoText)
+    }
 }
 
 /// The states of a model over training: its checkpoints.
@@ -146,4 +154,9 @@ pub trait Subjects {
     /// # Errors
     /// When one of them cannot be read.
     fn exchanged(&self, early: usize, late: usize, up_to: Layer) -> Result<Box<dyn Subject + '_>, SubjectError>;
+
+    /// The same architecture with weights drawn anew; none where a step of its own is that.
+    fn untrained(&self) -> Option<Box<dyn Subject + '_>> {
+        None
+    }
 }

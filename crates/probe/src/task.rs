@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use data::{Concept, ConceptId, Purpose, Sampler, Stream, Task, TextPrompt, TextTask};
+use data::{Concept, Purpose, Sampler, Stream, Task, TextSampler, TextTask};
 
 use crate::Prompts;
 
@@ -62,10 +62,7 @@ impl AnyTask {
                 Sampler::new(task.clone(), Stream::new(seed, purpose)).balanced(set, per_concept).into()
             }
             Self::Text(task) => {
-                let concepts: Vec<ConceptId> = (0..task.concepts().len())
-                    .flat_map(|concept| std::iter::repeat_n(ConceptId(concept), per_concept))
-                    .collect();
-                draw(task.as_ref(), seed, purpose, set, &concepts).into()
+                TextSampler::new(task.clone(), Stream::new(seed, purpose)).balanced(set, per_concept).into()
             }
         }
     }
@@ -74,16 +71,10 @@ impl AnyTask {
     pub(crate) fn null(&self, seed: u64, purpose: Purpose, set: u64, count: usize) -> Option<Prompts> {
         match self {
             Self::Pairs(_) => None,
-            Self::Text(task) => Some(draw(task.as_ref(), seed, purpose, set, &vec![task.null()?; count]).into()),
+            Self::Text(task) => {
+                let sampler = TextSampler::new(task.clone(), Stream::new(seed, purpose));
+                sampler.null(set, count).map(Prompts::from)
+            }
         }
     }
-}
-
-/// Set number `set` of prompts of text, one of every concept in the list. As [`Sampler::balanced`], prompt number i of the
-/// set has the address set · (prompts of a set) + i.
-fn draw(task: &dyn TextTask, seed: u64, purpose: Purpose, set: u64, concepts: &[ConceptId]) -> Vec<TextPrompt> {
-    let stream = Stream::new(seed, purpose);
-    let first = set * concepts.len() as u64;
-    let sample = |(index, &concept)| task.sample(concept, purpose, &mut stream.rng(index));
-    (first..).zip(concepts).map(sample).collect()
 }

@@ -34,6 +34,7 @@ mod error;
 mod files;
 mod folder;
 mod made;
+mod npz;
 mod seal;
 mod table;
 
@@ -41,5 +42,6 @@ pub use error::RecordError;
 pub use files::{remove_file, write_through, write_together, write_whole};
 pub use folder::{Folder, Lock};
 pub use made::{COMMIT, Made, Maker};
+pub use npz::{Npz, Number};
 pub use seal::{Change, Seal};
 pub use table::{AnyTable, Older, Row, Table};

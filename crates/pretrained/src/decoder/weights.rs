@@ -125,10 +125,25 @@ impl<B: Backend> Linear<B> {
     /// # Shapes
     /// `[rows, inputs]` to `[rows, outputs]`
     pub(crate) fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let y = x.matmul(self.weight.clone().transpose());
+        let y = product(x, self.weight.clone());
         match &self.bias {
             Some(bias) => y + bias.clone(),
             None => y,
         }
     }
+}
+
+/// x Wᵀ, in which no row depends on how many there are.
+///
+/// # Shapes
+/// `[rows, inputs]` and `[outputs, inputs]` to `[rows, outputs]`
+pub(crate) fn product<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
+    /// Products of fewer rows may be summed in another order, by kernels for vectors and small matrices.
+    const LEAST: usize = 32;
+    let [rows, inputs] = x.dims();
+    if rows >= LEAST {
+        return x.matmul(weight.transpose());
+    }
+    let nothing = Tensor::zeros([LEAST - rows, inputs], &x.device());
+    Tensor::cat(vec![x, nothing], 0).matmul(weight.transpose()).narrow(0, 0, rows)
 }

@@ -1,6 +1,5 @@
 //! One run from its first step to its report, whichever command asks for it.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -12,8 +11,7 @@ use clap::Args;
 use data::Legend;
 use model::{Device, Kernels, OnBackend};
 use run::{Environment, Experiment, RunDir, RunError};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use terminal::{Failure, clock, in_shell, note, program_name};
+use terminal::{Failure, clock, in_shell, note, program_name, stop_signal};
 
 use crate::{
     Headline, LiveMeasurements, LiveReport, Observers, Origin, Outcome, Parallelism, Progress, TrainError,
@@ -116,19 +114,6 @@ fn unmeasured(run: &RunDir, experiment: &Experiment) -> Result<Vec<&'static str>
 
 fn is_trained(run: &RunDir, experiment: &Experiment) -> Result<bool, RunError> {
     Ok(run.steps()?.last() == Some(&experiment.config.train.steps))
-}
-
-/// Set by the first SIGINT or SIGTERM; the second ends the program at once.
-pub(super) fn stop_signal() -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        let register = || {
-            signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
-            signal_hook::flag::register(signal, stop.clone())
-        };
-        register().map_err(|error| Failure::Run(error.into()))?;
-    }
-    Ok(stop)
 }
 
 struct TrainHere<'a> {

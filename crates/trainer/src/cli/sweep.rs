@@ -22,9 +22,9 @@ use probe::ProbeKind;
 use rayon::ThreadPool;
 use record::Folder;
 use run::{Experiment, RunDir, RunError, Source};
-use terminal::{Failure, note};
+use terminal::{Failure, note, stop_signal};
 
-use super::job::{complete, is_complete, stop_signal};
+use super::job::{complete, is_complete};
 use super::{Job, pools};
 use crate::{Outcome, memory};
 
