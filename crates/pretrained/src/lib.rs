@@ -1,5 +1,7 @@
 //! Pretrained language models from a folder of weights, measured like models of ours.
 
+mod cli;
+mod cost;
 mod decoder;
 mod error;
 mod folder;
@@ -10,6 +12,7 @@ mod model;
 mod passes;
 mod tokens;
 
+pub use cli::Command;
 pub use decoder::{DrawnAnew, WeightSource};
 pub use error::PretrainedError;
 pub use folder::{

@@ -19,7 +19,7 @@ use crate::decoder::{Added, Block, Reader, Untuned, WeightSource};
 use crate::folder::{DecoderConfig, Part};
 
 /// Rows of a chunk on a CPU: products run at their full rate, and what is between them stays in cache.
-const ROWS_ON_CPU: usize = 384;
+pub(crate) const ROWS_ON_CPU: usize = 384;
 /// Rows of a chunk on a GPU.
 const ROWS_ON_GPU: usize = 16_384;
 
