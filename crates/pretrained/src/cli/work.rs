@@ -28,8 +28,10 @@ impl Work {
             }
             if let Some((_, progress)) = shown.as_mut() {
                 progress.reach(done);
-                let left = progress.left(done);
-                progress.tell(done, format!("{left} left"));
+                // Of the first step nothing is known.
+                if done > 0 {
+                    progress.tell(done, format!("{} left", progress.left(done)));
+                }
             }
         }
         !self.stop.load(Ordering::Relaxed)

@@ -5,6 +5,6 @@ mod rope;
 mod source;
 mod weights;
 
-pub(crate) use block::{Added, Block, Untuned, normalize};
+pub(crate) use block::{Behind, Block, Untuned, normalize};
 pub use source::{DrawnAnew, WeightSource};
 pub(crate) use weights::{Reader, product};
