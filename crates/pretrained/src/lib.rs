@@ -10,6 +10,7 @@ mod golden_tests;
 mod head;
 mod model;
 mod passes;
+mod subject;
 mod tokens;
 
 pub use cli::Command;
@@ -19,4 +20,5 @@ pub use folder::{
     Biases, DecoderConfig, Family, ModelFolder, Norm, Placement, QueryKeyNorm, Rotation, Scaling, Tensors,
 };
 pub use model::LanguageModel;
+pub use subject::TextSubject;
 pub use tokens::{Encoded, TextTokens};
