@@ -27,6 +27,11 @@ impl Cost {
         Self { operations, rate: SHARE * products_per_second(config.d_model), bytes: memory(config, tokens) }
     }
 
+    /// The same so many times over, one behind the other.
+    pub(crate) fn times(self, times: f64) -> Self {
+        Self { operations: self.operations * times, ..self }
+    }
+
     pub(crate) fn seconds(self) -> f64 {
         self.operations / self.rate
     }
