@@ -49,8 +49,8 @@ struct Found<'a> {
 
 impl Check {
     pub(super) fn run(self) -> Result<(), CliError> {
-        let folder = ModelFolder::open(&self.folder).map_err(Failure::from)?;
         self.machine.prepare()?;
+        let folder = ModelFolder::open(&self.folder).map_err(Failure::from)?;
         let config = &folder.config;
         let cost = Cost::of(config, self.prompts as usize * self.tokens as usize);
         let DecoderConfig { n_layers, d_model, n_heads, n_kv_heads, vocabulary, positions, .. } = *config;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use analysis::{ALL, CliError, Entry, Machine, Needs, Shown, Summary, cd_accuracy};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
+use kernels::Device;
 use terminal::{Failure, in_shell, note, program_name, say, say_json};
 
 use super::work::Work;
@@ -57,6 +58,8 @@ impl Change {
 
 impl Measure {
     pub(super) fn run(self) -> Result<(), CliError> {
+        // Before anything else, because whatever works in parallel would start the threads itself.
+        let device = self.machine.prepare()?;
         let mut config = self.change.resolve(&self.config)?;
         if !self.models.is_empty() {
             config.models = self.models.iter().map(|path| whole(path)).collect();
@@ -64,7 +67,7 @@ impl Measure {
         let series = Series::open(&config.models).map_err(Failure::from)?;
         let experiment = config.build()?;
         let run = LmRun::create(&self.out, experiment, &series)?;
-        measure_all(&run, &series, &self.machine)?;
+        measure_all(&run, &series, device)?;
         say_summary(&run, self.json)
     }
 }
@@ -75,8 +78,7 @@ pub(super) fn whole(path: &Path) -> PathBuf {
 }
 
 /// Makes what is missing of the usual measurements, and the report.
-pub(super) fn measure_all(run: &LmRun, series: &Series, machine: &Machine) -> Result<(), CliError> {
-    let device = machine.prepare()?;
+pub(super) fn measure_all(run: &LmRun, series: &Series, device: Device) -> Result<(), CliError> {
     let _lock = run.folder().lock()?;
     let path = run.folder().path();
     let work = Work::new()?;
@@ -199,9 +201,9 @@ impl FromArgMatches for OnRun {
 
 impl OnRun {
     pub(super) fn run(self) -> Result<(), CliError> {
+        let device = self.of.machine.prepare()?;
         let run = LmRun::open(&self.of.run)?;
         let series = run.series().map_err(Failure::from)?;
-        let device = self.of.machine.prepare()?;
         let _lock = run.folder().lock()?;
         let work = Work::new()?;
         work.name(self.entry.name);

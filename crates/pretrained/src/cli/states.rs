@@ -50,11 +50,11 @@ struct Took {
 impl States {
     pub(super) fn run(self) -> Result<(), CliError> {
         let started = Instant::now();
+        let device = self.machine.prepare()?;
         let texts = texts(&self.prompts).map_err(Failure::from)?;
         let folder = ModelFolder::open(&self.model).map_err(Failure::from)?;
         let encoded = texts.iter().map(|text| Ok(folder.tokens.encode(text)?.ids));
         let sequences = encoded.collect::<Result<Vec<_>, PretrainedError>>().map_err(Failure::from)?;
-        let device = self.machine.prepare()?;
         let tokens = sequences.iter().map(Vec::len).sum();
         let (load_s, started) = (started.elapsed().as_secs_f64(), Instant::now());
         if !self.json {
