@@ -6,6 +6,7 @@ mod folder;
 #[cfg(test)]
 mod golden_tests;
 mod head;
+mod lora;
 mod model;
 mod passes;
 mod tokens;
@@ -14,6 +15,10 @@ pub use decoder::{DrawnAnew, WeightSource};
 pub use error::PretrainedError;
 pub use folder::{
     Biases, DecoderConfig, Family, ModelFolder, Norm, Placement, QueryKeyNorm, Rotation, Scaling, Tensors,
+};
+pub use lora::{
+    AdapterConfig, Adapters, Example, Finetune, FinetuneConfig, Free, Merged, Progress, TuningLoss, bench_steps,
+    finetune,
 };
 pub use model::LanguageModel;
 pub use tokens::{Encoded, TextTokens};
