@@ -30,7 +30,7 @@ pub(crate) struct Golden {
     hidden: Vec<f32>,
     /// `[prompts, longest, vocabulary]`
     logits: Vec<f32>,
-    longest: usize,
+    pub(crate) longest: usize,
 }
 
 impl Golden {
@@ -64,7 +64,7 @@ pub(crate) fn off(found: &[f32], expected: &[f32]) -> f32 {
 }
 
 /// The states of every token at every layer, `[layers + 1][prompts]`, and the logits, `[prompts]`.
-fn ours(model: &LanguageModel<'_>, prompts: &[Vec<u32>]) -> (Vec<Vec<Vec<f32>>>, Vec<Vec<f32>>) {
+pub(crate) fn ours(model: &LanguageModel<'_>, prompts: &[Vec<u32>]) -> (Vec<Vec<Vec<f32>>>, Vec<Vec<f32>>) {
     let folder = model.folder;
     let places = |(number, prompt): (usize, &Vec<u32>)| {
         (0..prompt.len()).map(move |position| RowAt { of: Member::Sequence(number), position })

@@ -16,9 +16,10 @@ use crate::PretrainedError;
 use crate::decoder::{Block, BlockWeights, NormWeights, Reader, Untuned, WeightSource, normalize};
 use crate::folder::{DecoderConfig, Part};
 
-/// Rows of a shard on a CPU. It decides the order of sums, so it is no setting.
-const ROWS_ON_CPU: usize = 192;
-/// Rows of a shard on a GPU.
+/// About how many rows a shard has on a CPU: with 120, preparing the weights takes a quarter of a product's time, with
+/// 240 an eighth. It decides the order of sums, so it is no setting.
+const ROWS_ON_CPU: usize = 256;
+/// The same on a GPU.
 const ROWS_ON_GPU: usize = 4096;
 
 /// A text to be tuned on.
@@ -135,19 +136,15 @@ impl<'a, B: Kernels> Resident<'a, B> {
         Gradients { loss, pairs: by_factor.into_iter().map(|pair| pair.map(B::add_parts)).collect() }
     }
 
+    /// Parts of nearly as many examples, 2ⁿ of them, so that none is left when threads share them.
     fn shards<'b>(&self, first: u64, examples: &'b [Example]) -> Vec<Shard<'b>> {
-        let most = if self.on_cpu { ROWS_ON_CPU } else { ROWS_ON_GPU };
-        let (mut shards, mut start) = (Vec::new(), 0);
-        while start < examples.len() {
-            let (mut end, mut rows) = (start, 0);
-            while end < examples.len() && (rows == 0 || rows + examples[end].ids.len() <= most) {
-                rows += examples[end].ids.len();
-                end += 1;
-            }
-            shards.push(Shard { first: first + start as u64, examples: &examples[start..end] });
-            start = end;
-        }
-        shards
+        let rows: usize = examples.iter().map(|example| example.ids.len()).sum();
+        let each = if self.on_cpu { ROWS_ON_CPU } else { ROWS_ON_GPU };
+        let count = rows.div_ceil(each).next_power_of_two().min(examples.len());
+        let bound = |shard: usize| shard * examples.len() / count;
+        let shard =
+            |shard| Shard { first: first + bound(shard) as u64, examples: &examples[bound(shard)..bound(shard + 1)] };
+        (0..count).map(shard).collect()
     }
 
     fn of_shard(&self, shard: &Shard<'_>, total: usize, asked: &Asked<'_, B>) -> Gradients<B> {
