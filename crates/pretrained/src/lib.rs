@@ -22,3 +22,8 @@ pub use lora::{
 };
 pub use model::LanguageModel;
 pub use tokens::{Encoded, TextTokens};
+
+/// As the program has, so that tests which measure time measure its.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

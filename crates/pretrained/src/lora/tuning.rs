@@ -34,30 +34,19 @@ pub(crate) struct Dropout<'a> {
 impl<B: Kernels> Tune<B> for Tuning<'_, B> {
     fn tune(&self, layer: usize, map: MapPlace, x: &Tensor<B, 2>, y: Tensor<B, 2>) -> Tensor<B, 2> {
         let here = self.places.iter().enumerate().filter(|(_, place)| place.layer == layer && place.map == map);
-        let [rows, width] = y.dims();
-        let nothing = |columns: usize| Tensor::zeros([rows, columns], &y.device());
-        let (mut parts, mut end) = (Vec::new(), 0);
-        for (number, place) in here {
-            if place.first > end {
-                parts.push(nothing(place.first - end));
-            }
-            parts.push(self.added(number, x.clone()));
-            end = place.first + place.outputs;
-        }
-        if parts.is_empty() {
+        let here: Vec<(usize, &AdapterPlace)> = here.collect();
+        if here.is_empty() {
             return y;
         }
-        if end < width {
-            parts.push(nothing(width - end));
-        }
-        let added = if parts.len() == 1 { parts.swap_remove(0) } else { Tensor::cat(parts, 1) };
-        y + added
+        let [_, width] = y.dims();
+        let inner = joined(here.iter().map(|(number, _)| self.inner(*number, x.clone())).collect(), 1);
+        y + inner.matmul(self.up(&here, width).transpose())
     }
 }
 
 impl<B: Kernels> Tuning<'_, B> {
-    /// (α/r) B A x
-    fn added(&self, number: usize, x: Tensor<B, 2>) -> Tensor<B, 2> {
+    /// (α/r) A x, `[rows, rank]`
+    fn inner(&self, number: usize, x: Tensor<B, 2>) -> Tensor<B, 2> {
         let x = match &self.dropout {
             Some(dropout) => {
                 let shape = x.dims();
@@ -67,9 +56,31 @@ impl<B: Kernels> Tuning<'_, B> {
             }
             None => x,
         };
-        let [down, up] = self.factors[number].clone();
-        (x.matmul(down.transpose()) * self.config.scale()).matmul(up.transpose())
+        x.matmul(self.factors[number][0].clone().transpose()) * self.config.scale()
     }
+
+    /// The factors B of all adapters of a map as one, `[width, adapters · rank]`: a column block each, with 0 where an
+    /// adapter does not write. One product then adds to the whole map, where parts would have to be copied together.
+    fn up(&self, here: &[(usize, &AdapterPlace)], width: usize) -> Tensor<B, 2> {
+        let (rank, count) = (self.config.rank, here.len());
+        let nothing = |rows, columns| Tensor::zeros([rows, columns], &self.factors[0][0].device());
+        let (mut parts, mut end) = (Vec::new(), 0);
+        for (at, (number, place)) in here.iter().enumerate() {
+            parts.push(nothing(place.first - end, count * rank));
+            let up = self.factors[*number][1].clone();
+            let row = vec![nothing(place.outputs, at * rank), up, nothing(place.outputs, (count - 1 - at) * rank)];
+            parts.push(joined(row, 1));
+            end = place.first + place.outputs;
+        }
+        parts.push(nothing(width - end, count * rank));
+        joined(parts, 0)
+    }
+}
+
+/// Matrices along one axis as one; empty ones are left out.
+fn joined<B: Backend>(mut parts: Vec<Tensor<B, 2>>, axis: usize) -> Tensor<B, 2> {
+    parts.retain(|part| part.dims()[axis] > 0);
+    if parts.len() == 1 { parts.swap_remove(0) } else { Tensor::cat(parts, axis) }
 }
 
 impl Dropout<'_> {
