@@ -24,6 +24,8 @@ pub enum Purpose {
     Bootstrap,
     /// Samples of a map's optimiser.
     Map,
+    /// Inputs that adapters do not see while they are trained.
+    Dropout,
 }
 
 /// Addressed randomness: a generator is a pure function of (seed, purpose, index).
@@ -58,6 +60,7 @@ impl Stream {
             Purpose::Direction => 6,
             Purpose::Bootstrap => 7,
             Purpose::Map => 8,
+            Purpose::Dropout => 9,
         };
         let mut rng = ChaCha8Rng::from_seed(key);
         rng.set_stream(index);

@@ -9,6 +9,8 @@ use run::{ConfigError, apply, check_name, lay_over, read_as};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::lora::{FinetuneConfig, Free};
+
 /// The presets built into the program, by name.
 pub const PRESETS: [(&str, &str); 3] = [
     ("base", include_str!("../../../experiments/pretrained/base.toml")),
@@ -36,6 +38,8 @@ pub struct LmConfig {
     pub eval: EvalConfig,
     /// How the concept is read.
     pub probe: ProbeConfig,
+    /// How adapters are tuned, where they are.
+    pub finetune: FinetuneConfig,
 }
 
 /// How a model was tuned before it was measured. Its adapters lie in the run's folder.
@@ -45,7 +49,7 @@ pub struct Tuned {
     /// The run whose model and task it was.
     pub run: String,
     /// The layers that were tuned.
-    pub free: String,
+    pub free: Free,
 }
 
 /// A configuration whose every field was checked.
@@ -79,6 +83,16 @@ impl LmConfig {
             lay_over(&mut below, table);
             table = below;
         }
+        sets.iter().try_for_each(|set| apply(&mut table, set))?;
+        read_as(table)
+    }
+
+    /// The same with `sets` applied in order.
+    ///
+    /// # Errors
+    /// When one is no change of a field, or the result has a missing, unknown or mistyped field.
+    pub fn changed(&self, sets: &[String]) -> Result<Self, ConfigError> {
+        let mut table: Table = self.to_toml().parse().expect("a configuration that was written as TOML is TOML");
         sets.iter().try_for_each(|set| apply(&mut table, set))?;
         read_as(table)
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use record::RecordError;
 use thiserror::Error;
 
 /// Why a folder of weights, a text or a request was refused.
@@ -37,6 +38,9 @@ pub enum PretrainedError {
         /// What the system says.
         source: io::Error,
     },
+    /// A table or checkpoint could not be read or written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// Asked to stop.
     #[error("interrupted")]
     Interrupted,

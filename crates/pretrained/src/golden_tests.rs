@@ -24,46 +24,48 @@ fn folders() -> Vec<PathBuf> {
 }
 
 /// What `transformers` makes of a folder.
-struct Golden {
-    prompts: Vec<Vec<u32>>,
+pub(crate) struct Golden {
+    pub(crate) prompts: Vec<Vec<u32>>,
     /// `[prompts, longest, layers + 1, d_model]`
     hidden: Vec<f32>,
     /// `[prompts, longest, vocabulary]`
     logits: Vec<f32>,
-    longest: usize,
+    pub(crate) longest: usize,
 }
 
 impl Golden {
-    fn read(folder: &Path) -> Self {
+    pub(crate) fn read(folder: &Path) -> Self {
         let bytes = std::fs::read(folder.join("golden.safetensors")).unwrap();
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
-        let floats = |name: &str| -> Vec<f32> {
-            let data = tensors.tensor(name).unwrap();
-            data.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
-        };
         let tokens = tensors.tensor("tokens").unwrap();
         let longest = tokens.shape()[1];
         let all: Vec<i64> = tokens.data().as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect();
         let real = |row: &[i64]| row.iter().filter_map(|&id| u32::try_from(id).ok()).collect();
         Self {
             prompts: all.chunks(longest).map(real).collect(),
-            hidden: floats("hidden"),
-            logits: floats("logits"),
+            hidden: floats(&tensors, "hidden"),
+            // Not of adapters, whose head is the model's own.
+            logits: tensors.tensor("logits").map(|_| floats(&tensors, "logits")).unwrap_or_default(),
             longest,
         }
     }
 }
 
+pub(crate) fn floats(tensors: &SafeTensors<'_>, name: &str) -> Vec<f32> {
+    let tensor = tensors.tensor(name).unwrap();
+    tensor.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
 /// Largest |a − b| over largest |b|.
-fn off(found: &[f32], expected: &[f32]) -> f32 {
+pub(crate) fn off(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let most = expected.iter().fold(0.0f32, |most, x| most.max(x.abs()));
     found.iter().zip(expected).fold(0.0f32, |worst, (a, b)| worst.max((a - b).abs())) / most
 }
 
 /// The states of every token at every layer, `[layers + 1][prompts]`, and the logits, `[prompts]`.
-fn ours(folder: &ModelFolder, prompts: &[Vec<u32>], device: Device) -> (Vec<Vec<Vec<f32>>>, Vec<Vec<f32>>) {
-    let model = LanguageModel::new(folder, device);
+pub(crate) fn ours(model: &LanguageModel<'_>, prompts: &[Vec<u32>]) -> (Vec<Vec<Vec<f32>>>, Vec<Vec<f32>>) {
+    let folder = model.folder;
     let places = |(number, prompt): (usize, &Vec<u32>)| {
         (0..prompt.len()).map(move |position| RowAt { of: Member::Sequence(number), position })
     };
@@ -85,6 +87,22 @@ fn ours(folder: &ModelFolder, prompts: &[Vec<u32>], device: Device) -> (Vec<Vec<
     (hidden, by_prompt(&model.logits(&last).unwrap(), folder.config.vocabulary))
 }
 
+/// How far a model's states are from those of `transformers`.
+pub(crate) fn states_off(model: &LanguageModel<'_>, golden: &Golden) -> f32 {
+    let (hidden, _) = ours(model, &golden.prompts);
+    let (d, layers) = (model.config().d_model, hidden.len());
+    let mut most = 0.0f32;
+    for (number, prompt) in golden.prompts.iter().enumerate() {
+        for (layer, hidden) in hidden.iter().enumerate() {
+            let row = |token: usize| ((number * golden.longest + token) * layers + layer) * d;
+            let expected: Vec<f32> =
+                (0..prompt.len()).flat_map(|token| &golden.hidden[row(token)..row(token) + d]).copied().collect();
+            most = most.max(off(&hidden[number], &expected));
+        }
+    }
+    most
+}
+
 fn check(device: Device) {
     let folders = folders();
     assert!(folders.len() >= 8, "a folder of every family at least");
@@ -92,16 +110,10 @@ fn check(device: Device) {
     for path in folders {
         let folder = ModelFolder::open(&path).unwrap_or_else(|error| panic!("{error}"));
         let golden = Golden::read(&path);
-        let (d, vocabulary, layers) = (folder.config.d_model, folder.config.vocabulary, folder.config.n_layers + 1);
-        let (hidden, logits) = ours(&folder, &golden.prompts, device);
-        let mut most = 0.0f32;
+        let (model, vocabulary) = (LanguageModel::new(&folder, device), folder.config.vocabulary);
+        let mut most = states_off(&model, &golden);
+        let (_, logits) = ours(&model, &golden.prompts);
         for (number, prompt) in golden.prompts.iter().enumerate() {
-            for (layer, hidden) in hidden.iter().enumerate() {
-                let row = |token: usize| ((number * golden.longest + token) * layers + layer) * d;
-                let expected: Vec<f32> =
-                    (0..prompt.len()).flat_map(|token| &golden.hidden[row(token)..row(token) + d]).copied().collect();
-                most = most.max(off(&hidden[number], &expected));
-            }
             let first = number * golden.longest * vocabulary;
             most = most.max(off(&logits[number], &golden.logits[first..first + prompt.len() * vocabulary]));
         }
@@ -126,10 +138,10 @@ fn prompts_together_are_what_each_is_alone() {
     const ALONE: f32 = 1e-6;
     for path in folders() {
         let folder = ModelFolder::open(&path).unwrap();
-        let prompts = Golden::read(&path).prompts;
-        let (together, _) = ours(&folder, &prompts, Device::Flex);
+        let (model, prompts) = (LanguageModel::new(&folder, Device::Flex), Golden::read(&path).prompts);
+        let (together, _) = ours(&model, &prompts);
         for (number, prompt) in prompts.iter().enumerate() {
-            let (alone, _) = ours(&folder, std::slice::from_ref(prompt), Device::Flex);
+            let (alone, _) = ours(&model, std::slice::from_ref(prompt));
             for (layer, alone) in alone.iter().enumerate() {
                 let off = off(&together[layer][number], &alone[0]);
                 assert!(off <= ALONE, "{}: prompt {number}, layer {layer}: {off}", path.display());

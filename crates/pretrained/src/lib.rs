@@ -9,6 +9,7 @@ mod folder;
 #[cfg(test)]
 mod golden_tests;
 mod head;
+mod lora;
 mod model;
 mod passes;
 mod run_folder;
@@ -23,8 +24,17 @@ pub use error::PretrainedError;
 pub use folder::{
     Biases, DecoderConfig, Family, ModelFolder, Norm, Placement, QueryKeyNorm, Rotation, Scaling, Tensors,
 };
+pub use lora::{
+    AdapterConfig, Adapters, Example, Finetune, FinetuneConfig, Free, Merged, Progress, TuningLoss, bench_steps,
+    finetune,
+};
 pub use model::LanguageModel;
 pub use run_folder::LmRun;
 pub use series::{Series, TextSubjects};
 pub use subject::TextSubject;
 pub use tokens::{Encoded, TextTokens};
+
+/// As the program has, so that tests which measure time measure its.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,9 +1,10 @@
 //! A run of language models on disk: what was asked, its tables, and its report.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use analysis::{ALL, CliError, Entry, Frame, Session, Shown, write_report};
-use data::Legend;
+use data::{Legend, Purpose, Stream, TextSampler};
 use kernels::Device;
 use probe::Subjects;
 use record::{Folder, Made, Maker, RecordError, Seal};
@@ -11,10 +12,14 @@ use sha2::{Digest, Sha256};
 use terminal::in_shell;
 use toml::Table;
 
-use crate::{LmConfig, LmExperiment, PretrainedError, Series, TextSubjects};
+use crate::lora::{Adapters, Example};
+use crate::model::LanguageModel;
+use crate::passes::Watch;
+use crate::{LmConfig, LmExperiment, PretrainedError, Series, TextSubject};
 
 const CONFIG: &str = "config.toml";
 const FIGURES: &str = "figures";
+const ADAPTER: &str = "adapter";
 
 /// A run of language models on disk.
 #[derive(Debug)]
@@ -78,20 +83,24 @@ impl LmRun {
     /// # Errors
     /// When a folder cannot be opened.
     pub fn series(&self) -> Result<Series, PretrainedError> {
-        Series::open(&self.experiment.config.models)
+        let mut series = Series::open(&self.experiment.config.models)?;
+        if self.experiment.config.tuned.is_some() {
+            series.adapters = Some(Adapters::read(&self.folder.path().join(ADAPTER), &series.last().config)?);
+        }
+        Ok(series)
     }
 
-    /// Its models, asked about its task.
+    /// Its name.
+    pub fn name(&self) -> String {
+        self.folder.path().file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned())
+    }
+
+    /// Where adapters are tuned.
     ///
     /// # Errors
-    /// When adapters cannot be read.
-    pub fn subjects<'a>(
-        &'a self,
-        series: &'a Series,
-        device: Device,
-        watch: &'a (dyn Fn(usize, usize) -> bool + Sync + 'a),
-    ) -> Result<TextSubjects<'a>, PretrainedError> {
-        Ok(series.asked(&self.experiment, device, watch))
+    /// When the disk fails.
+    pub fn adapter_folder(&self) -> Result<Folder, RecordError> {
+        Folder::create(&self.folder.path().join(ADAPTER))
     }
 
     /// Makes a measurement with the options in `matches`, and notes what made its tables. Returns their paths.
@@ -171,6 +180,28 @@ impl LmRun {
         let of_task = || Legend::of_text(self.experiment.study.task.text().as_ref());
         Ok(self.folder.read_toml(Legend::FILE)?.unwrap_or_else(of_task))
     }
+}
+
+/// The prompts that a model is tuned on, by number.
+///
+/// # Errors
+/// When the first of them is longer than the model has positions.
+pub(crate) fn examples<'a>(
+    experiment: &'a LmExperiment,
+    series: &'a Series,
+    device: Device,
+    watch: &'a Watch<'a>,
+) -> Result<impl Fn(Range<u64>) -> Vec<Example> + 'a, PretrainedError> {
+    let stream = Stream::new(experiment.config.seed, Purpose::Train);
+    let sampler = TextSampler::new(experiment.study.task.text().clone(), stream);
+    let (template, place) = (&experiment.text.template, experiment.text.place);
+    let subject = TextSubject::new(LanguageModel::new(series.last(), device), template, place, watch);
+    subject.example(&sampler.prompt(0))?;
+    Ok(move |numbers| {
+        let prompts = sampler.prompts(numbers);
+        // One that is longer than the others by so much that it has no place is left out.
+        prompts.iter().filter_map(|prompt| subject.example(prompt).ok()).collect()
+    })
 }
 
 fn wrong(error: PretrainedError) -> CliError {

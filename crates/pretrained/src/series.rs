@@ -7,6 +7,7 @@ use kernels::Device;
 use probe::{Anatomy, Layer, Subject, SubjectError, Subjects};
 
 use crate::decoder::DrawnAnew;
+use crate::lora::{Adapters, Merged};
 use crate::model::LanguageModel;
 use crate::passes::Watch;
 use crate::subject::TextSubject;
@@ -17,6 +18,8 @@ use crate::{DecoderConfig, LmExperiment, ModelFolder, PretrainedError};
 pub struct Series {
     models: Vec<(usize, ModelFolder)>,
     anatomy: Anatomy,
+    /// What was tuned on top of the last model.
+    pub adapters: Option<Adapters>,
 }
 
 /// A series that is asked about a task.
@@ -34,6 +37,7 @@ pub struct TextSubjects<'a> {
     /// Is told how far the work has come.
     pub watch: &'a Watch<'a>,
     untrained: DrawnAnew,
+    tuned: Option<Merged<'a>>,
 }
 
 impl Series {
@@ -72,7 +76,7 @@ impl Series {
             return Err(PretrainedError::file(&other.path, reason));
         }
         let anatomy = Anatomy { n_layers, n_heads, d_model };
-        Ok(Self { models, anatomy })
+        Ok(Self { models, anatomy, adapters: None })
     }
 
     /// The last model.
@@ -96,6 +100,7 @@ impl Series {
             device,
             watch,
             untrained: DrawnAnew::new(seed, &self.last().config),
+            tuned: self.adapters.as_ref().map(|adapters| Merged { source: &self.last().tensors, adapters }),
         }
     }
 }
@@ -115,7 +120,10 @@ impl<'a> TextSubjects<'a> {
         Ok(self.series.models.iter().find(|(at, _)| *at == step).map(|(_, folder)| folder).expect("just required"))
     }
 
-    fn subject(&self, model: LanguageModel<'a>) -> TextSubject<'a> {
+    fn subject<'b>(&self, model: LanguageModel<'b>) -> TextSubject<'b>
+    where
+        'a: 'b,
+    {
         TextSubject::new(model, self.template, self.place, self.watch)
     }
 }
@@ -143,7 +151,11 @@ impl Subjects for TextSubjects<'_> {
     }
 
     fn at(&self, step: usize) -> Result<Box<dyn Subject + '_>, SubjectError> {
-        Ok(Box::new(self.subject(LanguageModel::new(self.model(step)?, self.device))))
+        let model = LanguageModel::new(self.model(step)?, self.device);
+        Ok(Box::new(self.subject(match &self.tuned {
+            Some(tuned) => LanguageModel { source: tuned, ..model },
+            None => model,
+        })))
     }
 
     fn exchanged(&self, _: usize, _: usize, _: Layer) -> Result<Box<dyn Subject + '_>, SubjectError> {

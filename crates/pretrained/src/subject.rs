@@ -9,6 +9,7 @@ use probe::{
 
 use crate::PretrainedError;
 use crate::head::Said;
+use crate::lora::Example;
 use crate::model::LanguageModel;
 use crate::passes::{Branch, Member, Request, RowAt, StateChange, Watch};
 use crate::tokens::{PairTokens, pairs};
@@ -56,6 +57,18 @@ impl<'a> TextSubject<'a> {
         let ends = pairs.iter().map(end).collect();
         let len = pairs.last().map_or(encoded.ids.len(), |last| last.answer.end);
         Ok(Cut { ids: encoded.ids[..len].to_vec(), pairs, ends })
+    }
+
+    /// A prompt to be tuned on: every answer that comes behind a demonstration, with the end of its line.
+    ///
+    /// # Errors
+    /// When it is longer than the model has positions.
+    pub(crate) fn example(&self, prompt: &TextPrompt) -> Result<Example, PretrainedError> {
+        let Cut { mut ids, pairs, ends } = self.cut(prompt)?;
+        ids.extend(ends.last());
+        // Ahead of the first answer nothing tells the concept.
+        let learnt = pairs.iter().skip(usize::from(pairs.len() > 1));
+        Ok(Example { answers: learnt.map(|pair| pair.answer.start..pair.answer.end + 1).collect(), ids })
     }
 
     fn cut_all(&self, prompts: &Prompts) -> Result<Vec<Cut>, PretrainedError> {

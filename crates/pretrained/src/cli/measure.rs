@@ -39,7 +39,7 @@ pub struct Measure {
 
 /// Changes to a configuration.
 #[derive(Debug, Args)]
-pub struct Change {
+pub(super) struct Change {
     /// Seed of all randomness, as --set seed=N
     #[arg(long, value_parser = clap::value_parser!(u64).range(0..=i64::MAX as u64))]
     seed: Option<u64>,
@@ -83,7 +83,7 @@ pub(super) fn measure_all(run: &LmRun, series: &Series, device: Device) -> Resul
     let path = run.folder().path();
     let work = Work::new()?;
     let watch = |done, total| work.watch(done, total);
-    let subjects = run.subjects(series, device, &watch).map_err(Failure::from)?;
+    let subjects = series.asked(&run.experiment, device, &watch);
     note(&format!("{}: about {}", path.display(), expected(run, series)?));
     for name in MEASURED {
         if run.has(entry(name), device)? {
@@ -208,7 +208,7 @@ impl OnRun {
         let work = Work::new()?;
         work.name(self.entry.name);
         let watch = |done, total| work.watch(done, total);
-        let subjects = run.subjects(&series, device, &watch).map_err(Failure::from)?;
+        let subjects = series.asked(&run.experiment, device, &watch);
         let paths = run.measure(self.entry, &self.options, &subjects, device);
         let paths = paths.map_err(|error| stopped(error, run.folder().path()))?;
         run.report()?;

@@ -1,6 +1,8 @@
 //! The commands `lm`: pretrained language models.
 
 mod check;
+mod compare;
+mod finetune;
 mod measure;
 mod prompts;
 mod states;
@@ -26,6 +28,10 @@ pub enum Command {
     /// A measurement of the list, on a run that is already there
     #[command(flatten)]
     OnRun(measure::OnRun),
+    /// Tune low-rank adapters on the task of a run, with all or some layers free, and measure the tuned model
+    Finetune(finetune::Finetune),
+    /// Compare a run with runs that were tuned from it
+    Compare(compare::Compare),
     /// Draw the figures and write report.html, from the tables
     Report {
         /// The run's folder
@@ -49,6 +55,8 @@ impl Command {
             Self::Prompts(prompts) => prompts.run(),
             Self::Measure(measure) => measure.run(),
             Self::OnRun(on_run) => on_run.run(),
+            Self::Finetune(finetune) => finetune.run(),
+            Self::Compare(compare) => compare.run(),
             Self::Report { run, json } => {
                 let run = LmRun::open(&run)?;
                 let _lock = run.folder().lock()?;
@@ -65,7 +73,7 @@ impl From<PretrainedError> for Failure {
         match error {
             PretrainedError::Interrupted => Self::Interrupted("interrupted; nothing was written".to_owned()),
             PretrainedError::OutOfRange { .. } | PretrainedError::File { .. } => Self::Request(error.into()),
-            PretrainedError::Io { .. } => Self::Run(error.into()),
+            PretrainedError::Io { .. } | PretrainedError::Record(_) => Self::Run(error.into()),
         }
     }
 }

@@ -27,23 +27,31 @@ impl Work {
         }
     }
 
+    /// Set when the work is to stop.
+    pub(super) fn stop(&self) -> &AtomicBool {
+        &self.stop
+    }
+
     /// Shows that `done` of `total` steps are done, and says whether to go on.
     pub(super) fn watch(&self, done: usize, total: usize) -> bool {
-        // Who does not get to the bar goes on with the work.
-        if let Ok(mut shown) = self.shown.try_lock() {
-            if shown.as_ref().is_none_or(|(length, _)| *length != total) || done == 0 {
-                *shown = Some((total, Progress::new("step", total, 0)));
-            }
-            if let Some((_, progress)) = shown.as_mut() {
-                progress.reach(done);
-                // Of the first step nothing is known.
-                if done > 0 {
-                    let name = self.name.lock().map(|name| name.clone()).unwrap_or_default();
-                    let message = format!("{name} {} left", progress.left(done));
-                    progress.tell(done, message.trim_start().to_owned());
-                }
-            }
-        }
+        self.say(done, total, String::new());
         !self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Shows that `done` of `total` steps are done, and something beside it.
+    pub(super) fn say(&self, done: usize, total: usize, beside: String) {
+        // Who does not get to the bar goes on with the work.
+        let Ok(mut shown) = self.shown.try_lock() else { return };
+        if shown.as_ref().is_none_or(|(length, _)| *length != total) || done == 0 {
+            *shown = Some((total, Progress::new("step", total, done)));
+        }
+        let Some((_, progress)) = shown.as_mut() else { return };
+        progress.reach(done);
+        // Of the first step nothing is known.
+        if done > 0 {
+            let name = self.name.lock().map(|name| name.clone()).unwrap_or_default();
+            let said = [name, beside, format!("{} left", progress.left(done))];
+            progress.tell(done, said.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("  "));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The weights of one block, on a device.
 
+use burn::backend::Autodiff;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
@@ -139,6 +140,36 @@ fn transpose(
     });
 }
 
+impl<B: Backend> BlockWeights<B> {
+    /// The same as constants of a graph.
+    pub(crate) fn constant(&self) -> BlockWeights<Autodiff<B>> {
+        let norm = |norm: &Option<NormWeights<B>>| norm.as_ref().map(NormWeights::constant);
+        let linear = |linear: &Linear<B>| {
+            let constant = |tensor: &Tensor<B, 2>| Tensor::from_inner(tensor.clone());
+            Linear { weight: constant(&linear.weight), bias: linear.bias.as_ref().map(constant) }
+        };
+        BlockWeights {
+            attention_norm: norm(&self.attention_norm),
+            query_key_value: linear(&self.query_key_value),
+            query_norm: norm(&self.query_norm),
+            key_norm: norm(&self.key_norm),
+            attention_out: linear(&self.attention_out),
+            attention_post_norm: norm(&self.attention_post_norm),
+            feed_forward_norm: norm(&self.feed_forward_norm),
+            feed_forward_in: linear(&self.feed_forward_in),
+            feed_forward_out: linear(&self.feed_forward_out),
+            feed_forward_post_norm: norm(&self.feed_forward_post_norm),
+        }
+    }
+}
+
+impl<B: Backend> NormWeights<B> {
+    /// The same as constants of a graph.
+    pub(crate) fn constant(&self) -> NormWeights<Autodiff<B>> {
+        NormWeights { scale: Tensor::from_inner(self.scale.clone()), shift: Tensor::from_inner(self.shift.clone()) }
+    }
+}
+
 impl<B: Backend> Linear<B> {
     /// x W + b
     ///
@@ -151,6 +182,18 @@ impl<B: Backend> Linear<B> {
             None => y,
         }
     }
+}
+
+/// Rows that are stored head by head, each with its queries, keys and values, as all queries, all keys, all values;
+/// `len` values are the queries of a head.
+pub(crate) fn side_by_side(values: &[f32], len: usize) -> Vec<f32> {
+    (0..3).flat_map(|kind| values.chunks_exact(len).skip(kind).step_by(3)).flatten().copied().collect()
+}
+
+/// The inverse of [`side_by_side`].
+pub(crate) fn head_by_head(values: &[f32], len: usize) -> Vec<f32> {
+    let heads = values.len() / len / 3;
+    (0..heads).flat_map(|head| values.chunks_exact(len).skip(head).step_by(heads)).flatten().copied().collect()
 }
 
 /// x W, in which no row depends on how many there are.

@@ -212,6 +212,12 @@ impl DecoderConfig {
         }
     }
 
+    /// The linear maps of a block, each with the last part of its name.
+    pub(crate) fn maps(&self) -> Vec<(Part, &'static str)> {
+        let maps = self.family.block().into_iter().filter(|(part, _)| !is_norm(*part));
+        maps.map(|(part, name)| (part, name.rsplit('.').next().unwrap_or(name))).collect()
+    }
+
     /// Whether what is stored under `name` is no weight.
     pub(crate) fn is_no_weight(&self, name: &str) -> bool {
         NOT_WEIGHTS.iter().any(|end| name.ends_with(end)) || (self.tied && self.is_head(name))

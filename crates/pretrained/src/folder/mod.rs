@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 pub use config::{Biases, DecoderConfig, Norm, Placement, QueryKeyNorm, Rotation, Scaling};
 pub use family::Family;
-pub(crate) use family::Part;
+pub(crate) use family::{Expected, Part};
 pub use tensors::Tensors;
 
 use crate::PretrainedError;

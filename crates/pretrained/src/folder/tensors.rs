@@ -1,6 +1,6 @@
 //! The tensors of a folder's safetensors files, read one at a time by their place in the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::Value;
 
 use super::config::DecoderConfig;
+use super::family::Expected;
 use crate::PretrainedError;
 
 const SINGLE: &str = "model.safetensors";
@@ -68,6 +69,14 @@ impl Tensors {
         Ok(found)
     }
 
+    /// Finds the tensors of one file.
+    ///
+    /// # Errors
+    /// When it is missing, damaged or cut short.
+    pub(crate) fn of_file(path: &Path) -> Result<Self, PretrainedError> {
+        Self::of_files(&[path.to_owned()])
+    }
+
     fn of_files(paths: &[PathBuf]) -> Result<Self, PretrainedError> {
         let mut found = Self { files: Vec::new(), places: BTreeMap::new() };
         for path in paths {
@@ -87,29 +96,39 @@ impl Tensors {
     /// # Errors
     /// When one is missing, has another shape, or belongs to no part of the model.
     pub fn check(&self, folder: &Path, config: &DecoderConfig) -> Result<(), PretrainedError> {
-        let mut surplus: BTreeMap<&str, ()> = self.places.keys().map(|name| (name.as_str(), ())).collect();
-        for expected in config.tensors() {
-            let Some(place) = self.places.get(&expected.name) else {
-                return Err(PretrainedError::file(folder, format!("the tensor {} is missing", expected.name)));
-            };
-            if place.shape != expected.shape {
-                let (name, right, found) = (&expected.name, &expected.shape, &place.shape);
-                let reason = format!("the tensor {name} must have the shape {right:?}, but has {found:?}");
-                return Err(PretrainedError::file(&self.files[place.file].0, reason));
-            }
-            if !matches!(place.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
-                let reason = format!("the tensor {} must be F32, F16 or BF16, but is {:?}", expected.name, place.dtype);
-                return Err(PretrainedError::file(&self.files[place.file].0, reason));
-            }
-            surplus.remove(expected.name.as_str());
-        }
-        match surplus.into_keys().find(|name| !config.is_no_weight(name)) {
+        let surplus = self.without(folder, &config.tensors())?;
+        match surplus.into_iter().find(|name| !config.is_no_weight(name)) {
             None => Ok(()),
             Some(name) => {
                 let reason = format!("the tensor {name} belongs to no part of a {} model", config.family.name());
                 Err(PretrainedError::file(folder, reason))
             }
         }
+    }
+
+    /// The names of all tensors but those that are expected.
+    ///
+    /// # Errors
+    /// When one that is expected is missing, or is not as it must be.
+    pub(crate) fn without(&self, place: &Path, expected: &[Expected]) -> Result<Vec<&str>, PretrainedError> {
+        let mut surplus: BTreeSet<&str> = self.places.keys().map(String::as_str).collect();
+        for expected in expected {
+            let Some(found) = self.places.get(&expected.name) else {
+                return Err(PretrainedError::file(place, format!("the tensor {} is missing", expected.name)));
+            };
+            let file = &self.files[found.file].0;
+            if found.shape != expected.shape {
+                let (name, right, found) = (&expected.name, &expected.shape, &found.shape);
+                let reason = format!("the tensor {name} must have the shape {right:?}, but has {found:?}");
+                return Err(PretrainedError::file(file, reason));
+            }
+            if !matches!(found.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+                let reason = format!("the tensor {} must be F32, F16 or BF16, but is {:?}", expected.name, found.dtype);
+                return Err(PretrainedError::file(file, reason));
+            }
+            surplus.remove(expected.name.as_str());
+        }
+        Ok(surplus.into_iter().collect())
     }
 
     /// Bytes of all tensors.

@@ -1,0 +1,76 @@
+//! `lm finetune`.
+
+use std::path::PathBuf;
+
+use analysis::{CliError, Machine};
+use clap::Args;
+use kernels::Device;
+use terminal::{Failure, in_shell};
+
+use super::measure::{measure_all, say_summary};
+use super::work::Work;
+use crate::lora::{Adapters, Finetune as Tuning, Free, Progress, finetune};
+use crate::model::LanguageModel;
+use crate::{LmRun, Series, Tuned, run_folder};
+
+/// What to tune, and where.
+#[derive(Debug, Args)]
+pub struct Finetune {
+    /// The folder of the run whose model and task it is
+    run: PathBuf,
+    /// Layers that get adapters: all, first=N or last=N
+    #[arg(long, default_value = "all")]
+    free: Free,
+    /// Replace a field: --set finetune.samples=10000; may be given many times
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    sets: Vec<String>,
+    #[command(flatten)]
+    machine: Machine,
+    /// Folder that runs are made in
+    #[arg(long, default_value = "runs")]
+    out: PathBuf,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Finetune {
+    pub(super) fn run(self) -> Result<(), CliError> {
+        let device = self.machine.prepare()?;
+        let from = LmRun::open(&self.run)?;
+        let mut config = from.experiment.config.changed(&self.sets)?;
+        config.finetune.free = self.free;
+        config.name = format!("{}-{}", config.name, self.free.to_string().replace('=', "-"));
+        config.tuned = Some(Tuned { run: from.name(), free: self.free });
+        let mut series = Series::open(&config.models).map_err(Failure::from)?;
+        let experiment = config.build()?;
+        let run = LmRun::create(&self.out, experiment, &series)?;
+        series.adapters = Some(tune(&run, &series, device)?);
+        measure_all(&run, &series, device)?;
+        say_summary(&run, self.json)
+    }
+}
+
+/// Tunes adapters on the prompts to train on, from where that was stopped.
+fn tune(run: &LmRun, series: &Series, device: Device) -> Result<Adapters, CliError> {
+    let _lock = run.folder().lock()?;
+    let work = Work::new()?;
+    work.name("tuning");
+    let config = &run.experiment.config;
+    let model = LanguageModel::new(series.last(), device);
+    let never = |_, _| true;
+    let examples = run_folder::examples(&run.experiment, series, device, &never).map_err(Failure::from)?;
+    let tuning = Tuning { config: &config.finetune, seed: config.seed, examples: &examples };
+    let mut watch = |progress: Progress| {
+        work.say(progress.step, progress.steps, format!("loss {:.3}", progress.loss));
+    };
+    let tuned = finetune(&model, &tuning, &run.adapter_folder()?, &mut watch, work.stop());
+    tuned.map_err(|error| match Failure::from(error) {
+        Failure::Interrupted(_) => {
+            let path = in_shell(run.folder().path());
+            Failure::Interrupted(format!("interrupted; {path} is saved, and the same command goes on from there"))
+                .into()
+        }
+        other => other.into(),
+    })
+}
