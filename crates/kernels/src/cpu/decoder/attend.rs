@@ -131,19 +131,20 @@ impl WithSimd for Forward<'_> {
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
         let Self { attend, rows } = self;
         let (d, group, width) = (attend.d_head, attend.group(), attend.heads * attend.d_head);
-        let mut out = vec![0.0; attend.rows() * width];
+        let mut out = Vec::with_capacity(attend.rows() * width);
         for &span in attend.spans.iter() {
+            let mut to = Buffer::new(span.len * width);
             for head in 0..attend.kv_heads {
                 let at = Head::new(simd, attend, rows, span, head, false);
                 let n_keys = span.before() + span.len;
-                let to = &mut out[span.start * width..][..span.len * width];
                 for (member, weights) in at.weights.chunks_exact(span.len * n_keys).enumerate() {
                     let first = (head * group + member) * d;
-                    MatrixMut::new(to, width)
+                    MatrixMut::new(&mut to, width)
                         .columns(first..first + d)
                         .set_product(Matrix::new(weights, n_keys), Matrix::new(&at.values, d));
                 }
             }
+            out.extend_from_slice(&to);
         }
         out
     }

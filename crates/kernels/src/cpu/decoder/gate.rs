@@ -125,14 +125,15 @@ impl WithSimd for Forward<'_> {
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
         let Self { gate, x } = self;
         let [rows, width] = gate.shape;
-        let mut out = vec![0.0; rows * width];
-        let mut slope = Buffer::new(width);
-        for (x, out) in x.chunks_exact(gate.row_len()).zip(out.chunks_exact_mut(width)) {
+        // As for norms: a row is copied from where it was computed.
+        let (mut out, mut row, mut slope) = (Vec::with_capacity(rows * width), Buffer::new(width), Buffer::new(width));
+        for x in x.chunks_exact(gate.row_len()) {
             let (x, factor) = gate.halves(x);
-            activate(simd, gate.activation, x, out, &mut slope);
+            activate(simd, gate.activation, x, &mut row, &mut slope);
             if let Some(factor) = factor {
-                multiply(simd, out, factor);
+                multiply(simd, &mut row, factor);
             }
+            out.extend_from_slice(&row);
         }
         out
     }

@@ -69,16 +69,18 @@ impl WithSimd for Forward<'_> {
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
         let NormalizeInputs { scale, shift, x } = self.inputs;
         let width = self.norm.shape[1];
-        let mut out = vec![0.0; x.len()];
-        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
-            self.norm.row(simd, x, out);
+        // A row is copied from where it was computed, so that the result is written once and not cleared before.
+        let (mut out, mut row) = (Vec::with_capacity(x.len()), Buffer::new(width));
+        for x in x.chunks_exact(width) {
+            self.norm.row(simd, x, &mut row);
             update(
                 simd,
-                out,
+                &mut row,
                 [scale, shift],
                 #[inline(always)]
                 |normal, [scale, shift]| simd.mul_add_e_f32s(normal, scale, shift),
             );
+            out.extend_from_slice(&row);
         }
         out
     }
