@@ -235,6 +235,9 @@ fn a_request_about_a_run_is_checked_against_that_run() {
     check(&["map", run, "--token", "x2"], 2, &["--token", "x6, y6", "x2"]);
     check(&["map", run, "--method", "mds"], 2, &["--method must be pca or umap, but is mds"]);
     check(&["map", run, "--method", "tsne"], 2, &["--method must be pca or umap", "`export RUN`"]);
+    for command in ["accuracy", "intervene"] {
+        check(&[command, run], 2, &["one whose prompts are text, but is one of pairs of numbers", command]);
+    }
     check(&["patch", run, "--step", "10,7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
     check(&["patch", run, "--layer", "1,3"], 2, &["--layer", "(2)", "3"]);
     let largest = u64::MAX.to_string();

@@ -19,6 +19,7 @@ mod row;
 mod show;
 mod style;
 mod summary;
+mod tuning;
 
 #[cfg(feature = "cli")]
 pub use cli::{
@@ -35,3 +36,4 @@ pub use measurements::*;
 pub use report::{Frame, REPORT, write_report};
 pub use show::{Section, Shown};
 pub use summary::{ConceptSummary, DecodabilitySummary, Summary};
+pub use tuning::{TunedRun, TuningRow, tuning_rows, write_tuning};

@@ -3,11 +3,14 @@
 use data::{Legend, LegendConcept, LegendPredictor, Role, Token};
 use probe::{Control, Layer, ProbeKind, ProbeReading};
 
-use crate::{BaselineRow, DecodabilityRow, MapMethod, MapRow, MetricRow, Split};
+use crate::{AccuracyRow, BaselineRow, DecodabilityRow, Estimate, MapMethod, MapRow, MetricRow, Split};
 
 pub(crate) const CONCEPTS: [&str; 4] = ["first half", "second half", "alternating", "sparse"];
 /// Positions in a planted prompt.
 pub(crate) const PAIRS: usize = 10;
+
+/// Concepts of planted tables of text.
+pub(crate) const CLASSES: [&str; 6] = ["noun", "adjective", "verb", "adverb", "preposition", "pronoun"];
 
 /// Noise that needs no generator: the fractional part of a large sine, centred on 0.
 pub(crate) fn noise(seed: usize) -> f64 {
@@ -104,6 +107,50 @@ pub(crate) fn decodability(layers: usize, steps: &[usize]) -> Vec<DecodabilityRo
             row(Token::X(9), ProbeReading::CD, 0.3),
             row(Token::X(10), ProbeReading::control(ProbeKind::CD, Control::Shuffled), 0.25),
         ]);
+    }
+    rows
+}
+
+/// CD and accuracy of [`CLASSES`] as a language model has them: both rise with demonstrations and with pretraining.
+pub(crate) fn text_rows(shots: &[usize], steps: &[usize]) -> Vec<(DecodabilityRow, AccuracyRow)> {
+    let mut rows = Vec::new();
+    for (&step, &shots) in steps.iter().flat_map(|step| shots.iter().map(move |shots| (step, shots))) {
+        let learned = if step == 0 { 1.0 } else { sigmoid((step as f64).ln() - 9.0) };
+        let known = learned * (1.0 - (-0.5 * shots as f64).exp());
+        let each = CLASSES.iter().enumerate().map(|(index, name)| (Some((*name).to_owned()), index));
+        for (concept, index) in std::iter::once((None, 2)).chain(each) {
+            let ease = 1.0 - 0.11 * index as f64 + 0.2 * noise(index + 7 * shots + step);
+            let score = 1.0 / 6.0 + 0.8 * known * ease.clamp(0.0, 1.0);
+            let (n, accuracy) =
+                (if concept.is_none() { 600 } else { 100 }, (0.5 * known * ease * ease).clamp(0.0, 1.0));
+            let Estimate { mean: accuracy, lo, hi } = Estimate::of_share((accuracy * n as f64) as usize, n);
+            let log_probability = -6.0 + 5.0 * accuracy;
+            let read = DecodabilityRow {
+                step,
+                layer: Layer(21),
+                token: Token::X(shots + 1),
+                probe: ProbeReading::CD,
+                concept: concept.clone(),
+                score,
+                chance: 1.0 / 6.0,
+                lo: score - 0.03,
+                hi: (score + 0.03).min(1.0),
+                n: 10,
+            };
+            let answers = AccuracyRow {
+                step,
+                concept,
+                shots,
+                accuracy,
+                lo,
+                hi,
+                log_probability,
+                log_probability_lo: log_probability - 0.3,
+                log_probability_hi: log_probability + 0.3,
+                n,
+            };
+            rows.push((read, answers));
+        }
     }
     rows
 }

@@ -60,13 +60,17 @@ mod tests {
     use record::Folder;
 
     use super::*;
-    use crate::fake::{Training, study};
-    use crate::{Entry, MapMethod, MapRow, Session};
+    use probe::{Study, Subjects};
+
+    use crate::fake::{TextTraining, Training, study, text_study};
+    use crate::{Entry, MapMethod, MapRow, Needs, Session, Summary};
+
+    /// Figures that prompts of numbers do not have.
+    const OF_TEXT: &[&str] = &["layers"];
 
     /// Measures with the options given, and checks that no table stays empty.
-    fn measure(entry: &Entry, options: &[&str], folder: &Folder) {
-        let (study, subjects) = (study(), Training::new());
-        let session = Session { study: &study, subjects: &subjects, folder, progress: &|_| {} };
+    fn measure(entry: &Entry, options: &[&str], folder: &Folder, study: &Study, subjects: &dyn Subjects) {
+        let session = Session { study, subjects, folder, progress: &|_| {} };
         let command = (entry.add_options)(Command::new(entry.name));
         let matches = command.try_get_matches_from([&[entry.name], options].concat()).unwrap();
         let tables = ((entry.plan)(&matches, &session).unwrap().run)().unwrap();
@@ -78,13 +82,23 @@ mod tests {
         }
     }
 
-    /// A folder with the tables of every measurement.
-    fn measured(path: &Path) -> Folder {
+    fn folder(path: &Path) -> Folder {
         let folder = Folder::create(path).unwrap().with_figures_in("figures");
         folder.create_inside("figures").unwrap();
-        ALL.iter().for_each(|entry| measure(entry, &[], &folder));
+        folder
+    }
+
+    /// The measurements that prompts of one form have.
+    fn measured_on(other: Needs) -> impl Iterator<Item = &'static Entry> {
+        ALL.iter().filter(move |entry| entry.needs != other)
+    }
+
+    /// A folder with the tables of every measurement of numbers.
+    fn measured(path: &Path) -> Folder {
+        let (folder, study, subjects) = (folder(path), study(), Training::new());
+        measured_on(Needs::Scores).for_each(|entry| measure(entry, &[], &folder, &study, &subjects));
         let map = ALL.iter().find(|entry| entry.name == "map").unwrap();
-        measure(map, &["--method", "umap"], &folder);
+        measure(map, &["--method", "umap"], &folder, &study, &subjects);
         // What only older programs measured is still drawn.
         let mut rows = folder.table::<MapRow>().read().unwrap();
         let older = rows.iter().filter(|row| row.method == MapMethod::Umap).cloned();
@@ -94,16 +108,14 @@ mod tests {
         folder
     }
 
-    #[test]
-    fn a_subject_written_in_a_test_gets_every_measurement_table_and_figure_and_the_report() {
-        let place = tempfile::tempdir().unwrap();
-        let folder = measured(place.path());
-        let legend = Legend::of(study().task.pairs().as_ref());
-        let shown = Shown { folder: &folder, legend: &legend };
+    /// Writes the report, and checks that every measurement but those that need `other` draws all of its figures but those
+    /// named, each in the page, and that nothing is left of them without tables.
+    fn check_report(folder: &Folder, legend: &Legend, other: Needs, not_drawn: &[&str]) {
+        let shown = Shown { folder, legend };
         let frame = || Frame { title: "a fake".to_owned(), ..Frame::default() };
         write_report(&shown, frame()).unwrap();
-        let page = std::fs::read_to_string(place.path().join(REPORT)).unwrap();
-        let figure = |name: &str| place.path().join(format!("figures/{name}.svg"));
+        let page = std::fs::read_to_string(folder.path().join(REPORT)).unwrap();
+        let figure = |name: &str| folder.path().join(format!("figures/{name}.svg"));
         for entry in ALL {
             let sections = (entry.show)(&shown).unwrap();
             let drawn = sections.iter().filter_map(|section| match section {
@@ -116,14 +128,37 @@ mod tests {
                     None
                 }
             });
-            assert_eq!(drawn.collect::<Vec<_>>(), entry.figures, "{}", entry.name);
-            assert!(entry.figures.iter().all(|name| figure(name).exists()), "{}", entry.name);
+            let mut expected = if entry.needs == other { Vec::new() } else { entry.figures.to_vec() };
+            expected.retain(|name| !not_drawn.contains(name));
+            assert_eq!(drawn.collect::<Vec<_>>(), expected, "{}", entry.name);
+            assert!(expected.iter().all(|name| figure(name).exists()), "{}", entry.name);
         }
         // What is no longer measured is no longer shown.
-        ALL.iter().flat_map(|entry| (entry.tables)(&folder)).for_each(|table| table.clear().unwrap());
+        ALL.iter().flat_map(|entry| (entry.tables)(folder)).for_each(|table| table.clear().unwrap());
         write_report(&shown, frame()).unwrap();
         let figures = ALL.iter().flat_map(|entry| entry.figures);
         assert!(figures.clone().count() > 0 && figures.clone().all(|name| !figure(name).exists()));
+    }
+
+    #[test]
+    fn a_subject_written_in_a_test_gets_every_measurement_table_and_figure_and_the_report() {
+        let place = tempfile::tempdir().unwrap();
+        let legend = Legend::of(study().task.pairs().as_ref());
+        check_report(&measured(place.path()), &legend, Needs::Scores, OF_TEXT);
+    }
+
+    #[test]
+    fn a_model_of_text_gets_its_report_as_well() {
+        let place = tempfile::tempdir().unwrap();
+        let (folder, study, subjects) = (folder(place.path()), text_study(), TextTraining::new());
+        measured_on(Needs::Numbers).for_each(|entry| measure(entry, &[], &folder, &study, &subjects));
+        let legend = Legend::of_text(study.task.text().as_ref());
+        let summary = Summary::read(&Shown { folder: &folder, legend: &legend }).unwrap().to_text();
+        for part in ["after 10 steps, exact answers", "up ", "1.00", "chance 0.50", "permuted answers 1.00"] {
+            assert!(summary.contains(part), "{part} is not in {summary}");
+        }
+        assert!(!summary.contains("squared error"), "{summary}");
+        check_report(&folder, &legend, Needs::Numbers, &["map_umap", "map_tsne"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use record::RecordError;
 use serde::Serialize;
 
 use crate::show::{Shown, query};
-use crate::{BaselineRow, BestLayerRow, DecodabilityRow, MetricRow, Selection};
+use crate::{AccuracyRow, BaselineRow, BestLayerRow, DecodabilityRow, MetricRow, Selection};
 
 /// The end of a run in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -15,8 +15,11 @@ pub struct Summary {
     pub run: String,
     /// Optimizer steps of the last rows.
     pub step: usize,
-    /// Error of every concept.
+    /// Error of every concept; none where prompts are text.
     pub concepts: Vec<ConceptSummary>,
+    /// Exact answers after every number of demonstrations, over all concepts first; none where prompts are numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accuracy: Vec<AccuracyRow>,
     /// Decodability at every probed token by every probe, in the order of the configuration.
     pub decodability: Vec<DecodabilitySummary>,
 }
@@ -57,6 +60,15 @@ pub struct DecodabilitySummary {
     pub shuffled: f64,
     /// Accuracy of guessing.
     pub chance: f64,
+    /// Score at the end and the same layer with permuted answers, where there are such prompts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permuted_answers: Option<f64>,
+    /// Score of the untrained model at the same layer, where it was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untrained: Option<f64>,
+    /// Score of the bag of the demonstrations' answers, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bag: Option<f64>,
 }
 
 impl Summary {
@@ -69,7 +81,10 @@ impl Summary {
         let baselines = shown.rows::<BaselineRow>()?;
         let cd = shown.rows::<DecodabilityRow>()?;
         let best = shown.rows::<BestLayerRow>()?;
-        let step = metrics.iter().map(|row| row.step).max().unwrap_or(0);
+        let mut accuracy = shown.rows::<AccuracyRow>()?;
+        let answered = accuracy.iter().map(|row| row.step);
+        let step = metrics.iter().map(|row| row.step).chain(answered).max().unwrap_or(0);
+        accuracy.retain(|row| row.step == step);
         let optimal = shown.legend.with_role(Role::Optimal).map(|known| known.name.as_str());
         let concepts = shown.legend.concepts.iter();
         let mut read: Vec<(Token, ProbeKind)> = Vec::new();
@@ -82,6 +97,7 @@ impl Summary {
             run: shown.folder.path().display().to_string(),
             step,
             concepts: concepts.filter_map(|concept| of_concept(concept, optimal, step, &metrics, &baselines)).collect(),
+            accuracy,
             decodability: read.into_iter().filter_map(|(token, probe)| of_probe(token, probe, &cd, &best)).collect(),
         })
     }
@@ -102,6 +118,27 @@ impl Summary {
 
     /// The final tables as plain text.
     pub fn to_text(&self) -> String {
+        let mut text = if self.accuracy.is_empty() { self.errors() } else { self.answers() };
+        text += "Concept Decodability (knn) and other probes, layer chosen on the other half of the resamples\n";
+        for read in &self.decodability {
+            let DecodabilitySummary { token, probe, layer, first, last, interval: [lo, hi], chance, shuffled, .. } =
+                read;
+            let (token, probe, layer) = (token.to_string(), probe.name(), layer.0);
+            let controls = [
+                ("permuted answers", read.permuted_answers),
+                ("untrained", read.untrained),
+                ("bag of answers", read.bag),
+            ];
+            let control = |(name, score): (&str, Option<f64>)| score.map(|score| format!("  {name} {score:.2}"));
+            let controls: String = controls.into_iter().filter_map(control).collect();
+            text += &format!(
+                "  {token:<4} {probe:<10} layer {layer}  {first:.2} → {last:.2} [{lo:.2}, {hi:.2}]  chance {chance:.2}  shuffled labels {shuffled:.2}{controls}\n"
+            );
+        }
+        text
+    }
+
+    fn errors(&self) -> String {
         let mut text = format!("after {} steps, squared error / E[y²]\n", self.step);
         for concept in &self.concepts {
             let predictors = concept.predictors.iter().map(|(name, error)| format!("  {name} {error:.3}"));
@@ -109,13 +146,15 @@ impl Summary {
             let predictors: String = predictors.collect();
             text += &format!("  {:<16} model {:.3}{predictors}{ratio}\n", concept.concept, concept.error);
         }
-        text += "Concept Decodability (knn) and other probes, layer chosen on the other half of the resamples\n";
-        for read in &self.decodability {
-            let DecodabilitySummary { token, probe, layer, first, last, interval: [lo, hi], chance, shuffled, .. } =
-                read;
-            let (token, probe, layer) = (token.to_string(), probe.name(), layer.0);
+        text
+    }
+
+    fn answers(&self) -> String {
+        let mut text = format!("after {} steps, exact answers and mean log-probability (nats)\n", self.step);
+        for AccuracyRow { concept, shots, accuracy, lo, hi, log_probability, .. } in &self.accuracy {
+            let concept = concept.as_deref().unwrap_or("all");
             text += &format!(
-                "  {token:<4} {probe:<10} layer {layer}  {first:.2} → {last:.2} [{lo:.2}, {hi:.2}]  chance {chance:.2}  shuffled labels {shuffled:.2}\n"
+                "  {concept:<16} {shots:>2} demonstrations  {accuracy:.2} [{lo:.2}, {hi:.2}]  {log_probability:.2}\n"
             );
         }
         text
@@ -153,7 +192,13 @@ fn of_probe(
     let (fair, optimistic) = (chosen(Selection::HeldOut)?, chosen(Selection::Optimistic)?);
     let there = |row: &&DecodabilityRow| row.token == token && row.layer == fair.layer && row.concept.is_none();
     let first = cd.iter().filter(there).find(|row| row.probe == ProbeReading::of(probe))?;
-    let control = cd.iter().filter(there).rfind(|row| row.probe == ProbeReading::control(probe, Control::Shuffled))?;
+    let control = |control: Control, layer: Layer| {
+        let reading = ProbeReading::control(probe, control);
+        let here = |row: &&DecodabilityRow| {
+            row.probe == reading && row.token == token && row.layer == layer && row.concept.is_none()
+        };
+        cd.iter().rfind(here).map(|row| row.score)
+    };
     Some(DecodabilitySummary {
         token,
         probe,
@@ -162,8 +207,12 @@ fn of_probe(
         last: fair.score,
         interval: [fair.lo, fair.hi],
         optimistic: optimistic.score,
-        shuffled: control.score,
+        shuffled: control(Control::Shuffled, fair.layer)?,
         chance: first.chance,
+        permuted_answers: control(Control::PermutedAnswers, fair.layer),
+        untrained: control(Control::Untrained, fair.layer),
+        // It has no model, and so no layer.
+        bag: control(Control::Bag, Layer(0)),
     })
 }
 
@@ -215,7 +264,7 @@ mod tests {
             over_bayes,
         };
         let concepts = vec![concept(0.75, 1.0, Some(3.0)), concept(0.25, 2.0, None)];
-        let summary = Summary { run: String::new(), step: 0, concepts, decodability: Vec::new() };
+        let summary = Summary { run: String::new(), step: 0, concepts, accuracy: Vec::new(), decodability: Vec::new() };
         assert_eq!(summary.mean(|concept| Some(concept.error)), Some(1.25));
         assert_eq!(summary.mean(|concept| concept.over_bayes), Some(3.0));
         assert_eq!(summary.mean(|_| None), None);

@@ -19,12 +19,16 @@ enum Command {
     Train(trainer::Command),
     #[command(flatten)]
     Analyse(analysis::Command),
+    /// Measure pretrained language models
+    #[command(subcommand)]
+    Lm(pretrained::Command),
 }
 
-/// Every command of `trainer` and `analysis` in one program, for the tasks in `registry`.
+/// Every command of `trainer`, `analysis` and `pretrained` in one program, for the tasks in `registry`.
 pub fn command_line(registry: &TaskRegistry) -> ExitCode {
     terminal::conclude(match Cli::parse().command {
         Command::Train(command) => command.run(registry),
         Command::Analyse(command) => command.run(registry),
+        Command::Lm(command) => command.run(),
     })
 }

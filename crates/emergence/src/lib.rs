@@ -33,6 +33,7 @@ pub use data;
 pub use kernels;
 pub use model;
 pub use plots;
+pub use pretrained;
 pub use probe;
 pub use record;
 pub use run;

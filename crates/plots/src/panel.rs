@@ -90,13 +90,17 @@ pub struct Curve {
     dots: bool,
     points: Vec<(f64, f64)>,
     band: Vec<(f64, Range<f64>)>,
+    bars: Vec<(f64, Range<f64>)>,
+    discs: Vec<((f64, f64), u32)>,
 }
 
 impl Curve {
     /// A curve through the finite ones of the points.
     pub fn new(label: &str, color: RGBColor, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
         let points = points.into_iter().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
-        Self { label: shorten(label, LONGEST_LABEL), color, dash: None, dots: false, points, band: Vec::new() }
+        let label = shorten(label, LONGEST_LABEL);
+        let (band, bars, discs) = (Vec::new(), Vec::new(), Vec::new());
+        Self { label, color, dash: None, dots: false, points, band, bars, discs }
     }
 
     /// The same, dashed: lengths of a dash and of a gap, in units.
@@ -111,8 +115,19 @@ impl Curve {
 
     /// The same, with an interval around it.
     pub fn with_band(self, band: impl IntoIterator<Item = (f64, Range<f64>)>) -> Self {
-        let finite = |(x, range): &(f64, Range<f64>)| x.is_finite() && range.start.is_finite() && range.end.is_finite();
-        Self { band: band.into_iter().filter(finite).collect(), ..self }
+        Self { band: band.into_iter().filter(is_finite).collect(), ..self }
+    }
+
+    /// The same, with an upright bar for the interval of single points: where several lines lie close, bands would hide
+    /// each other.
+    pub fn with_bars(self, bars: impl IntoIterator<Item = (f64, Range<f64>)>) -> Self {
+        Self { bars: bars.into_iter().filter(is_finite).collect(), ..self }
+    }
+
+    /// The same, with discs at some points, each with its radius in CSS pixels.
+    pub fn with_discs(self, discs: impl IntoIterator<Item = ((f64, f64), u32)>) -> Self {
+        let finite = |((x, y), _): &((f64, f64), u32)| x.is_finite() && y.is_finite();
+        Self { discs: discs.into_iter().filter(finite).collect(), ..self }
     }
 
     /// Heights of its points.
@@ -122,8 +137,13 @@ impl Curve {
 
     /// Heights of its points and of both ends of its intervals.
     pub fn reach(&self) -> impl Iterator<Item = f64> {
-        self.heights().chain(self.band.iter().flat_map(|(_, range)| [range.start, range.end]))
+        let intervals = self.band.iter().chain(&self.bars);
+        self.heights().chain(intervals.flat_map(|(_, range)| [range.start, range.end]))
     }
+}
+
+fn is_finite((x, range): &(f64, Range<f64>)) -> bool {
+    x.is_finite() && range.start.is_finite() && range.end.is_finite()
 }
 
 /// A titled panel. If there is no space for all labels, those of the first curves are shown.
@@ -218,6 +238,7 @@ impl Panel {
         let (dashed, solid): (Vec<&Curve>, Vec<&Curve>) = self.curves.iter().partition(|curve| curve.dash.is_some());
         for curve in solid.into_iter().chain(dashed) {
             draw_line(&mut chart, curve)?;
+            draw_points(&mut chart, curve, &self.y.range)?;
         }
         self.draw_labels(area, &chart)
     }
@@ -302,5 +323,17 @@ fn draw_line(chart: &mut Chart<'_, '_>, curve: &Curve) -> Result<(), PlotError> 
             chart.draw_series([line])?
         }
     };
+    Ok(())
+}
+
+/// Draws bars, cut off at the ends of the axis, and discs.
+fn draw_points(chart: &mut Chart<'_, '_>, curve: &Curve, heights: &Range<f64>) -> Result<(), PlotError> {
+    let cut = |height: f64| height.clamp(heights.start, heights.end);
+    let style = ShapeStyle::from(curve.color.mix(0.55)).stroke_width(3);
+    let bar =
+        |(x, range): &(f64, Range<f64>)| PathElement::new(vec![(*x, cut(range.start)), (*x, cut(range.end))], style);
+    chart.draw_series(curve.bars.iter().map(bar))?;
+    let disc = |(at, radius): &((f64, f64), u32)| Circle::new(*at, radius * UNITS, curve.color.filled());
+    chart.draw_series(curve.discs.iter().map(disc))?;
     Ok(())
 }

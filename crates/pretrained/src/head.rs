@@ -97,7 +97,7 @@ impl Head<'_> {
             let weight = TensorData::new(self.source.rows(&name, &tokens, d)?, [tokens.len(), d]);
             let weight = Tensor::<B, 2>::from_data(weight, device);
             let of = |normal: &Tensor<B, 2>| {
-                let logits = product(normal.clone(), weight.clone());
+                let logits = product(normal.clone(), weight.clone().transpose());
                 let logits = match self.config.logit_cap {
                     Some(cap) => (logits / cap).tanh() * cap,
                     None => logits,

@@ -1,5 +1,8 @@
 //! Pretrained language models from a folder of weights, measured like models of ours.
 
+mod cli;
+mod config;
+mod cost;
 mod decoder;
 mod error;
 mod folder;
@@ -9,8 +12,13 @@ mod head;
 mod lora;
 mod model;
 mod passes;
+mod run_folder;
+mod series;
+mod subject;
 mod tokens;
 
+pub use cli::Command;
+pub use config::{LmConfig, LmExperiment, PRESETS, Tuned};
 pub use decoder::{DrawnAnew, WeightSource};
 pub use error::PretrainedError;
 pub use folder::{
@@ -21,6 +29,9 @@ pub use lora::{
     finetune,
 };
 pub use model::LanguageModel;
+pub use run_folder::LmRun;
+pub use series::{Series, TextSubjects};
+pub use subject::TextSubject;
 pub use tokens::{Encoded, TextTokens};
 
 /// As the program has, so that tests which measure time measure its.

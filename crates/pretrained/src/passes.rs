@@ -15,11 +15,11 @@ use probe::{Component, Layer};
 use rayon::prelude::*;
 
 use crate::PretrainedError;
-use crate::decoder::{Added, Block, Reader, Untuned, WeightSource};
+use crate::decoder::{Behind, Block, Reader, Untuned, WeightSource};
 use crate::folder::{DecoderConfig, Part};
 
 /// Rows of a chunk on a CPU: products run at their full rate, and what is between them stays in cache.
-const ROWS_ON_CPU: usize = 384;
+pub(crate) const ROWS_ON_CPU: usize = 384;
 /// Rows of a chunk on a GPU.
 const ROWS_ON_GPU: usize = 16_384;
 
@@ -134,20 +134,20 @@ impl Passes<'_> {
             let block = Block { config: self.config, weights: &weights, rope: &rope, layer, tuning: &Untuned };
             let behind = Layer(layer + 1);
             let parts = request.layers.iter().any(|(component, at)| *at == behind && *component != Component::Residual);
-            let step = |chunk: &mut Chunk<B>| {
+            let step = |chunk: Chunk<B>| {
                 if !(self.watch)(done.fetch_add(1, Ordering::Relaxed), total) {
                     return Err(PretrainedError::Interrupted);
                 }
-                let Added { attention, feed_forward, behind } =
-                    block.forward(chunk.h.clone(), &chunk.spans.clone().into());
-                chunk.h = behind;
-                Ok(parts.then_some([attention, feed_forward]))
+                let Behind { h, added } = block.forward(chunk.h, &chunk.spans.clone().into(), parts);
+                Ok((Chunk { h, ..chunk }, added))
             };
-            let added: Vec<Option<[Tensor<B, 2>; 2]>> = if self.on_cpu {
-                chunks.par_iter_mut().map(step).collect::<Result<_, _>>()?
+            let stepped: Vec<_> = if self.on_cpu {
+                chunks.into_par_iter().map(step).collect::<Result<_, _>>()?
             } else {
-                chunks.iter_mut().map(step).collect::<Result<_, _>>()?
+                chunks.into_iter().map(step).collect::<Result<_, _>>()?
             };
+            let added: Vec<Option<[Tensor<B, 2>; 2]>>;
+            (chunks, added) = stepped.into_iter().unzip();
             self.branch_off(request, &mut chunks, behind);
             self.hand_over(request, behind, &chunks, &added, deliver)?;
         }

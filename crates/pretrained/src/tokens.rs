@@ -26,15 +26,6 @@ pub struct Encoded {
     pub places: Vec<(usize, usize)>,
 }
 
-/// Where in a prompt's tokens a state is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ReadAt {
-    /// The last token of the prompt.
-    Prompt,
-    /// The last token ahead of the first character of the answer that is no space.
-    Answer,
-}
-
 /// A pair of a prompt among its tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PairTokens {
@@ -125,14 +116,4 @@ fn pair(text: &str, spans: &Spans, encoded: &Encoded) -> PairTokens {
     let rest = text.get(start_of_rest.min(spans.answer.end)..spans.answer.end).unwrap_or_default();
     let before_answer = last_until(spans.answer.start).max(asked);
     PairTokens { asked, before_answer, answer: first..end, rest: rest.trim_start().to_owned() }
-}
-
-impl PairTokens {
-    /// Where its state is read.
-    pub(crate) fn at(&self, place: ReadAt) -> usize {
-        match place {
-            ReadAt::Prompt => self.asked,
-            ReadAt::Answer => self.before_answer,
-        }
-    }
 }

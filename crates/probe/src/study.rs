@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use data::{Concept, Purpose, Stream, Task, TextTask, Token};
+use data::{Concept, Purpose, Stream, Task, TextPrompt, TextTask, Token};
 use rand::seq::SliceRandom;
 
 use crate::{AnyTask, Delivery, Prompts, Representations};
 use crate::{EvalConfig, Layer, Probe, ProbeConfig, ProbeError, Subject, SubjectError, Wanted, probes};
+
+/// Where the addresses of permuted answers begin, out of reach of those of permuted labels.
+const PERMUTED_ANSWERS: u64 = 1 << 63;
 
 /// A task, and how errors and decodability are measured on it.
 #[derive(Clone, Debug)]
@@ -106,6 +109,18 @@ impl Study {
         shuffled
     }
 
+    /// The prompts of resample number `resample` after `shots` demonstrations whose answers are permuted inside each prompt,
+    /// as [`TextPrompt::with_answers_permuted`](data::TextPrompt::with_answers_permuted).
+    ///
+    /// # Panics
+    /// When the study is of pairs of numbers, or there are fewer than two demonstrations or no query behind them.
+    pub fn with_answers_permuted(&self, resample: usize, shots: usize) -> Prompts {
+        let (stream, prompts) = (Stream::new(self.seed, Purpose::Shuffle), self.resample(resample));
+        let first = PERMUTED_ANSWERS + ((shots as u64) << 48) + (resample * prompts.len()) as u64;
+        let permute = |(index, prompt): (u64, &TextPrompt)| prompt.with_answers_permuted(shots, &mut stream.rng(index));
+        (first..).zip(prompts.text()).map(permute).collect::<Vec<_>>().into()
+    }
+
     /// Hands over the residual stream of every resample at the probed tokens, and at `layers` (none for all), in the
     /// subject's order, with the number of the resample.
     ///
@@ -124,7 +139,7 @@ impl Study {
 
 #[cfg(test)]
 mod tests {
-    use data::{ConceptId, TextPair, TextPrompt};
+    use data::{ConceptId, TextPair};
     use rand::{Rng, RngExt};
 
     use super::*;
@@ -186,11 +201,24 @@ mod tests {
     }
 
     #[test]
+    fn permuted_answers_have_addresses_of_their_own() {
+        let study = study(Vec::new(), &[4]).unwrap();
+        let prompts = study.resample(1);
+        let permuted = study.with_answers_permuted(1, 3);
+        assert_eq!(permuted, study.with_answers_permuted(1, 3));
+        assert_eq!((permuted.labels(), permuted.text()[0].pairs.len()), (prompts.labels(), 4));
+        let index = (1 << 63) + (3 << 48) + 6 + 2;
+        let rng = &mut Stream::new(7, Purpose::Shuffle).rng(index);
+        assert_eq!(permuted.text()[2], prompts.text()[2].with_answers_permuted(3, rng));
+    }
+
+    #[test]
     fn null_is_drawn_where_the_task_has_it() {
         let study = study(Vec::new(), &[4]).unwrap();
         let null = study.null(Purpose::Patch, 1, 3).unwrap();
         assert_eq!(null.labels(), [2, 2, 2]);
-        let at = Stream::new(7, Purpose::Patch).rng(3).random::<u32>();
+        // Behind the addresses of every prompt with a concept.
+        let at = Stream::new(7, Purpose::Patch).rng((1 << 63) + 3).random::<u32>();
         assert_eq!(null.text()[0].pairs[0].answer, format!("2 Patch {at}"));
     }
 

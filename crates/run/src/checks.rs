@@ -15,8 +15,11 @@ pub(crate) fn check(
     Err(ConfigError::OutOfRange { field: field.to_owned(), range: range.into(), value: value.to_string() })
 }
 
-/// The name of a run or a sweep: part of a path.
-pub(crate) fn check_name(name: &str) -> Result<(), ConfigError> {
+/// Checks the name of a run or a sweep, which is part of a path.
+///
+/// # Errors
+/// When it is empty, long, or has other characters than letters, digits, `-` and `_`.
+pub fn check_name(name: &str) -> Result<(), ConfigError> {
     let legible = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let named = (1..=64).contains(&name.len()) && name.chars().all(legible);
     check("name", "1 to 64 letters, digits, '-' or '_'", format!("{name:?}"), named)

@@ -107,7 +107,10 @@ impl Config {
 }
 
 /// Reads a table as a type whose fields it must have.
-pub(crate) fn read_as<T: DeserializeOwned>(table: Table) -> Result<T, ConfigError> {
+///
+/// # Errors
+/// When a field is missing, unknown or of another type.
+pub fn read_as<T: DeserializeOwned>(table: Table) -> Result<T, ConfigError> {
     data::read_table(table, "").map_err(|reason| ConfigError::Shape { reason })
 }
 
@@ -131,7 +134,8 @@ fn take_extends(table: &mut Table) -> Result<Option<String>, ConfigError> {
     }
 }
 
-pub(crate) fn lay_over(base: &mut Table, over: Table) {
+/// Lays the fields of `over` over those of `base`, section by section; a section of another `kind` replaces the whole one.
+pub fn lay_over(base: &mut Table, over: Table) {
     for (section, value) in over {
         match (base.get_mut(&section), value) {
             (Some(Value::Table(below)), Value::Table(above)) if same_kind(below, &above) => {
@@ -156,7 +160,10 @@ fn same_kind(below: &Table, above: &Table) -> bool {
 }
 
 /// Applies a `path=value`.
-pub(crate) fn apply(table: &mut Table, set: &str) -> Result<(), ConfigError> {
+///
+/// # Errors
+/// When it is none, or the path leads through what is no section.
+pub fn apply(table: &mut Table, set: &str) -> Result<(), ConfigError> {
     let parts = set.split_once('=').ok_or_else(|| "there is no '='".to_owned());
     let applied = parts.and_then(|(path, value)| insert(table, path, parse_value(value.trim())?));
     applied.map_err(|reason| ConfigError::Set { found: set.to_owned(), reason })

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use data::{Concept, ConceptId, Purpose, TextPair, TextPrompt, TextTask, Token};
 use probe::{
-    Anatomy, Answers, Component, Delivery, Edit, EvalConfig, Layer, Prompts, Representations, Score, Study, Subject,
-    SubjectError, Subjects, Wanted,
+    Anatomy, Answers, Change, Component, Delivery, Edit, EvalConfig, Layer, Prompts, Representations, Score, Study,
+    Subject, SubjectError, Subjects, Wanted,
 };
 use rand::{Rng, RngExt};
 
@@ -49,7 +49,7 @@ impl TextTask for Counting {
 
 /// A model that counts. A state is `[input / 100, m]`; to m every block's attention adds its share of the mean of answer −
 /// input over the pairs so far, and feed-forward parts write nothing. It answers with input + m behind the last block. So
-/// it cannot tell which answer belongs to which input.
+/// it cannot tell which answer belongs to which input. The tokens of an answer are its digits.
 #[derive(Clone, Debug)]
 pub(crate) struct Counter {
     anatomy: Anatomy,
@@ -63,12 +63,16 @@ impl Counter {
         Self { anatomy: Anatomy { n_layers: 2, n_heads: 1, d_model: 2 }, share }
     }
 
-    fn state(&self, prompt: &TextPrompt, token: Token, component: Component, layer: Layer) -> [f64; 2] {
-        let (Token::X(pair) | Token::Y(pair)) = token;
-        let number = |text: &str| text.parse::<f64>().expect("a number");
+    /// What attention adds to m at a token.
+    fn written(&self, prompt: &TextPrompt, token: Token) -> f64 {
         let seen = &prompt.pairs[..token.index().div_ceil(2)];
         let sum: f64 = seen.iter().map(|pair| number(&pair.answer) - number(&pair.input)).sum();
-        let written = self.share * sum / seen.len().max(1) as f64;
+        self.share * sum / seen.len().max(1) as f64
+    }
+
+    fn state(&self, prompt: &TextPrompt, token: Token, component: Component, layer: Layer) -> [f64; 2] {
+        let (Token::X(pair) | Token::Y(pair)) = token;
+        let written = self.written(prompt, token);
         match component {
             Component::Residual => [number(&prompt.pairs[pair - 1].input) / 100.0, layer.0 as f64 * written],
             Component::Attention | Component::Block => [0.0, written],
@@ -76,12 +80,30 @@ impl Counter {
         }
     }
 
-    fn score(&self, prompt: &TextPrompt, pair: usize) -> Score {
-        let [input, m] = self.state(prompt, Token::X(pair), Component::Residual, Layer(self.anatomy.n_layers));
-        let answer: f64 = prompt.pairs[pair - 1].answer.parse().expect("a number");
-        let off = answer - (100.0 * input + m);
+    /// Under an edit of prompt number `index`.
+    fn score(&self, (index, prompt): (usize, &TextPrompt), pair: usize, edit: &Edit) -> Score {
+        let (token, mut h) = (Token::X(pair), [number(&prompt.pairs[pair - 1].input) / 100.0, 0.0]);
+        for layer in (0..=self.anatomy.n_layers).map(Layer) {
+            h[1] += if layer.0 > 0 { self.written(prompt, token) } else { 0.0 };
+            for change in &edit.0 {
+                match change {
+                    Change::Replace { layer: at, token: of, by } if (*at, *of) == (layer, token) => {
+                        h.copy_from_slice(by.of(index));
+                    }
+                    Change::Add { layer: at, token: of, what } if (*at, *of) == (layer, token) => {
+                        h.iter_mut().zip(what.of(index)).for_each(|(h, what)| *h += what);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let off = number(&prompt.pairs[pair - 1].answer) - (100.0 * h[0] + h[1]);
         Score { exact: off.abs() < 0.5, log_probability: -off * off }
     }
+}
+
+fn number(text: &str) -> f64 {
+    text.parse().expect("a number")
 }
 
 impl Subject for Counter {
@@ -109,11 +131,19 @@ impl Subject for Counter {
     }
 
     fn answers(&self, prompts: &Prompts, edits: &[Edit]) -> Result<Vec<Answers>, SubjectError> {
-        assert!(edits.iter().all(|edit| edit.0.is_empty()), "it has nothing that can be changed");
-        let of_prompt =
-            |prompt: &TextPrompt| (1..=prompt.pairs.len()).map(|pair| self.score(prompt, pair)).collect::<Vec<_>>();
-        let answers = Answers::Scores(prompts.text().iter().map(of_prompt).collect());
-        Ok(vec![answers; edits.len()])
+        let under = |edit: &Edit| {
+            let of_prompt = |numbered: (usize, &TextPrompt)| {
+                (1..=numbered.1.pairs.len()).map(|pair| self.score(numbered, pair, edit)).collect::<Vec<_>>()
+            };
+            Answers::Scores(prompts.text().iter().enumerate().map(of_prompt).collect())
+        };
+        Ok(edits.iter().map(under).collect())
+    }
+
+    fn answer_tokens(&self, prompts: &Prompts) -> Result<Vec<Vec<Vec<u32>>>, SubjectError> {
+        let of_answer = |answer: &str| answer.chars().map(u32::from).collect();
+        let of_prompt = |prompt: &TextPrompt| prompt.pairs.iter().map(|pair| of_answer(&pair.answer)).collect();
+        Ok(prompts.text().iter().map(of_prompt).collect())
     }
 }
 
@@ -150,6 +180,10 @@ impl Subjects for TextTraining {
 
     fn exchanged(&self, _: usize, late: usize, _: Layer) -> Result<Box<dyn Subject + '_>, SubjectError> {
         self.at(late)
+    }
+
+    fn untrained(&self) -> Option<Box<dyn Subject + '_>> {
+        Some(Box::new(Counter::new(0.0)))
     }
 }
 

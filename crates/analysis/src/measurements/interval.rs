@@ -2,6 +2,7 @@
 
 use data::{Purpose, Stream};
 use rand::RngExt;
+use statrs::distribution::{ContinuousCDF, Normal};
 
 /// Resamples that an interval is read from.
 const RESAMPLES: u64 = 1000;
@@ -15,6 +16,24 @@ pub struct Estimate {
     pub lo: f64,
     /// Upper end of the interval.
     pub hi: f64,
+}
+
+impl Estimate {
+    /// The share of `n` prompts that are right, with Wilson's score interval. Beside 0 and 1 it has a length, where the
+    /// bootstrap's has none.
+    ///
+    /// With p = right / n and z = 1.96 it is (p + z²/2n ± z √(p (1 − p) / n + z²/4n²)) / (1 + z²/n).
+    ///
+    /// # Source
+    /// Wilson (1927), *Probable inference, the law of succession, and statistical inference*.
+    pub fn of_share(right: usize, n: usize) -> Self {
+        let z = Normal::new(0.0, 1.0).expect("the standard normal distribution").inverse_cdf(0.975);
+        let (mean, n) = (right as f64 / n as f64, n as f64);
+        let middle = mean + z * z / (2.0 * n);
+        let half = z * (mean * (1.0 - mean) / n + z * z / (4.0 * n * n)).sqrt();
+        let end = |value: f64| (value / (1.0 + z * z / n)).clamp(0.0, 1.0);
+        Self { mean, lo: end(middle - half), hi: end(middle + half) }
+    }
 }
 
 /// Sets of prompts, each drawn with replacement from as many: they tell how a mean over prompts depends on which prompts
@@ -58,6 +77,16 @@ impl Bootstrap {
         }
         resampled.sort_by(f64::total_cmp);
         Estimate { mean, lo: quantile(&resampled, 0.025), hi: quantile(&resampled, 0.975) }
+    }
+}
+
+impl Bootstrap {
+    /// The 95% interval of a statistic of the items drawn, given by their numbers; sets of which it has no value are left
+    /// out. None where it has no value of any.
+    pub(crate) fn interval(&self, statistic: impl Fn(&[u32]) -> Option<f64>) -> Option<[f64; 2]> {
+        let mut values: Vec<f64> = self.sets.iter().filter_map(|set| statistic(set)).collect();
+        values.sort_by(f64::total_cmp);
+        (!values.is_empty()).then(|| [0.025, 0.975].map(|q| quantile(&values, q)))
     }
 }
 
@@ -138,6 +167,16 @@ mod tests {
         let (first, second) = (normal(0, 400, 1.0, 3.0), normal(1, 400, 2.0, 4.0));
         let found = Bootstrap::new(0, 400).weighted_mean(&[(0.5, &first), (0.5, &second)]);
         assert_interval(found, 1.5, 1.96 * 0.5 * 5.0 / 20.0);
+    }
+
+    #[test]
+    fn the_interval_of_a_share_is_wilsons() {
+        // The formula in Python; 8 of 10 is the example of many textbooks.
+        for (right, n, lo, hi) in [(8, 10, 0.490162, 0.943318), (0, 20, 0.0, 0.161125), (20, 20, 0.838875, 1.0)] {
+            let found = Estimate::of_share(right, n);
+            assert_eq!(found.mean, right as f64 / n as f64);
+            assert!((found.lo - lo).abs() < 1e-6 && (found.hi - hi).abs() < 1e-6, "{found:?}");
+        }
     }
 
     #[test]

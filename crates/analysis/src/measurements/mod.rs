@@ -3,16 +3,19 @@
 //! A [`Measurement`] plans, measures and shows. It knows no backend and no program: it asks a [`Subject`] and gives rows.
 //! [`ALL`] is the list that the commands, their help, the tables, the figures and the report go over.
 
+mod accuracy;
 mod algorithms;
 mod baselines;
 mod components;
-mod decodability;
+pub(crate) mod decodability;
 mod effect;
 mod entry;
 mod errors;
 mod head_ablation;
 mod held_out;
 mod interval;
+mod intervene;
+mod intervention;
 mod layer_exchange;
 mod needs;
 mod options;
@@ -22,6 +25,7 @@ mod projections;
 mod sensitivity;
 mod separation;
 mod session;
+pub(crate) mod shots;
 mod tdnv;
 
 use clap::Args;
@@ -29,6 +33,7 @@ use probe::{Study, Subject};
 use record::{AnyTable, Folder, RecordError, Row};
 use serde::Serialize;
 
+pub use accuracy::{Accuracy, AccuracyRow, AnswerRow, CorrelationOfText, cd_accuracy};
 pub use algorithms::{AlgorithmRow, AlgorithmTrace, Algorithms, nearest};
 pub use baselines::{BaselineRow, Baselines};
 pub use components::{ComponentOutputs, ComponentRow};
@@ -41,10 +46,12 @@ pub use errors::{Errors, MetricRow, Split};
 pub use head_ablation::{AblationRow, HeadAblation};
 pub use held_out::HeldOut;
 pub use interval::{Bootstrap, Estimate, OverResamples};
+pub use intervene::{Intervene, InterventionKind, InterventionRow};
+pub use intervention::random_direction;
 pub use layer_exchange::{ExchangeRow, LayerExchange};
 pub use needs::Needs;
 pub use options::{NoOptions, OneStep, Steps};
-pub use patching::{PatchKind, PatchRow, Patching, directions, random_direction};
+pub use patching::{PatchKind, PatchRow, Patching, directions};
 pub use positions::{AlongPrompt, PositionRow, Reader};
 pub use projections::{MapMethod, MapRow, Plane, Projection, Projections, principal_components, umap};
 pub use sensitivity::{Sensitivity, SensitivityRow};
@@ -61,6 +68,7 @@ use crate::show::{Section, Shown};
 pub const ALL: &[Entry] = &[
     Entry::of::<errors::Errors>(),
     Entry::of::<baselines::Baselines>(),
+    Entry::of::<accuracy::Accuracy>(),
     Entry::of::<decodability::Decodability>(),
     Entry::of::<positions::AlongPrompt>(),
     Entry::of::<components::ComponentOutputs>(),
@@ -69,6 +77,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<algorithms::AlgorithmTrace>(),
     Entry::of::<projections::Projections>(),
     Entry::of::<patching::Patching>(),
+    Entry::of::<intervene::Intervene>(),
     Entry::of::<head_ablation::HeadAblation>(),
     Entry::of::<layer_exchange::LayerExchange>(),
     Entry::of::<sensitivity::Sensitivity>(),

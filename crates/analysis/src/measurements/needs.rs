@@ -11,28 +11,31 @@ pub enum Needs {
     States,
     /// Numbers to predict: errors are squared differences, and closed-form predictors answer as well.
     Numbers,
+    /// Answers that are right or wrong and have a probability: prompts of text.
+    Scores,
 }
 
 impl Needs {
     /// Nothing, if prompts of `study` have what the measurement called `name` needs.
     ///
     /// # Errors
-    /// When they are text and it needs numbers.
+    /// When they are text and it needs numbers, or numbers and it needs text.
     pub fn check(self, name: &str, study: &Study) -> Result<(), MeasureError> {
-        match (self, &study.task) {
-            (Self::States, _) | (Self::Numbers, AnyTask::Pairs(_)) => Ok(()),
-            (Self::Numbers, AnyTask::Text(_)) => {
-                let field = format!("the task of {name}");
-                Err(MeasureError::out_of_range(&field, "one whose prompts are pairs of numbers", "one of text"))
-            }
-        }
+        let [numbers, text] = ["pairs of numbers", "text"];
+        let (needed, found) = match (self, &study.task) {
+            (Self::Numbers, AnyTask::Text(_)) => (numbers, text),
+            (Self::Scores, AnyTask::Pairs(_)) => (text, numbers),
+            (Self::States, _) | (Self::Numbers, AnyTask::Pairs(_)) | (Self::Scores, AnyTask::Text(_)) => return Ok(()),
+        };
+        let range = format!("one whose prompts are {needed}");
+        Err(MeasureError::out_of_range(&format!("the task of {name}"), range, format!("one of {found}")))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Command;
-    use data::{Legend, LegendConcept};
+    use data::Legend;
     use record::Folder;
 
     use super::*;
@@ -45,9 +48,7 @@ mod tests {
     }
 
     fn legend(study: &Study) -> Legend {
-        let named = |it: &data::Concept| LegendConcept { name: it.name.clone(), weight: it.weight };
-        let concepts = study.concepts().iter().map(named).collect();
-        Legend { n_points: study.n_points(), d_x: 0, concepts, predictors: Vec::new(), algorithms: Vec::new() }
+        Legend::of_text(study.task.text().as_ref())
     }
 
     #[test]
@@ -64,7 +65,7 @@ mod tests {
         for entry in ALL {
             match (entry.needs, measure(entry)) {
                 (Needs::Numbers, Err(error)) => assert_eq!(error.to_string(), sentence(entry.name)),
-                (Needs::States, Ok(tables)) => {
+                (Needs::States | Needs::Scores, Ok(tables)) => {
                     for table in tables {
                         let lines = std::fs::read_to_string(&table).unwrap_or_default().lines().count();
                         assert!(lines > 1, "{} has no row", table.display());
@@ -74,6 +75,9 @@ mod tests {
             }
             (entry.show)(&Shown { folder: &folder, legend: &legend }).unwrap();
         }
+        let entry = ALL.iter().find(|entry| entry.name == "accuracy").unwrap();
+        let of_text = "the task of accuracy must be one whose prompts are text, but is one of pairs of numbers";
+        assert_eq!(entry.needs.check(entry.name, &crate::fake::study()).unwrap_err().to_string(), of_text);
         let with_states = ALL.iter().filter(|entry| entry.needs == Needs::States).map(|entry| entry.name);
         assert_eq!(with_states.collect::<Vec<_>>(), ["cd", "sites", "separation", "tdnv", "map", "sensitivity"]);
     }

@@ -54,11 +54,11 @@ impl<B: Kernels> Tune<B> for Untuned {
     }
 }
 
-/// What a block adds to the residual stream, and the stream behind it; all `[rows, d_model]`.
-pub(crate) struct Added<B: Kernels> {
-    pub(crate) attention: Tensor<B, 2>,
-    pub(crate) feed_forward: Tensor<B, 2>,
-    pub(crate) behind: Tensor<B, 2>,
+/// The residual stream behind a block, and what attention and feed-forward part added where that was asked for; all
+/// `[rows, d_model]`.
+pub(crate) struct Behind<B: Kernels> {
+    pub(crate) h: Tensor<B, 2>,
+    pub(crate) added: Option<[Tensor<B, 2>; 2]>,
 }
 
 impl<B: Kernels> Block<'_, B> {
@@ -66,11 +66,19 @@ impl<B: Kernels> Block<'_, B> {
     ///
     /// # Shapes
     /// `[rows, d_model]`
-    pub(crate) fn forward(&self, h: Tensor<B, 2>, spans: &Arc<[Span]>) -> Added<B> {
+    pub(crate) fn forward(&self, h: Tensor<B, 2>, spans: &Arc<[Span]>, keep: bool) -> Behind<B> {
         let attention = self.attention(h.clone(), spans);
-        let between = h.clone() + attention.clone();
-        let feed_forward = self.feed_forward(if self.config.parallel { h } else { between.clone() });
-        Added { behind: between + feed_forward.clone(), attention, feed_forward }
+        let kept = keep.then(|| attention.clone());
+        // What nobody else holds is added to in place.
+        let (h, feed_forward) = if self.config.parallel {
+            let feed_forward = self.feed_forward(h.clone());
+            (h + attention, feed_forward)
+        } else {
+            let h = h + attention;
+            (h.clone(), self.feed_forward(h))
+        };
+        let added = kept.map(|attention| [attention, feed_forward.clone()]);
+        Behind { h: feed_forward + h, added }
     }
 
     fn attention(&self, h: Tensor<B, 2>, spans: &Arc<[Span]>) -> Tensor<B, 2> {

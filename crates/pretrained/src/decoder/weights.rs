@@ -3,6 +3,7 @@
 use burn::backend::Autodiff;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
+use rayon::prelude::*;
 
 use super::WeightSource;
 use crate::PretrainedError;
@@ -24,10 +25,10 @@ pub(crate) struct BlockWeights<B: Backend> {
     pub(crate) feed_forward_post_norm: Option<NormWeights<B>>,
 }
 
-/// A linear map, as it is stored.
+/// A linear map.
 #[derive(Clone, Debug)]
 pub(crate) struct Linear<B: Backend> {
-    /// `[outputs, inputs]`
+    /// `[inputs, outputs]`
     pub(crate) weight: Tensor<B, 2>,
     /// `[1, outputs]`
     pub(crate) bias: Option<Tensor<B, 2>>,
@@ -83,29 +84,31 @@ impl<B: Backend> Reader<'_, B> {
 
     /// Maps of the same input as one, their outputs side by side.
     fn linear(&self, parts: &[Part], layer: usize) -> Result<Linear<B>, PretrainedError> {
-        let (mut weight, mut bias, mut columns) = (Vec::new(), Vec::new(), 0);
+        let outputs: usize = parts.iter().map(|part| self.config.shape(*part).0[0]).sum();
+        let inputs = self.config.shape(parts[0]).0[1];
+        let (mut weight, mut bias, mut first) = (vec![0.0; inputs * outputs], Vec::new(), 0);
         for &part in parts {
             let name = self.config.name(part, layer).expect("a part of the family");
             let (shape, biased) = self.config.shape(part);
-            let by_head = |values: Vec<f32>, columns| match part {
-                Part::QueryKeyValue => side_by_side(&values, self.config.d_head * columns),
-                _ => values,
-            };
-            columns = shape[1];
-            let values = by_head(self.source.tensor(&format!("{name}.weight"), &shape)?, columns);
-            // Without a copy where there is one part only.
-            if weight.is_empty() {
-                weight = values
-            } else {
-                weight.extend(values)
-            }
+            let row = |output: usize| if part == Part::QueryKeyValue { self.row_of(output) } else { output };
+            let values = self.source.tensor(&format!("{name}.weight"), &shape)?;
+            transpose(&values, shape[0], row, &mut weight, outputs, first);
             if biased {
-                bias.extend(by_head(self.source.tensor(&format!("{name}.bias"), &shape[..1])?, 1));
+                let values = self.source.tensor(&format!("{name}.bias"), &shape[..1])?;
+                bias.extend((0..shape[0]).map(|output| values[row(output)]));
             }
+            first += shape[0];
         }
-        let shape = [weight.len() / columns, columns];
-        let weight = Tensor::from_data(TensorData::new(weight, shape), self.device);
+        let weight = Tensor::from_data(TensorData::new(weight, [inputs, outputs]), self.device);
         Ok(Linear { weight, bias: (!bias.is_empty()).then(|| self.row(bias)) })
+    }
+
+    /// Where an output is stored among rows that come head by head, each with its queries, keys and values: outputs are all
+    /// queries, all keys, all values.
+    fn row_of(&self, output: usize) -> usize {
+        let (d, all) = (self.config.d_head, self.config.n_heads * self.config.d_head);
+        let (kind, head, feature) = (output / all, output % all / d, output % d);
+        (head * 3 + kind) * d + feature
     }
 
     pub(crate) fn row(&self, values: Vec<f32>) -> Tensor<B, 2> {
@@ -144,8 +147,31 @@ impl<B: Backend> NormWeights<B> {
     }
 }
 
+/// Writes the rows of a stored map, `[outputs, inputs]`, as columns of `to`, `[inputs, all]`, from column `first` on.
+/// Products with a map that lies like this go through it as it lies.
+fn transpose(
+    from: &[f32],
+    outputs: usize,
+    row: impl Fn(usize) -> usize + Sync,
+    to: &mut [f32],
+    all: usize,
+    first: usize,
+) {
+    /// Inputs at a time: a cache line of a stored row.
+    const INPUTS: usize = 16;
+    let inputs = from.len() / outputs;
+    to.par_chunks_mut(INPUTS * all).enumerate().for_each(|(block, to)| {
+        for output in 0..outputs {
+            let from = &from[row(output) * inputs + block * INPUTS..];
+            for (to, value) in to[first + output..].iter_mut().step_by(all).zip(from) {
+                *to = *value;
+            }
+        }
+    });
+}
+
 impl<B: Backend> Linear<B> {
-    /// x Wᵀ + b
+    /// x W + b
     ///
     /// # Shapes
     /// `[rows, inputs]` to `[rows, outputs]`
@@ -170,17 +196,17 @@ pub(crate) fn head_by_head(values: &[f32], len: usize) -> Vec<f32> {
     (0..heads).flat_map(|head| values.chunks_exact(len).skip(head).step_by(heads)).flatten().copied().collect()
 }
 
-/// x Wᵀ, in which no row depends on how many there are.
+/// x W, in which no row depends on how many there are.
 ///
 /// # Shapes
-/// `[rows, inputs]` and `[outputs, inputs]` to `[rows, outputs]`
+/// `[rows, inputs]` and `[inputs, outputs]` to `[rows, outputs]`
 pub(crate) fn product<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
     /// Products of fewer rows may be summed in another order, by kernels for vectors and small matrices.
     const LEAST: usize = 32;
     let [rows, inputs] = x.dims();
     if rows >= LEAST {
-        return x.matmul(weight.transpose());
+        return x.matmul(weight);
     }
     let nothing = Tensor::zeros([LEAST - rows, inputs], &x.device());
-    Tensor::cat(vec![x, nothing], 0).matmul(weight.transpose()).narrow(0, 0, rows)
+    Tensor::cat(vec![x, nothing], 0).matmul(weight).narrow(0, 0, rows)
 }

@@ -136,6 +136,13 @@ impl Tensors {
         self.places.values().map(|place| (place.len() * width(place.dtype)) as u64).sum()
     }
 
+    /// How most of the numbers are stored.
+    pub fn stored_as(&self) -> &'static str {
+        let numbers = |dtype| self.places.values().filter(|place| place.dtype == dtype).map(Place::len).sum::<usize>();
+        let known = [(Dtype::F32, "f32"), (Dtype::F16, "f16"), (Dtype::BF16, "bf16")];
+        known.into_iter().max_by_key(|(dtype, _)| numbers(*dtype)).map_or("f32", |(_, name)| name)
+    }
+
     /// A whole tensor, row-major, as f32.
     ///
     /// # Errors

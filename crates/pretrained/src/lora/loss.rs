@@ -41,7 +41,7 @@ impl<B: Kernels> Logits<'_, B> {
         let tokens: Vec<i32> = asked.iter().map(|&token| token as i32).collect();
         let tokens = Tensor::<B, 1, Int>::from_data(TensorData::new(tokens, [asked.len()]), &device);
         let places = tokens.clone().reshape([asked.len(), 1]);
-        let logits = product(states, self.weight.clone());
+        let logits = product(states, self.weight.clone().transpose());
         let logits = match self.cap {
             Some(cap) => (logits / cap).tanh() * cap,
             None => logits,

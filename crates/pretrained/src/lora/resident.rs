@@ -171,7 +171,9 @@ impl<'a, B: Kernels> Resident<'a, B> {
         let mut h = self.embedding.clone().select(0, index(ids)) * self.config.embedding_scale;
         let first = asked.places.iter().map(|place| place.layer).min().unwrap_or(self.config.n_layers);
         for (layer, weights) in self.blocks.iter().enumerate().take(first) {
-            h = Block { config: self.config, weights, rope: &rope, layer, tuning: &Untuned }.forward(h, &spans).behind;
+            h = Block { config: self.config, weights, rope: &rope, layer, tuning: &Untuned }
+                .forward(h, &spans, false)
+                .h;
         }
         let leaf = |tensor: &Tensor<B, 2>| Tensor::<Autodiff<B>, 2>::from_inner(tensor.clone()).require_grad();
         let factors: Vec<Pair<Autodiff<B>>> = asked.pairs.iter().map(|pair| pair.each_ref().map(leaf)).collect();
@@ -186,7 +188,7 @@ impl<'a, B: Kernels> Resident<'a, B> {
         let mut h = Tensor::<Autodiff<B>, 2>::from_inner(h);
         for (layer, weights) in self.blocks.iter().enumerate().skip(first) {
             let weights = &weights.constant();
-            h = Block { config: self.config, weights, rope: &rope, layer, tuning: &tuning }.forward(h, &spans).behind;
+            h = Block { config: self.config, weights, rope: &rope, layer, tuning: &tuning }.forward(h, &spans, false).h;
         }
         let states = normalize(self.config, &self.norm.constant(), h.select(0, Tensor::from_inner(index(rows))));
         let logits = Logits { weight: &self.head, cap: self.config.logit_cap };

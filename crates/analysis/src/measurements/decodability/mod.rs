@@ -1,12 +1,16 @@
 //! Concept Decodability: how often a probe reads the concept from a layer at a token.
 
+mod best;
+mod controls;
+mod layers_figure;
 mod rows;
 mod scores;
 mod show;
 
 use data::Token;
-use probe::{Control, Delivery, Layer, Prompts, States, Study, Subject, SubjectError, Wanted};
+use probe::{AnyTask, Control, Delivery, Layer, Prompts, States, Study, Subject, SubjectError, Wanted};
 
+pub(crate) use best::at_best_layer;
 pub use rows::{BestLayerRow, DecodabilityRow, Selection};
 pub(super) use scores::{Resample, Scores, accuracy, states_at};
 pub(super) use show::{AtQuery, at_query, decodability_grid, layer_axis, step_axis};
@@ -14,7 +18,8 @@ pub(super) use show::{AtQuery, at_query, decodability_grid, layer_axis, step_axi
 use super::{Live, MeasureError, Measurement, Needs, NoOptions, Session};
 use crate::show::{Section, Shown, query};
 
-/// The accuracy of every probe and its control, at every layer and probed token, over resamples; and the best layer.
+/// The accuracy of every probe and its controls, at every layer and probed token, over resamples; and the best layer. The
+/// control of permuted labels is there for any prompts, and the others for text.
 #[derive(Clone, Copy, Debug)]
 pub struct Decodability;
 
@@ -25,7 +30,7 @@ impl Measurement for Decodability {
     const NAME: &'static str = "cd";
     const ABOUT: &'static str = "Measure Concept Decodability again, at every checkpoint";
     const NEEDS: Needs = Needs::States;
-    const FIGURES: &'static [&'static str] = &["heatmap"];
+    const FIGURES: &'static [&'static str] = &["heatmap", "layers"];
     type Options = NoOptions;
     type Plan = Vec<usize>;
     type Rows = Tables;
@@ -42,6 +47,13 @@ impl Measurement for Decodability {
             cd.extend(tables.0);
             best.extend(tables.1);
         }
+        // It is the same at every step, and stands at the last.
+        if let (AnyTask::Text(_), Some(&last)) = (&session.study.task, steps.last())
+            && let Some(untrained) = session.subjects.untrained()
+        {
+            (session.progress)("the untrained model");
+            cd.extend(controls::rows_of_untrained(session.study, &*untrained, last)?);
+        }
         Ok((cd, best))
     }
 
@@ -52,7 +64,11 @@ impl Measurement for Decodability {
 
 impl Live for Decodability {
     fn at(study: &Study, subject: &dyn Subject, step: usize) -> Result<Tables, MeasureError> {
-        Ok(decodability_rows(study, subject, step)?)
+        let (mut cd, best) = decodability_rows(study, subject, step)?;
+        if matches!(study.task, AnyTask::Text(_)) {
+            cd.extend(controls::rows_of_prompts(study, subject, step)?);
+        }
+        Ok((cd, best))
     }
 
     fn headline((cd, best): &Tables, _: &Shown<'_>) -> Option<String> {

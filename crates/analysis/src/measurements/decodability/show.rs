@@ -13,6 +13,7 @@ use plots::style::{UNITS, WIDTH, canvas};
 use plots::ticks::{compact_number, evenly, labelled, marked, number, ticks};
 
 use super::DecodabilityRow;
+use super::layers_figure::{CAPTION, layers};
 use crate::MeasureError;
 use crate::show::{Section, Shown, query};
 use crate::summary::{DecodabilitySummary, Summary};
@@ -100,13 +101,24 @@ fn above_chance(decoded: &AtQuery<'_>) -> Scale {
     Scale { range: decoded.chance..1.0, color: viridis, marks, root: false }
 }
 
-/// The sections of the report.
+/// The sections of the report. Text has its controls by layer; a map of one step would say less.
 pub(super) fn show(shown: &Shown<'_>) -> Result<Vec<Section>, MeasureError> {
-    let summary = Summary::read(shown)?;
-    let caption = heatmap_caption(&summary);
-    let figure =
-        Section::figure("heatmap", "Where and when the concept can be read", caption, heatmap(&shown.rows()?))?;
-    Ok(figure.into_iter().chain([Section::Table(decodability_table(&summary))]).collect())
+    let (summary, cd) = (Summary::read(shown)?, shown.rows::<DecodabilityRow>()?);
+    let text = shown.legend.d_x.is_none();
+    let steps: BTreeSet<usize> = cd.iter().map(|row| row.step).collect();
+    let mut sections = Vec::new();
+    if !text || steps.len() > 1 {
+        let caption = heatmap_caption(&summary);
+        let title = "Where and when the concept can be read";
+        sections.extend(Section::figure("heatmap", title, caption, heatmap(&cd))?);
+    }
+    if text {
+        sections.extend(Section::figure("layers", "Inferred, or read off the answers", CAPTION, layers(&cd))?);
+    }
+    if !text || !summary.decodability.is_empty() {
+        sections.push(Section::Table(decodability_table(&summary)));
+    }
+    Ok(sections)
 }
 
 fn heatmap_caption(summary: &Summary) -> String {
@@ -121,9 +133,16 @@ fn heatmap_caption(summary: &Summary) -> String {
 fn decodability_table(summary: &Summary) -> ReportTable {
     let header =
         ["token", "probe", "layer", "first", "held-out", "95% interval", "optimistic", "shuffled labels", "chance"];
+    let controls: [(&str, ControlScore); 3] = [
+        ("permuted answers", |read| read.permuted_answers),
+        ("untrained", |read| read.untrained),
+        ("bag of answers", |read| read.bag),
+    ];
+    let there = |(_, of): &(&str, ControlScore)| summary.decodability.iter().any(|read| of(read).is_some());
+    let controls: Vec<(&str, ControlScore)> = controls.into_iter().filter(there).collect();
+    let number = |value: f64| format!("{value:.3}");
     let row = |read: &DecodabilitySummary| {
-        let number = |value: f64| format!("{value:.3}");
-        vec![
+        let mut cells = vec![
             read.token.to_string(),
             read.probe.name().to_owned(),
             read.layer.0.to_string(),
@@ -133,15 +152,25 @@ fn decodability_table(summary: &Summary) -> ReportTable {
             number(read.optimistic),
             number(read.shuffled),
             number(read.chance),
-        ]
+        ];
+        cells.extend(controls.iter().map(|(_, of)| of(read).map_or("–".to_owned(), number)));
+        cells
     };
+    let of_text = if controls.is_empty() { "" } else { OF_TEXT };
     ReportTable {
         title: "Final Concept Decodability".to_owned(),
-        caption: "CD is the accuracy of the probe knn. Held-out: the layer is chosen on one half of the resamples and scored on the other. Optimistic: chosen and scored on all of them, as in the paper. Shuffled labels: the control, which must be near chance.".to_owned(),
-        header: header.map(str::to_owned).to_vec(),
+        caption: format!(
+            "CD is the accuracy of the probe knn. Held-out: the layer is chosen on one half of the resamples and scored on the other. Optimistic: chosen and scored on all of them, as in the paper. Shuffled labels: the control, which must be near chance.{of_text}"
+        ),
+        header: header.into_iter().chain(controls.iter().map(|(name, _)| *name)).map(str::to_owned).collect(),
         rows: summary.decodability.iter().map(row).collect(),
     }
 }
+
+/// The score of a control of text.
+type ControlScore = fn(&DecodabilitySummary) -> Option<f64>;
+
+const OF_TEXT: &str = " Permuted answers, untrained model and bag of answers: what the probe reads without the pairing of inputs and answers, without training, and from the words of the demonstrations' answers without a model.";
 
 #[cfg(test)]
 mod tests {

@@ -111,6 +111,10 @@ fn decoding_panel(decoded: &AtQuery<'_>, x: Axis) -> Panel {
 
 /// The sections of the report.
 pub(super) fn show(shown: &Shown<'_>) -> Result<Vec<Section>, MeasureError> {
+    // Text has no squared error.
+    if shown.legend.d_x.is_none() {
+        return Ok(Vec::new());
+    }
     let summary = Summary::read(shown)?;
     let (metrics, baselines, cd) = (shown.rows()?, shown.rows()?, shown.rows()?);
     let svg = emergence(&metrics, &baselines, &cd, shown.legend);

@@ -1,6 +1,5 @@
 //! Patching and steering: the state at a token is replaced by a concept's mean activation, or moved towards it.
 
-mod intervention;
 mod rows;
 mod show;
 
@@ -9,12 +8,10 @@ use data::{ConceptId, Prompt, Purpose, Stream, Token};
 use probe::{Answers, Edit, Layer, Prompts, Study, Subject};
 use serde::Serialize;
 
-pub use intervention::random_direction;
 pub use rows::{PatchKind, PatchRow};
 
-use intervention::{Activation, Intervention, Means};
-
 use super::effect::{Effect, less};
+use super::intervention::{Activation, Intervention, Means};
 use super::{DecodabilityRow, MeasureError, Measurement, Needs, Session};
 use crate::show::{Section, Shown};
 
@@ -155,7 +152,8 @@ fn most_decodable(session: &Session<'_>, token: Token) -> Result<Layer, MeasureE
     Ok(rows.iter().max_by(|a, b| a.score.total_cmp(&b.score)).map_or(Layer(0), |row| row.layer))
 }
 
-fn strength(text: &str) -> Result<f64, String> {
+/// A strength of steering as it is typed.
+pub(super) fn strength(text: &str) -> Result<f64, String> {
     let most = 1e6;
     text.parse()
         .ok()
@@ -172,9 +170,10 @@ fn patch(
     strengths: &[f64],
 ) -> Result<Vec<PatchRow>, MeasureError> {
     let effect = Effect::new(study);
-    let means = Means::of(subject, mean_prompts(study, plan.mean_prompts).first(plan.pair), plan.token)?;
+    let means = Means::of(subject, mean_prompts(study, plan.mean_prompts).first(plan.pair), None, plan.token, &[])?;
     let (prompts, interventions) = (effect.prompts().first(plan.pair), interventions(study, plan, strengths));
-    let edit = |(layer, what): &(Layer, Intervention)| what.edit(prompts.pairs(), &means, *layer, plan.token);
+    let labels = prompts.labels();
+    let edit = |(layer, what): &(Layer, Intervention)| what.edit(&labels, &means, *layer, plan.token);
     let edits: Vec<Edit> = std::iter::once(Edit::default()).chain(interventions.iter().map(edit)).collect();
     let errors = |answers: &Answers| -> Vec<f64> {
         let error = |(prompt, answers): (&Prompt, &Vec<f64>)| {
@@ -246,6 +245,7 @@ fn describe(intervention: Intervention, study: &Study) -> (PatchKind, Option<Str
     };
     match activation {
         Activation::Concept(concept) => (PatchKind::Concept, Some(study.concepts()[concept.0].name.clone()), strength),
+        Activation::Null => unreachable!("tasks of numbers have no Null"),
         Activation::Overall => (PatchKind::Overall, None, strength),
         Activation::Random(_) => (PatchKind::Random, None, strength),
     }

@@ -1,6 +1,6 @@
 //! What the state of a prompt at one layer and token is changed with.
 
-use data::{ConceptId, Prompt, Stream, Token};
+use data::{ConceptId, Stream, Token};
 use nalgebra::DVector;
 use probe::{Change, Delivery, Edit, Layer, Prompts, Subject, SubjectError, Vectors, Wanted};
 use rand_distr::{Distribution, StandardNormal};
@@ -21,6 +21,8 @@ pub(super) enum Intervention {
 pub(super) enum Activation {
     /// The mean of a concept.
     Concept(ConceptId),
+    /// The mean of Null, whose answers follow no concept.
+    Null,
     /// The mean over concepts.
     Overall,
     /// A direction drawn anew for every prompt, its number in the list being the index in the stream, as long as what
@@ -33,27 +35,42 @@ pub(super) enum Activation {
 pub(super) struct Means {
     /// `[layers + 1][n_concepts][d_model]`
     by_layer: Vec<Vec<DVector<f64>>>,
+    /// `[layers + 1][d_model]`; empty without Null.
+    null: Vec<DVector<f64>>,
 }
 
 impl Means {
-    /// Means over the prompts of each concept at `token`, at every layer. Every concept has a prompt.
-    pub(super) fn of(subject: &dyn Subject, prompts: Prompts, token: Token) -> Result<Self, SubjectError> {
+    /// Means over the prompts of each concept at `token`, at `layers` (none for all), and of Null where there are prompts of
+    /// it beside those of the concepts. Every concept has a prompt.
+    pub(super) fn of(
+        subject: &dyn Subject,
+        prompts: Prompts,
+        null: Option<Prompts>,
+        token: Token,
+        layers: &[Layer],
+    ) -> Result<Self, SubjectError> {
         let n_concepts = prompts.labels().into_iter().max().map_or(0, |last| last + 1);
         let mut by_layer = vec![Vec::new(); subject.anatomy().n_layers + 1];
-        subject.read(&[prompts], &Wanted::residual(&[token]), &mut |Delivery { states, .. }| {
+        let mut of_null = vec![DVector::zeros(0); if null.is_some() { by_layer.len() } else { 0 }];
+        let groups: Vec<Prompts> = std::iter::once(prompts).chain(null).collect();
+        let wanted = Wanted { layers: layers.to_vec(), ..Wanted::residual(&[token]) };
+        subject.read(&groups, &wanted, &mut |Delivery { group, states, .. }| {
             for (index, layer) in states.layers.iter().enumerate() {
                 let rows = states.states(index, 0);
-                let mean = |concept| {
-                    let members = rows.rows().row_iter().zip(&states.labels).filter(|(_, label)| **label == concept);
+                let mean = |of: &dyn Fn(usize) -> bool| {
+                    let members = rows.rows().row_iter().zip(&states.labels).filter(|(_, label)| of(**label));
                     let (sum, n) = members.fold((DVector::zeros(states.d_model()), 0), |(sum, n), (state, _)| {
                         (sum + state.transpose(), n + 1)
                     });
                     sum / f64::from(n)
                 };
-                by_layer[layer.0] = (0..n_concepts).map(mean).collect();
+                match group {
+                    0 => by_layer[layer.0] = (0..n_concepts).map(|concept| mean(&|label| label == concept)).collect(),
+                    _ => of_null[layer.0] = mean(&|_| true),
+                }
             }
         })?;
-        Ok(Self { by_layer })
+        Ok(Self { by_layer, null: of_null })
     }
 
     /// The mean of a concept at a layer, `[d_model]`.
@@ -69,8 +86,8 @@ impl Means {
 }
 
 impl Intervention {
-    /// The edit that does it at a layer and token of `prompts`.
-    pub(super) fn edit(self, prompts: &[Prompt], means: &Means, layer: Layer, token: Token) -> Edit {
+    /// The edit that does it at a layer and token of prompts, whose concepts are given.
+    pub(super) fn edit(self, labels: &[usize], means: &Means, layer: Layer, token: Token) -> Edit {
         Edit::of(match self {
             Self::Nothing => {
                 let zero = vec![0.0; means.overall(layer).len()];
@@ -78,11 +95,11 @@ impl Intervention {
             }
             Self::Replace(activation) => {
                 let origin = DVector::zeros(means.overall(layer).len());
-                Change::Replace { layer, token, by: activation.vectors(prompts, means, layer, &origin, 1.0) }
+                Change::Replace { layer, token, by: activation.vectors(labels, means, layer, &origin, 1.0) }
             }
             Self::Add(activation, strength) => {
                 let origin = means.overall(layer);
-                Change::Add { layer, token, what: activation.vectors(prompts, means, layer, &origin, strength) }
+                Change::Add { layer, token, what: activation.vectors(labels, means, layer, &origin, strength) }
             }
         })
     }
@@ -90,17 +107,18 @@ impl Intervention {
 
 impl Activation {
     /// `strength` times what it is beyond `origin`.
-    fn vectors(self, prompts: &[Prompt], means: &Means, layer: Layer, origin: &DVector<f64>, strength: f64) -> Vectors {
+    fn vectors(self, labels: &[usize], means: &Means, layer: Layer, origin: &DVector<f64>, strength: f64) -> Vectors {
         let values = |vector: DVector<f64>| (vector * strength).as_slice().to_vec();
         match self {
             Self::Concept(concept) => Vectors::Same(values(means.concept(layer, concept) - origin)),
+            Self::Null => Vectors::Same(values(&means.null[layer.0] - origin)),
             Self::Overall => Vectors::Same(values(means.overall(layer) - origin)),
             Self::Random(stream) => {
-                let random = |(index, prompt): (u64, &Prompt)| {
-                    let length = (means.concept(layer, prompt.concept) - origin).norm();
+                let random = |(index, &label): (u64, &usize)| {
+                    let length = (means.concept(layer, ConceptId(label)) - origin).norm();
                     values(random_direction(stream, index, origin.len()) * length)
                 };
-                Vectors::Each((0..).zip(prompts).map(random).collect())
+                Vectors::Each((0..).zip(labels).map(random).collect())
             }
         }
     }
@@ -117,18 +135,17 @@ mod tests {
     use data::Purpose;
 
     use super::*;
+    use crate::fake::{Counter, text_study};
+    use crate::measurements::mean_prompts;
 
     fn means() -> Means {
-        Means { by_layer: vec![vec![DVector::from_vec(vec![3.0, 4.0]), DVector::from_vec(vec![1.0, 0.0])]] }
-    }
-
-    fn prompts(n: usize) -> Vec<Prompt> {
-        vec![Prompt { concept: ConceptId(0), xs: vec![0.0], ys: vec![0.0] }; n]
+        let by_layer = vec![vec![DVector::from_vec(vec![3.0, 4.0]), DVector::from_vec(vec![1.0, 0.0])]];
+        Means { by_layer, null: vec![DVector::from_vec(vec![5.0, -1.0])] }
     }
 
     /// What replaces or is added to the state of the last of `n` prompts.
     fn vector(what: Intervention, n: usize) -> Vec<f64> {
-        match what.edit(&prompts(n), &means(), Layer(0), Token::X(1)).0.swap_remove(0) {
+        match what.edit(&vec![0; n], &means(), Layer(0), Token::X(1)).0.swap_remove(0) {
             Change::Replace { by: vectors, .. } | Change::Add { what: vectors, .. } => vectors.of(n - 1).to_vec(),
             change => panic!("{change:?}"),
         }
@@ -139,8 +156,28 @@ mod tests {
         assert_eq!(vector(Intervention::Nothing, 1), [0.0, 0.0]);
         assert_eq!(vector(Intervention::Replace(Activation::Concept(ConceptId(1))), 1), [1.0, 0.0]);
         assert_eq!(vector(Intervention::Replace(Activation::Overall), 1), [2.0, 2.0]);
+        assert_eq!(vector(Intervention::Replace(Activation::Null), 1), [5.0, -1.0]);
+        assert_eq!(vector(Intervention::Add(Activation::Null, 2.0), 1), [6.0, -6.0]);
         assert_eq!(vector(Intervention::Add(Activation::Concept(ConceptId(0)), 2.0), 1), [2.0, 4.0]);
         assert_eq!(vector(Intervention::Add(Activation::Concept(ConceptId(1)), -1.0), 1), [1.0, 2.0]);
+    }
+
+    /// States are f32, of numbers below 10.
+    const SINGLE: f64 = 1e-5;
+
+    #[test]
+    fn means_are_of_each_concept_and_of_null_beside_them() {
+        let study = text_study();
+        let null = study.null(Purpose::Patch, 0, 500);
+        let means = Means::of(&Counter::new(0.5), mean_prompts(&study, 500), null, Token::X(6), &[]).unwrap();
+        // m is ± the share at every layer, and of Null its mean is near 0.
+        for (layer, m) in [(0, 0.0), (1, 0.5), (2, 1.0)] {
+            let [up, down] = [0, 1].map(|concept| means.concept(Layer(layer), ConceptId(concept))[1]);
+            assert!((up - m).abs() < SINGLE && (down + m).abs() < SINGLE, "{up} {down}");
+            assert!(means.null[layer][1].abs() < 0.1 && means.overall(Layer(layer))[1].abs() < SINGLE);
+        }
+        let without = Means::of(&Counter::new(0.5), mean_prompts(&study, 2), None, Token::X(6), &[]).unwrap();
+        assert!(without.null.is_empty());
     }
 
     /// A few f64 operations.

@@ -1,0 +1,217 @@
+//! `lm measure`, and one command for every other measurement of a run.
+
+use std::path::{Path, PathBuf};
+
+use analysis::{ALL, CliError, Entry, Machine, Needs, Shown, Summary, cd_accuracy};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
+use kernels::Device;
+use terminal::{Failure, in_shell, note, program_name, say, say_json};
+
+use super::work::Work;
+use crate::cost::Cost;
+use crate::run_folder::entry;
+use crate::{LmConfig, LmRun, Series};
+
+/// What `lm measure` measures, in this order.
+const MEASURED: [&str; 2] = ["accuracy", "cd"];
+
+/// What to measure on which models.
+#[derive(Debug, Args)]
+pub struct Measure {
+    /// Preset (bitwise, part-of-speech) or TOML file
+    config: String,
+    /// A folder with config.json, tokenizer.json and *.safetensors; given several times, steps of one training, whose
+    /// folders' names have step and a number
+    #[arg(long = "model", value_name = "FOLDER")]
+    models: Vec<PathBuf>,
+    #[command(flatten)]
+    change: Change,
+    #[command(flatten)]
+    machine: Machine,
+    /// Folder that runs are made in
+    #[arg(long, default_value = "runs")]
+    out: PathBuf,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Changes to a configuration.
+#[derive(Debug, Args)]
+pub struct Change {
+    /// Seed of all randomness, as --set seed=N
+    #[arg(long, value_parser = clap::value_parser!(u64).range(0..=i64::MAX as u64))]
+    seed: Option<u64>,
+    /// Replace a field: --set task.bits=4; may be given many times
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    sets: Vec<String>,
+}
+
+impl Change {
+    pub(super) fn resolve(&self, name: &str) -> Result<LmConfig, CliError> {
+        let seed = self.seed.map(|seed| format!("seed={seed}"));
+        let sets: Vec<String> = self.sets.iter().cloned().chain(seed).collect();
+        Ok(LmConfig::resolve(name, &sets)?)
+    }
+}
+
+impl Measure {
+    pub(super) fn run(self) -> Result<(), CliError> {
+        // Before anything else, because whatever works in parallel would start the threads itself.
+        let device = self.machine.prepare()?;
+        let mut config = self.change.resolve(&self.config)?;
+        if !self.models.is_empty() {
+            config.models = self.models.iter().map(|path| whole(path)).collect();
+        }
+        let series = Series::open(&config.models).map_err(Failure::from)?;
+        let experiment = config.build()?;
+        let run = LmRun::create(&self.out, experiment, &series)?;
+        measure_all(&run, &series, device)?;
+        say_summary(&run, self.json)
+    }
+}
+
+/// A path that means the same from every folder.
+pub(super) fn whole(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// Makes what is missing of the usual measurements, and the report.
+pub(super) fn measure_all(run: &LmRun, series: &Series, device: Device) -> Result<(), CliError> {
+    let _lock = run.folder().lock()?;
+    let path = run.folder().path();
+    let work = Work::new()?;
+    let watch = |done, total| work.watch(done, total);
+    let subjects = run.subjects(series, device, &watch).map_err(Failure::from)?;
+    note(&format!("{}: about {}", path.display(), expected(run, series)?));
+    for name in MEASURED {
+        if run.has(entry(name), device)? {
+            note(&format!("{name}: already there"));
+            continue;
+        }
+        work.name(name);
+        let matches = (entry(name).add_options)(clap::Command::new(name)).get_matches_from([name]);
+        run.measure(entry(name), &matches, &subjects, device).map_err(|error| stopped(error, path))?;
+        run.report()?;
+    }
+    run.report()?;
+    Ok(())
+}
+
+/// What all that is measured takes, from the tokens of a few of its prompts.
+fn expected(run: &LmRun, series: &Series) -> Result<Cost, CliError> {
+    let study = &run.experiment.study;
+    let some = study.balanced(data::Purpose::Eval, 0, 1);
+    let written = some.text().iter().map(|prompt| run.experiment.text.template.write(prompt).text);
+    let tokens = written.map(|text| Ok(series.last().tokens.encode(&text)?.ids.len()));
+    let tokens: usize = tokens.sum::<Result<usize, crate::PretrainedError>>().map_err(Failure::from)?;
+    // Resamples pass once as they are and once through the untrained model; permuted answers once for each number of
+    // demonstrations from two on, up to its query.
+    let points = study.n_points() as f64;
+    let permuted: f64 =
+        run.experiment.text.shots.iter().filter(|shots| **shots >= 2).map(|&k| (k + 1) as f64 / points).sum();
+    let resamples = study.probe.prompts_per_concept as f64 * study.probe.resamples as f64;
+    let models = series.models().count() as f64;
+    let passes = models * (study.eval.prompts_per_concept as f64 + resamples * (1.0 + permuted)) + resamples;
+    let at_once = tokens * study.probe.prompts_per_concept * study.probe.resamples;
+    Ok(Cost::of(&series.last().config, at_once).times(passes * tokens as f64 / at_once as f64))
+}
+
+/// An interruption, with how to go on.
+pub(super) fn stopped(error: CliError, run: &Path) -> CliError {
+    match Failure::from(error) {
+        Failure::Interrupted(_) => {
+            let again = format!("{} lm measure {}", program_name(), in_shell(&run.join("config.toml")));
+            Failure::Interrupted(format!("interrupted; what was finished is kept. To go on: {again}")).into()
+        }
+        other => other.into(),
+    }
+}
+
+/// Prints what was found and where the report lies.
+pub(super) fn say_summary(run: &LmRun, json: bool) -> Result<(), CliError> {
+    let legend = run.legend()?;
+    let shown = Shown { folder: run.folder(), legend: &legend };
+    let summary = Summary::read(&shown)?;
+    if json {
+        return Ok(say_json(&summary)?);
+    }
+    say(summary.to_text().trim_end())?;
+    if let Some(found) = cd_accuracy(&shown)? {
+        say(&format!(
+            "CD against accuracy: R² {:.2} [{:.2}, {:.2}], rank correlation {:.2}, over {} points",
+            found.r_squared, found.lo, found.hi, found.spearman, found.n
+        ))?;
+    }
+    Ok(say(&format!("report: {}", run.folder().path().join(analysis::REPORT).display()))?)
+}
+
+/// A measurement of the list on a run of language models.
+#[derive(Debug)]
+pub struct OnRun {
+    entry: &'static Entry,
+    of: Of,
+    options: ArgMatches,
+}
+
+/// The run, and how to work on it.
+#[derive(Clone, Debug, Args)]
+struct Of {
+    /// The run's folder
+    run: PathBuf,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+fn entries() -> impl Iterator<Item = &'static Entry> {
+    ALL.iter().filter(|entry| entry.needs != Needs::Numbers)
+}
+
+impl Subcommand for OnRun {
+    fn augment_subcommands(command: clap::Command) -> clap::Command {
+        entries().fold(command, |command, entry| {
+            let options = (entry.add_options)(Of::augment_args(clap::Command::new(entry.name)));
+            command.subcommand(options.about(entry.about).long_about(None))
+        })
+    }
+
+    fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        entries().any(|entry| entry.name == name)
+    }
+}
+
+impl FromArgMatches for OnRun {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let (name, options) = matches.subcommand().ok_or_else(|| clap::Error::new(ErrorKind::MissingSubcommand))?;
+        let entry = entries().find(|entry| entry.name == name);
+        let entry = entry.ok_or_else(|| clap::Error::new(ErrorKind::InvalidSubcommand))?;
+        Ok(Self { entry, of: Of::from_arg_matches(options)?, options: options.clone() })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl OnRun {
+    pub(super) fn run(self) -> Result<(), CliError> {
+        let device = self.of.machine.prepare()?;
+        let run = LmRun::open(&self.of.run)?;
+        let series = run.series().map_err(Failure::from)?;
+        let _lock = run.folder().lock()?;
+        let work = Work::new()?;
+        work.name(self.entry.name);
+        let watch = |done, total| work.watch(done, total);
+        let subjects = run.subjects(&series, device, &watch).map_err(Failure::from)?;
+        let paths = run.measure(self.entry, &self.options, &subjects, device);
+        let paths = paths.map_err(|error| stopped(error, run.folder().path()))?;
+        run.report()?;
+        Ok(paths.iter().try_for_each(|path| say(&path.display().to_string()))?)
+    }
+}
