@@ -327,14 +327,16 @@ mod tests {
             std::fs::remove_file(place.path().join(FILE)).ok();
             finetune(&model, &tuning, &folder, &mut |_| {}, &AtomicBool::new(false)).unwrap_err().to_string()
         };
-        let one = |answers: Vec<Range<usize>>, last: u32| {
+        let one = |answers: &'static [(usize, usize)], last: u32| {
+            let answers: Vec<_> = answers.iter().map(|(start, end)| *start..*end).collect();
             move |_: Range<u64>| vec![Example { ids: vec![3, 4, last], answers: answers.clone() }]
         };
-        for answers in [vec![], vec![0..1], vec![2..2], vec![1..2, 2..4]] {
+        let cases: [&[_]; 4] = [&[], &[(0, 1)], &[(2, 2)], &[(1, 2), (2, 4)]];
+        for answers in cases {
             let found = refusal(&one(answers, 5));
             assert!(found.starts_with("the answers of an example must be ranges of tokens from 1 to 3"), "{found}");
         }
-        let found = refusal(&one(vec![1..3], 70_000));
+        let found = refusal(&one(&[(1, 3)], 70_000));
         assert!(found.starts_with("the tokens of an example must be below ") && found.ends_with("but is 70000"));
     }
 
