@@ -6,7 +6,7 @@ use run::{Config, Source, Sweep};
 
 use crate::program::{smoke_run, succeed};
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "CONTRIBUTING.md",
     "docs/cluster.md",
@@ -14,6 +14,8 @@ const DOCUMENTS: [&str; 8] = [
     "docs/experiments.md",
     "docs/gpu.md",
     "docs/methods.md",
+    "docs/parts-of-speech.md",
+    "docs/pretrained.md",
     "docs/run-folder.md",
 ];
 
