@@ -84,10 +84,19 @@ impl LmRun {
     /// When a folder cannot be opened.
     pub fn series(&self) -> Result<Series, PretrainedError> {
         let mut series = Series::open(&self.experiment.config.models)?;
+        self.read_adapters(&mut series)?;
+        Ok(series)
+    }
+
+    /// Reads the adapters of a run that was tuned.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(crate) fn read_adapters(&self, series: &mut Series) -> Result<(), PretrainedError> {
         if self.experiment.config.tuned.is_some() {
             series.adapters = Some(Adapters::read(&self.folder.path().join(ADAPTER), &series.last().config)?);
         }
-        Ok(series)
+        Ok(())
     }
 
     /// Its name.

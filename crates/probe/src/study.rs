@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use data::{Concept, Purpose, Stream, Task, TextPrompt, TextTask, Token};
+use data::{Concept, ConceptId, Purpose, Stream, Task, TextPrompt, TextTask, Token};
 use rand::seq::SliceRandom;
 
 use crate::{AnyTask, Delivery, Prompts, Representations};
@@ -53,7 +53,24 @@ impl Study {
         eval.check()?;
         probe.check(task.concepts().len())?;
         let tokens = probe.tokens_after(shots, task.n_points())?;
-        Ok(Self { seed, task: AnyTask::Text(task), eval, probe, tokens })
+        let study = Self { seed, task: AnyTask::Text(task), eval, probe, tokens };
+        study.check_stock("eval.prompts_per_concept", Purpose::Eval, study.eval.prompts_per_concept)?;
+        study.check_stock("probe.prompts_per_concept", Purpose::Probe, study.probe.prompts_per_concept)?;
+        Ok(study)
+    }
+
+    /// Checks that every concept has `per_concept` different prompts for `purpose`.
+    ///
+    /// # Errors
+    /// When one has fewer; names `field`.
+    pub fn check_stock(&self, field: &str, purpose: Purpose, per_concept: usize) -> Result<(), ProbeError> {
+        let AnyTask::Text(task) = &self.task else { return Ok(()) };
+        for (concept, id) in task.concepts().iter().zip((0..).map(ConceptId)) {
+            let Some(stock) = task.stock(id, purpose) else { continue };
+            let range = format!("at most the number of different prompts there are of {} ({stock})", concept.name);
+            ProbeError::check(field, range, per_concept, per_concept <= stock)?;
+        }
+        Ok(())
     }
 
     /// Pairs of a prompt.
@@ -139,7 +156,7 @@ impl Study {
 
 #[cfg(test)]
 mod tests {
-    use data::{ConceptId, TextPair};
+    use data::TextPair;
     use rand::{Rng, RngExt};
 
     use super::*;

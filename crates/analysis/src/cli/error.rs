@@ -56,7 +56,7 @@ fn asks_wrong(error: &CliError) -> bool {
         CliError::Measure(MeasureError::Subject(SubjectError::Unreadable(source))) => {
             source.downcast_ref::<RunError>().is_some_and(RunError::is_request)
         }
-        CliError::Measure(MeasureError::Subject(_) | MeasureError::OutOfRange { .. }) => true,
+        CliError::Measure(MeasureError::Subject(_) | MeasureError::Probe(_) | MeasureError::OutOfRange { .. }) => true,
         CliError::Failure(_) | CliError::Record(_) | CliError::Measure(_) => false,
     }
 }

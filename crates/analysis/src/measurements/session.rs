@@ -1,7 +1,7 @@
 //! What a measurement works with, and what can go wrong.
 
 use data::Token;
-use probe::{Layer, ProbeKind, Study, Subject, SubjectError, Subjects};
+use probe::{Layer, ProbeError, ProbeKind, Study, Subject, SubjectError, Subjects};
 use record::{Folder, RecordError};
 use thiserror::Error;
 
@@ -36,6 +36,9 @@ pub enum MeasureError {
         /// The value found.
         value: String,
     },
+    /// A setting of the study does not allow it.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
     /// The model could not be asked.
     #[error(transparent)]
     Subject(#[from] SubjectError),

@@ -73,6 +73,11 @@ impl TextTask for Bitwise {
         Some(self.concepts.null)
     }
 
+    fn stock(&self, _: ConceptId, _: Purpose) -> Option<usize> {
+        let bits = u32::try_from(2 * self.bits * self.n_points).ok()?;
+        2usize.checked_pow(bits)
+    }
+
     fn sample(&self, concept: ConceptId, _: Purpose, rng: &mut dyn Rng) -> TextPrompt {
         let bits = self.bits;
         let mask = u32::MAX >> (32 - bits);

@@ -1,5 +1,6 @@
 //! Prompts of text by their index.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,10 +15,14 @@ use crate::{ConceptId, Stream};
 /// because it was drawn at the same address.
 const NULL: u64 = 1 << 63;
 
+/// Draws after which a stock that gave nothing new has nothing new: of a stock as large as the set the last one takes as
+/// many draws as the stock is large, on average.
+const MOST_DRAWS: usize = 1_000_000;
+
 /// Draws prompts of a task of text by their index in a stream.
 ///
-/// Within a prompt nothing is repeated where the task says so. Two prompts may be the same where the task has a finite
-/// stock, because each is drawn without knowledge of the others.
+/// Within a prompt nothing is repeated where the task says so. Two prompts of different sets may be the same where the task
+/// has a finite stock.
 #[derive(Clone, Debug)]
 pub struct TextSampler {
     task: Arc<dyn TextTask>,
@@ -47,13 +52,32 @@ impl TextSampler {
         indices.into_par_iter().map(|index| self.prompt(index)).collect()
     }
 
-    /// `per_concept` prompts of every concept, concept by concept, as set number `set`.
+    /// `per_concept` prompts of every concept, concept by concept, as set number `set`. No prompt comes twice in a set: one
+    /// that came before is drawn again, from where its own numbers go on.
     ///
     /// No two sets share an address.
+    ///
+    /// # Panics
+    /// When a concept has fewer different prompts than [`TextTask::stock`] says.
     pub fn balanced(&self, set: u64, per_concept: usize) -> Vec<TextPrompt> {
         let total = self.task.concepts().len() * per_concept;
         let first = set * total as u64;
-        (0..total).into_par_iter().map(|i| self.sample(ConceptId(i / per_concept), first + i as u64)).collect()
+        let draw = |i: usize| {
+            let mut rng = self.stream.rng(first + i as u64);
+            (self.task.sample(ConceptId(i / per_concept), self.stream.purpose(), &mut rng), rng)
+        };
+        let drawn: Vec<_> = (0..total).into_par_iter().map(draw).collect();
+        let (mut seen, mut prompts) = (HashSet::new(), Vec::with_capacity(total));
+        for (mut prompt, mut rng) in drawn {
+            let mut draws = 1;
+            while !seen.insert((prompt.concept, prompt.pairs.clone())) {
+                assert!(draws < MOST_DRAWS, "concept {} has not as many prompts as it said", prompt.concept.0);
+                prompt = self.task.sample(prompt.concept, self.stream.purpose(), &mut rng);
+                draws += 1;
+            }
+            prompts.push(prompt);
+        }
+        prompts
     }
 
     /// `count` prompts of Null as set number `set`; none where the task has no Null.
@@ -107,5 +131,22 @@ mod tests {
             assert!(inputs(&null).iter().all(|input| !taken.contains(input)));
             assert_ne!(null, sampler(counts).null(1, 8).unwrap());
         }
+    }
+
+    #[test]
+    fn no_prompt_comes_twice_in_a_set() {
+        let toml = "kind = \"bitwise\"\nshots = [0]\ntemplate = \"{input} = {output}\\n\"\nnull = false\nnamed = false\n\
+            place = \"prompt\"\nbits = 1";
+        let read = |_: &std::path::Path| Ok(Vec::new());
+        let task = TextTaskConfig::read(&toml.parse().unwrap()).unwrap().build(&read).unwrap();
+        assert_eq!(task.stock(ConceptId(0), Purpose::Probe), Some(4));
+        let prompts = TextSampler::new(task, Stream::new(0, Purpose::Probe)).balanced(1, 4);
+        let inputs = |concept: usize| {
+            let mut inputs: Vec<&str> =
+                prompts[4 * concept..4 * (concept + 1)].iter().map(|prompt| prompt.pairs[0].input.as_str()).collect();
+            inputs.sort_unstable();
+            inputs
+        };
+        assert!((0..6).all(|concept| inputs(concept) == ["0 0", "0 1", "1 0", "1 1"]));
     }
 }

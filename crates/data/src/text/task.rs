@@ -24,4 +24,10 @@ pub trait TextTask: Debug + Send + Sync {
     /// Draws a prompt under `concept`, with all its randomness from `rng`. A task with a finite stock draws the prompts to
     /// train on from one part of it and those of every other purpose from another.
     fn sample(&self, concept: ConceptId, purpose: Purpose, rng: &mut dyn Rng) -> TextPrompt;
+
+    /// How many different prompts there are under `concept` for `purpose`, where they are so few that a set of prompts could
+    /// need more.
+    fn stock(&self, _concept: ConceptId, _purpose: Purpose) -> Option<usize> {
+        None
+    }
 }

@@ -11,16 +11,16 @@ use super::measure::{measure_all, say_summary};
 use super::work::Work;
 use crate::lora::{Adapters, Finetune as Tuning, Free, Progress, finetune};
 use crate::model::LanguageModel;
-use crate::{LmRun, Series, Tuned, run_folder};
+use crate::{LmRun, PretrainedError, Series, Tuned, run_folder};
 
 /// What to tune, and where.
 #[derive(Debug, Args)]
 pub struct Finetune {
     /// The folder of the run whose model and task it is
     run: PathBuf,
-    /// Layers that get adapters: all, first=N or last=N
-    #[arg(long, default_value = "all")]
-    free: Free,
+    /// Layers that get adapters: all, first=N or last=N [default: finetune.free, which is all]
+    #[arg(long)]
+    free: Option<Free>,
     /// Replace a field: --set finetune.samples=10000; may be given many times
     #[arg(long = "set", value_name = "PATH=VALUE")]
     sets: Vec<String>,
@@ -39,9 +39,15 @@ impl Finetune {
         let device = self.machine.prepare()?;
         let from = LmRun::open(&self.run)?;
         let mut config = from.experiment.config.changed(&self.sets)?;
-        config.finetune.free = self.free;
-        config.name = format!("{}-{}", config.name, self.free.to_string().replace('=', "-"));
-        config.tuned = Some(Tuned { run: from.name(), free: self.free });
+        config.finetune.free = self.free.unwrap_or(config.finetune.free);
+        let free = config.finetune.free;
+        config.name = format!("{}-{}", config.name, free.to_string().replace('=', "-"));
+        config.tuned = Some(Tuned { run: from.name(), free });
+        if config.models.len() != 1 || from.experiment.config.tuned.is_some() {
+            let range = "a run of one model that was not tuned before";
+            let error = PretrainedError::out_of_range("RUN", range, self.run.display());
+            return Err(Failure::from(error).into());
+        }
         let mut series = Series::open(&config.models).map_err(Failure::from)?;
         let experiment = config.build()?;
         let run = LmRun::create(&self.out, experiment, &series)?;

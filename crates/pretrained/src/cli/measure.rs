@@ -64,9 +64,10 @@ impl Measure {
         if !self.models.is_empty() {
             config.models = self.models.iter().map(|path| whole(path)).collect();
         }
-        let series = Series::open(&config.models).map_err(Failure::from)?;
+        let mut series = Series::open(&config.models).map_err(Failure::from)?;
         let experiment = config.build()?;
         let run = LmRun::create(&self.out, experiment, &series)?;
+        run.read_adapters(&mut series).map_err(Failure::from)?;
         measure_all(&run, &series, device)?;
         say_summary(&run, self.json)
     }

@@ -85,6 +85,7 @@ impl Measurement for Intervene {
         let layers = layers(session, "--layer", options.layer)?;
         let steered = layers_of_one(session, options.steer)?;
         let best = session.best_layer(query_after(shots))?.max(Layer(1));
+        session.study.check_stock("--mean-prompts", Purpose::Patch, options.mean_prompts as usize)?;
         let mut strengths = options.strengths;
         strengths.sort_by(f64::total_cmp);
         strengths.dedup();

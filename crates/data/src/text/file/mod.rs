@@ -162,6 +162,10 @@ impl TextTask for File {
         Some(self.concepts.null)
     }
 
+    fn stock(&self, concept: ConceptId, purpose: Purpose) -> Option<usize> {
+        self.groups.get(concept.0).map(|group| group.prompts[part(purpose)].len())
+    }
+
     fn sample(&self, concept: ConceptId, purpose: Purpose, rng: &mut dyn Rng) -> TextPrompt {
         let part = part(purpose);
         let Some(group) = self.groups.get(concept.0) else {

@@ -103,6 +103,11 @@ impl TextTask for PartOfSpeech {
         Some(self.concepts.null)
     }
 
+    fn stock(&self, _: ConceptId, purpose: Purpose) -> Option<usize> {
+        let sentences = self.pool[part(purpose)].len();
+        (0..self.n_points).try_fold(1usize, |prompts, used| prompts.checked_mul(sentences - used))
+    }
+
     fn sample(&self, concept: ConceptId, purpose: Purpose, rng: &mut dyn Rng) -> TextPrompt {
         let pool = &self.pool[part(purpose)];
         let mut drawn: Vec<usize> = Vec::with_capacity(self.n_points);
