@@ -11,7 +11,8 @@ use super::measure::{measure_all, say_summary};
 use super::work::Work;
 use crate::lora::{Adapters, Finetune as Tuning, Free, Progress, finetune};
 use crate::model::LanguageModel;
-use crate::{LmRun, Series, Tuned, run_folder};
+use crate::run_folder::{check_lengths, examples};
+use crate::{LmRun, PretrainedError, Series, Tuned};
 
 /// What to tune, and where.
 #[derive(Debug, Args)]
@@ -38,15 +39,22 @@ impl Finetune {
     pub(super) fn run(self) -> Result<(), CliError> {
         let device = self.machine.prepare()?;
         let from = LmRun::open(&self.run)?;
+        if let Some(tuned) = &from.experiment.config.tuned {
+            let range = "a run of models as they were, which adapters are tuned on";
+            let found = format!("one whose layers {} were tuned", tuned.free);
+            return Err(Failure::from(PretrainedError::out_of_range("RUN", range, found)).into());
+        }
         let mut config = from.experiment.config.changed(&self.sets)?;
         config.finetune.free = self.free;
         config.name = format!("{}-{}", config.name, self.free.to_string().replace('=', "-"));
         config.tuned = Some(Tuned { run: from.name(), free: self.free });
         let mut series = Series::open(&config.models).map_err(Failure::from)?;
+        config.finetune.adapters(&series.last().config).map_err(Failure::from)?;
         let experiment = config.build()?;
+        check_lengths(&experiment, &series).map_err(Failure::from)?;
         let run = LmRun::create(&self.out, experiment, &series)?;
-        series.adapters = Some(tune(&run, &series, device)?);
-        measure_all(&run, &series, device)?;
+        series.adapters = Some(tune(&run, &series, device).map_err(|error| run.ended(error))?);
+        measure_all(&run, &series, device).map_err(|error| run.ended(error))?;
         say_summary(&run, self.json)
     }
 }
@@ -59,7 +67,7 @@ fn tune(run: &LmRun, series: &Series, device: Device) -> Result<Adapters, CliErr
     let config = &run.experiment.config;
     let model = LanguageModel::new(series.last(), device);
     let never = |_, _| true;
-    let examples = run_folder::examples(&run.experiment, series, device, &never).map_err(Failure::from)?;
+    let examples = examples(&run.experiment, series, device, &never).map_err(Failure::from)?;
     let tuning = Tuning { config: &config.finetune, seed: config.seed, examples: &examples };
     let mut watch = |progress: Progress| {
         work.say(progress.step, progress.steps, format!("loss {:.3}", progress.loss));
