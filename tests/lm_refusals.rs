@@ -13,7 +13,9 @@ use crate::program::{check, copy_of, emergence, files, only_run, smoke_run, stde
 fn refused(args: &[&str], words: &[&str]) {
     check(args, 2, words);
     let said = stderr(&emergence(args).output().unwrap());
-    let lines: Vec<&str> = said.lines().filter(|line| !line.contains(": about ")).collect();
+    // What is said of work that had begun stands ahead of it.
+    let is_of_work = |line: &str| line.contains(": about ") || line.starts_with("step ");
+    let lines: Vec<&str> = said.lines().filter(|line| !is_of_work(line)).collect();
     assert!(lines.len() == 1 && lines[0].starts_with("error: "), "{args:?}: {said}");
 }
 
@@ -105,9 +107,9 @@ fn a_folder_that_is_no_whole_model_is_refused() {
             "smollm2",
             Box::new(
                 (|folder| {
-                    let added = "\"added_tokens\": [\n  {\n   \"id\": 300,\n   \"content\": \"<x>\", \"single_word\": false, \
+                    let added = "\"added_tokens\":[{\n   \"id\": 300,\n   \"content\": \"<x>\", \"single_word\": false, \
                     \"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": true},";
-                    replace(&folder.join("tokenizer.json"), "\"added_tokens\": [", added);
+                    replace(&folder.join("tokenizer.json"), "\"added_tokens\":[", added);
                 }) as Damage,
             ),
             &["tokenizer.json: it must be the tokenizer of this model, which has 128 tokens, but it has"],
@@ -259,7 +261,7 @@ fn a_corpus_that_does_not_serve_is_refused() {
     let cases: [(Vec<u8>, &str); 4] = [
         (utf_16, "UTF-16"),
         (good.replace("him/ppo", "Tom/np").into_bytes(), "has no sentence with a first pronoun"),
-        (b"The cat sat on the mat.\n".to_vec(), "must have at least"),
+        (b"The cat sat on the mat.\n".to_vec(), "must be text tagged as word/TAG"),
         (good.lines().next().unwrap().as_bytes().to_vec(), "sentences with a word of every class in each half"),
     ];
     for (text, words) in cases {
@@ -349,19 +351,18 @@ fn a_request_about_a_run_is_checked_against_that_run() {
     let (_root, run) = bitwise_run();
     let before = files(&run);
     let name = run.to_str().unwrap();
-    let cases: [(&[&str], &[&str]); 7] = [
+    let cases: [(&[&str], &[&str]); 6] = [
         (&["intervene", "--layer", "99"], &["--layer", "(3)", "99"]),
         (&["intervene", "--layer", "0"], &["--layer", "between 1 and", "0"]),
         (&["intervene", "--shots", "7"], &["--shots", "(2)", "7"]),
         (&["intervene", "--step", "5"], &["step", "the models of the run (0)", "5"]),
         (&["map", "--layer", "4"], &["--layer", "(3)", "4"]),
         (&["map", "--token", "x9"], &["--token", "x9"]),
-        (&["tdnv", "--step", "1"], &["step", "(0)", "1"]),
     ];
     for (command, words) in cases {
         refused(&[&["lm", command[0], name], &command[1..]].concat(), words);
     }
-    for command in ["patch", "prune", "transplant", "algorithms", "sensitivity"] {
+    for command in ["patch", "prune", "transplant", "algorithms"] {
         check(&["lm", command, name], 2, &[command]);
     }
     let after = files(&run).into_iter().filter(|(path, _)| path != Path::new("run.lock"));
@@ -402,14 +403,17 @@ fn tuning_that_makes_no_sense_is_refused() {
     assert_eq!(only_run(&out), tuned);
     // Its adapters belong to it.
     std::fs::remove_file(tuned.join("adapter/adapter_config.json")).unwrap();
-    refused(&["lm", "tdnv", tuned.to_str().unwrap()], &["adapter", "adapter_config.json"]);
+    refused(
+        &["lm", "tdnv", tuned.to_str().unwrap()],
+        &["there must be adapter_config.json and", "but adapter_config.json is not"],
+    );
 }
 
 #[test]
 fn a_folder_that_is_no_run_of_language_models_is_refused() {
     let (_trained, training) = smoke_run();
     let (root, run) = bitwise_run();
-    let [training, here] = [&training, &root.path().to_owned()].map(|path| path.to_str().unwrap());
+    let [training, here] = [training.as_path(), root.path()].map(|path| path.to_str().unwrap());
     refused(
         &["lm", "report", training],
         &["it must be the folder of a run of language models, but is one of a training"],

@@ -44,6 +44,12 @@ impl Adapters {
     /// When a file is missing or damaged, asks for another kind of adapter than plain LoRA on linear maps, or belongs to
     /// another model.
     pub fn read(folder: &Path, model: &DecoderConfig) -> Result<Self, PretrainedError> {
+        if let Some(missing) = [CONFIG, TENSORS].into_iter().find(|name| !folder.join(name).is_file()) {
+            return Err(PretrainedError::file(
+                folder,
+                format!("there must be {CONFIG} and {TENSORS} in it, but {missing} is not"),
+            ));
+        }
         let path = folder.join(CONFIG);
         let text = std::fs::read_to_string(&path).map_err(|error| PretrainedError::io("read", &path, error))?;
         let fields = serde_json::from_str::<Map<String, Value>>(&text)
