@@ -403,10 +403,7 @@ fn tuning_that_makes_no_sense_is_refused() {
     assert_eq!(only_run(&out), tuned);
     // Its adapters belong to it.
     std::fs::remove_file(tuned.join("adapter/adapter_config.json")).unwrap();
-    refused(
-        &["lm", "tdnv", tuned.to_str().unwrap()],
-        &["there must be adapter_config.json and", "but adapter_config.json is not"],
-    );
+    refused(&["lm", "tdnv", tuned.to_str().unwrap()], &["adapter: there must be an adapter_config.json in it"]);
 }
 
 #[test]
