@@ -31,6 +31,13 @@ early-or-late: (reproduce "sweeps/main")
     done; done
     cargo run -p analysis -- compare runs/early-or-late
 
+# Get SmolLM2 and the Brown corpus, and measure CD and accuracy of parts of speech: a few minutes on two cores
+pretrained *ARGS:
+    test -e weights/smollm2-135m/config.json || python experiments/pretrained/get_smollm2.py weights/smollm2-135m
+    test -e corpus/brown || python experiments/pretrained/get_brown.py corpus/brown
+    cargo run -p emergence -- lm measure part-of-speech --model weights/smollm2-135m \
+      --set 'task.shots=[0,1,4]' --set eval.prompts_per_concept=30 --set probe.prompts_per_concept=30 {{ARGS}}
+
 # Step times beside PyTorch's; needs torch and transformers
 compare:
     python benches/pytorch/compare.py --rounds 2 --seconds 5

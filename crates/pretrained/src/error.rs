@@ -29,14 +29,14 @@ pub enum PretrainedError {
         reason: String,
     },
     /// A file could not be read or written.
-    #[error("could not {action} {}: {source}", path.display())]
+    #[error("could not {action} {}: {error}", path.display())]
     Io {
         /// What was tried.
         action: &'static str,
         /// With which file.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        error: io::Error,
     },
     /// A table or checkpoint could not be read or written.
     #[error(transparent)]
@@ -58,7 +58,7 @@ impl PretrainedError {
     }
 
     /// A file that the system refuses.
-    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io { action, path: path.to_owned(), source }
+    pub(crate) fn io(action: &'static str, path: &Path, error: io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), error }
     }
 }

@@ -15,6 +15,8 @@ mod passes;
 mod run_folder;
 mod series;
 mod subject;
+#[cfg(test)]
+mod subject_tests;
 mod tokens;
 
 pub use cli::Command;

@@ -1,18 +1,20 @@
 //! A run of language models on disk: what was asked, its tables, and its report.
 
+use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use analysis::{ALL, CliError, Entry, Frame, Session, Shown, write_report};
+use analysis::{ALL, CliError, Entry, Frame, MeasureError, Session, Shown, write_report};
 use data::{Legend, Purpose, Stream, TextSampler};
 use kernels::Device;
-use probe::Subjects;
+use probe::{Prompts, SubjectError, Subjects};
+use rayon::prelude::*;
 use record::{Folder, Made, Maker, RecordError, Seal};
 use sha2::{Digest, Sha256};
-use terminal::in_shell;
+use terminal::{Failure, in_shell};
 use toml::Table;
 
-use crate::lora::{Adapters, Example};
+use crate::lora::{Adapters, CHECKPOINT, Example};
 use crate::model::LanguageModel;
 use crate::passes::Watch;
 use crate::{LmConfig, LmExperiment, PretrainedError, Series, TextSubject};
@@ -25,6 +27,8 @@ const ADAPTER: &str = "adapter";
 #[derive(Debug)]
 pub struct LmRun {
     folder: Folder,
+    /// The folders that were made for it, the innermost first.
+    made: Vec<PathBuf>,
     /// What is asked.
     pub experiment: LmExperiment,
 }
@@ -43,13 +47,39 @@ impl LmRun {
         }
         let digest: String = digest.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         let path = root.join(format!("{}-{digest}", experiment.config.name));
+        let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        let made = path.ancestors().take_while(missing).map(Path::to_owned).collect();
         let folder = Folder::create(&path)?.with_figures_in(FIGURES);
         folder.create_inside(FIGURES)?;
         let text = experiment.config.to_toml();
         let seal = Seal::of(text.parse().expect("a configuration that was written as TOML is TOML")).to_toml();
         record::write_together(&[(path.join(CONFIG), text.as_bytes()), (path.join(Seal::FILE), seal.as_bytes())])?;
         folder.write_toml(Legend::FILE, &Legend::of_text(experiment.study.task.text().as_ref()))?;
-        Ok(Self { folder, experiment })
+        Ok(Self { folder, made, experiment })
+    }
+
+    /// Why its work ended. If what was asked for is wrong, the folders that were made for it go, unless something was
+    /// finished in them.
+    pub(crate) fn ended(&self, error: CliError) -> CliError {
+        let failure = Failure::from(error);
+        if matches!(failure, Failure::Request(_)) && !self.has_results() {
+            for path in &self.made {
+                // What is not the run's own is removed only if nothing else came into it.
+                let removed = if path == self.folder.path() { fs::remove_dir_all(path) } else { fs::remove_dir(path) };
+                if removed.is_err() {
+                    break;
+                }
+            }
+        }
+        failure.into()
+    }
+
+    /// Whether there is a table, or adapters that were tuned.
+    fn has_results(&self) -> bool {
+        let is_table = |entry: fs::DirEntry| entry.path().extension().is_some_and(|extension| extension == "csv");
+        let path = self.folder.path();
+        let tables = fs::read_dir(path).is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(is_table)));
+        tables || path.join(ADAPTER).join(CHECKPOINT).exists()
     }
 
     /// Opens a run.
@@ -70,7 +100,7 @@ impl LmRun {
             return Err(wrong(PretrainedError::file(path, reason)));
         }
         let config: LmConfig = run::read_as(table)?;
-        Ok(Self { folder, experiment: config.build()? })
+        Ok(Self { folder, made: Vec::new(), experiment: config.build()? })
     }
 
     /// Where its tables are.
@@ -124,9 +154,9 @@ impl LmRun {
         device: Device,
     ) -> Result<Vec<PathBuf>, CliError> {
         let session = Session { study: &self.experiment.study, subjects, folder: &self.folder, progress: &|_| {} };
-        let planned = (entry.plan)(matches, &session)?;
+        let planned = (entry.plan)(matches, &session).map_err(of_subject)?;
         let maker = self.maker(entry, planned.options, device);
-        let paths = (planned.run)()?;
+        let paths = (planned.run)().map_err(of_subject)?;
         let mut made = Made::read(&self.folder)?;
         for table in (entry.tables)(&self.folder) {
             made.tables.insert(table.file().to_owned(), maker.clone());
@@ -173,12 +203,19 @@ impl LmRun {
         let facts = facts.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect();
         let path = in_shell(self.folder.path());
         let reproduce = vec![
-            format!("cargo run -p emergence -- lm measure {}", in_shell(&self.folder.path().join(CONFIG))),
+            format!("cargo run -p emergence -- {}", self.measure_again()),
             format!("cargo run -p emergence -- lm report {path}"),
         ];
         let frame = Frame { title: config.name.clone(), facts, config: config.to_toml(), reproduce };
         write_report(&Shown { folder: &self.folder, legend: &legend }, frame)?;
         Ok(self.folder.path().join(analysis::REPORT))
+    }
+
+    /// The command that makes what is missing of its usual measurements.
+    pub(crate) fn measure_again(&self) -> String {
+        let path = self.folder.path();
+        let root = path.parent().filter(|root| !root.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        format!("lm measure {} --out {}", in_shell(&path.join(CONFIG)), in_shell(root))
     }
 
     /// The names in its tables.
@@ -213,8 +250,33 @@ pub(crate) fn examples<'a>(
     })
 }
 
+/// Checks that a model has positions for every prompt of the usual measurements.
+///
+/// # Errors
+/// When it has not.
+pub(crate) fn check_lengths(experiment: &LmExperiment, series: &Series) -> Result<(), PretrainedError> {
+    let study = &experiment.study;
+    let check = |prompts: Prompts| {
+        let written = prompts.text().par_iter().map(|prompt| experiment.text.template.write(prompt).text);
+        written.map(|text| series.last().tokens.encode(&text)).try_for_each(|encoded| encoded.map(drop))
+    };
+    check(study.held_out())?;
+    (0..study.probe.resamples).try_for_each(|resample| check(study.resample(resample)))
+}
+
 fn wrong(error: PretrainedError) -> CliError {
-    terminal::Failure::from(error).into()
+    Failure::from(error).into()
+}
+
+/// A subject's own error as what it is: a request that is wrong, or an interruption.
+fn of_subject(error: MeasureError) -> CliError {
+    match error {
+        MeasureError::Subject(SubjectError::Unreadable(source)) => match source.downcast::<PretrainedError>() {
+            Ok(error) => wrong(*error),
+            Err(source) => SubjectError::Unreadable(source).into(),
+        },
+        other => other.into(),
+    }
 }
 
 /// The measurement of that name.

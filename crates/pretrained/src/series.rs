@@ -72,7 +72,8 @@ impl Series {
         let DecoderConfig { n_layers, n_heads, d_model, .. } = first.config;
         let same = |folder: &ModelFolder| (folder.config.n_layers, folder.config.d_model) == (n_layers, d_model);
         if let Some((_, other)) = models.iter().find(|(_, folder)| !same(folder)) {
-            let reason = format!("it must have {n_layers} blocks of width {d_model}, as the others have");
+            let found = format!("{} of width {}", other.config.n_layers, other.config.d_model);
+            let reason = format!("it must have {n_layers} blocks of width {d_model} as the others, but has {found}");
             return Err(PretrainedError::file(&other.path, reason));
         }
         let anatomy = Anatomy { n_layers, n_heads, d_model };

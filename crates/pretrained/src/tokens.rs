@@ -104,9 +104,9 @@ pub(crate) fn pairs(written: &Written, encoded: &Encoded) -> Vec<PairTokens> {
 
 fn pair(text: &str, spans: &Spans, encoded: &Encoded) -> PairTokens {
     let last_until = |end: usize| {
-        let until = encoded.places.partition_point(|&(_, token_end)| token_end <= end);
-        // A text begins with a token that stands for nothing, or else with its first characters.
-        until.saturating_sub(1)
+        // A text may begin and end with a token that stands for nothing.
+        let until = encoded.places.iter().position(|&(_, token_end)| token_end > end);
+        until.unwrap_or(encoded.places.len()).saturating_sub(1)
     };
     let asked = last_until(spans.asked);
     let first = asked + 1;
@@ -116,4 +116,65 @@ fn pair(text: &str, spans: &Spans, encoded: &Encoded) -> PairTokens {
     let rest = text.get(start_of_rest.min(spans.answer.end)..spans.answer.end).unwrap_or_default();
     let before_answer = last_until(spans.answer.start).max(asked);
     PairTokens { asked, before_answer, answer: first..end, rest: rest.trim_start().to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use data::{ConceptId, Template, TextPair, TextPrompt};
+
+    use super::*;
+
+    /// The pairs of a prompt whose text is cut into `tokens`. An empty one stands for nothing.
+    fn found(answers: [&str; 2], tokens: &[&str]) -> Vec<PairTokens> {
+        let pair = |answer: &str| TextPair { input: "a".to_owned(), answer: answer.to_owned() };
+        let prompt = TextPrompt { concept: ConceptId(0), instruction: None, pairs: answers.map(pair).to_vec() };
+        let written = Template::new("{input}: {output}\n").unwrap().write(&prompt);
+        assert_eq!(tokens.concat(), written.text);
+        let mut end = 0;
+        let place = |token: &&str| match token.len() {
+            0 => (0, 0),
+            len => {
+                end += len;
+                (end - len, end)
+            }
+        };
+        let places = tokens.iter().map(place).collect();
+        pairs(&written, &Encoded { ids: (0..tokens.len() as u32).collect(), places })
+    }
+
+    fn pair(asked: usize, before_answer: usize, answer: Range<usize>, rest: &str) -> PairTokens {
+        PairTokens { asked, before_answer, answer, rest: rest.to_owned() }
+    }
+
+    #[test]
+    fn a_prompt_ends_ahead_of_the_space_before_its_answer() {
+        let tokens = ["a", ":", " be", "\n", "a", ":", " c", "d", "\n"];
+        assert_eq!(found(["be", "cd"], &tokens), [pair(1, 1, 2..3, ""), pair(5, 5, 6..8, "")]);
+    }
+
+    #[test]
+    fn a_space_that_is_a_token_belongs_to_the_answer() {
+        let tokens = ["a", ":", " ", "b", "\n", "a", ":", " ", "c", "\n"];
+        assert_eq!(found(["b", "c"], &tokens), [pair(1, 2, 2..4, ""), pair(6, 7, 7..9, "")]);
+    }
+
+    #[test]
+    fn what_stands_in_the_token_of_the_line_break_is_the_rest_of_the_answer() {
+        let tokens = ["a", ":", " b", "e\n", "a:", " cd\n"];
+        assert_eq!(found(["be", "cd"], &tokens), [pair(1, 1, 2..3, "e"), pair(4, 4, 5..5, "cd")]);
+    }
+
+    #[test]
+    fn a_prompt_and_its_space_in_one_token_end_there() {
+        let tokens = ["a", ": ", "b", "\n", "a", ": ", "c", "\n"];
+        let [first, second] = <[PairTokens; 2]>::try_from(found(["b", "c"], &tokens)).unwrap();
+        assert_eq!((first.before_answer, second.before_answer), (1, 5));
+        assert_eq!((first.answer.end, second.answer.end), (3, 7));
+    }
+
+    #[test]
+    fn tokens_that_stand_for_nothing_move_the_others() {
+        let tokens = ["", "a", ":", " b", "\n", "a", ":", " c", "\n", ""];
+        assert_eq!(found(["b", "c"], &tokens), [pair(2, 2, 3..4, ""), pair(6, 6, 7..8, "")]);
+    }
 }

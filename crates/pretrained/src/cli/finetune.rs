@@ -11,7 +11,8 @@ use super::measure::{measure_all, say_summary};
 use super::work::Work;
 use crate::lora::{Adapters, Finetune as Tuning, Free, Progress, finetune};
 use crate::model::LanguageModel;
-use crate::{LmRun, PretrainedError, Series, Tuned, run_folder};
+use crate::run_folder::{check_lengths, examples};
+use crate::{LmRun, PretrainedError, Series, Tuned};
 
 /// What to tune, and where.
 #[derive(Debug, Args)]
@@ -38,21 +39,27 @@ impl Finetune {
     pub(super) fn run(self) -> Result<(), CliError> {
         let device = self.machine.prepare()?;
         let from = LmRun::open(&self.run)?;
+        if let Some(tuned) = &from.experiment.config.tuned {
+            let range = "a run of models as they were, which adapters are tuned on";
+            let found = format!("one whose layers {} were tuned", tuned.free);
+            return Err(Failure::from(PretrainedError::out_of_range("RUN", range, found)).into());
+        }
         let mut config = from.experiment.config.changed(&self.sets)?;
         config.finetune.free = self.free.unwrap_or(config.finetune.free);
         let free = config.finetune.free;
         config.name = format!("{}-{}", config.name, free.to_string().replace('=', "-"));
         config.tuned = Some(Tuned { run: from.name(), free });
-        if config.models.len() != 1 || from.experiment.config.tuned.is_some() {
-            let range = "a run of one model that was not tuned before";
-            let error = PretrainedError::out_of_range("RUN", range, self.run.display());
-            return Err(Failure::from(error).into());
+        if config.models.len() != 1 {
+            let found = format!("one of {}", config.models.len());
+            return Err(Failure::from(PretrainedError::out_of_range("RUN", "a run of one model", found)).into());
         }
         let mut series = Series::open(&config.models).map_err(Failure::from)?;
+        config.finetune.adapters(&series.last().config).map_err(Failure::from)?;
         let experiment = config.build()?;
+        check_lengths(&experiment, &series).map_err(Failure::from)?;
         let run = LmRun::create(&self.out, experiment, &series)?;
-        series.adapters = Some(tune(&run, &series, device)?);
-        measure_all(&run, &series, device)?;
+        series.adapters = Some(tune(&run, &series, device).map_err(|error| run.ended(error))?);
+        measure_all(&run, &series, device).map_err(|error| run.ended(error))?;
         say_summary(&run, self.json)
     }
 }
@@ -65,7 +72,7 @@ fn tune(run: &LmRun, series: &Series, device: Device) -> Result<Adapters, CliErr
     let config = &run.experiment.config;
     let model = LanguageModel::new(series.last(), device);
     let never = |_, _| true;
-    let examples = run_folder::examples(&run.experiment, series, device, &never).map_err(Failure::from)?;
+    let examples = examples(&run.experiment, series, device, &never).map_err(Failure::from)?;
     let tuning = Tuning { config: &config.finetune, seed: config.seed, examples: &examples };
     let mut watch = |progress: Progress| {
         work.say(progress.step, progress.steps, format!("loss {:.3}", progress.loss));

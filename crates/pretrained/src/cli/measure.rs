@@ -6,11 +6,11 @@ use analysis::{ALL, CliError, Entry, Machine, Needs, Shown, Summary, cd_accuracy
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 use kernels::Device;
-use terminal::{Failure, in_shell, note, program_name, say, say_json};
+use terminal::{Failure, note, program_name, say, say_json};
 
 use super::work::Work;
 use crate::cost::Cost;
-use crate::run_folder::entry;
+use crate::run_folder::{check_lengths, entry};
 use crate::{LmConfig, LmRun, Series};
 
 /// What `lm measure` measures, in this order.
@@ -66,9 +66,10 @@ impl Measure {
         }
         let mut series = Series::open(&config.models).map_err(Failure::from)?;
         let experiment = config.build()?;
+        check_lengths(&experiment, &series).map_err(Failure::from)?;
         let run = LmRun::create(&self.out, experiment, &series)?;
-        run.read_adapters(&mut series).map_err(Failure::from)?;
-        measure_all(&run, &series, device)?;
+        run.read_adapters(&mut series).map_err(|error| run.ended(Failure::from(error).into()))?;
+        measure_all(&run, &series, device).map_err(|error| run.ended(error))?;
         say_summary(&run, self.json)
     }
 }
@@ -93,7 +94,8 @@ pub(super) fn measure_all(run: &LmRun, series: &Series, device: Device) -> Resul
         }
         work.name(name);
         let matches = (entry(name).add_options)(clap::Command::new(name)).get_matches_from([name]);
-        run.measure(entry(name), &matches, &subjects, device).map_err(|error| stopped(error, path))?;
+        let again = || format!("{} {}", program_name(), run.measure_again());
+        run.measure(entry(name), &matches, &subjects, device).map_err(|error| stopped(error, again))?;
         run.report()?;
     }
     run.report()?;
@@ -120,11 +122,10 @@ fn expected(run: &LmRun, series: &Series) -> Result<Cost, CliError> {
 }
 
 /// An interruption, with how to go on.
-pub(super) fn stopped(error: CliError, run: &Path) -> CliError {
+fn stopped(error: CliError, again: impl Fn() -> String) -> CliError {
     match Failure::from(error) {
         Failure::Interrupted(_) => {
-            let again = format!("{} lm measure {}", program_name(), in_shell(&run.join("config.toml")));
-            Failure::Interrupted(format!("interrupted; what was finished is kept. To go on: {again}")).into()
+            Failure::Interrupted(format!("interrupted; what was finished is kept. To go on: {}", again())).into()
         }
         other => other.into(),
     }
@@ -211,7 +212,7 @@ impl OnRun {
         let watch = |done, total| work.watch(done, total);
         let subjects = series.asked(&run.experiment, device, &watch);
         let paths = run.measure(self.entry, &self.options, &subjects, device);
-        let paths = paths.map_err(|error| stopped(error, run.folder().path()))?;
+        let paths = paths.map_err(|error| stopped(error, || "the same command".to_owned()))?;
         run.report()?;
         Ok(paths.iter().try_for_each(|path| say(&path.display().to_string()))?)
     }

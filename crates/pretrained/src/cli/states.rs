@@ -76,6 +76,9 @@ impl States {
 
 /// The texts of a file, one a line.
 fn texts(path: &Path) -> Result<Vec<String>, PretrainedError> {
+    if !path.is_file() {
+        return Err(PretrainedError::file(path, "it must be a file with JSON lines, but there is none"));
+    }
     let content = std::fs::read_to_string(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::InvalidData => PretrainedError::file(path, "it must be UTF-8, but is in another encoding"),
         _ => PretrainedError::io("read", path, error),

@@ -42,13 +42,14 @@ impl Work {
     pub(super) fn say(&self, done: usize, total: usize, beside: String) {
         // Who does not get to the bar goes on with the work.
         let Ok(mut shown) = self.shown.try_lock() else { return };
-        if shown.as_ref().is_none_or(|(length, _)| *length != total) || done == 0 {
+        let begins = shown.as_ref().is_none_or(|(length, _)| *length != total) || done == 0;
+        if begins {
             *shown = Some((total, Progress::new("step", total, done)));
         }
         let Some((_, progress)) = shown.as_mut() else { return };
         progress.reach(done);
-        // Of the first step nothing is known.
-        if done > 0 {
+        // Of how long a step takes nothing is known yet.
+        if !begins {
             let name = self.name.lock().map(|name| name.clone()).unwrap_or_default();
             let said = [name, beside, format!("{} left", progress.left(done))];
             progress.tell(done, said.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("  "));

@@ -79,3 +79,30 @@ impl WeightSource for DrawnAnew {
         Ok(found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lora::fixtures::folder;
+
+    #[test]
+    fn weights_drawn_anew_are_the_same_alone_and_together() {
+        let config = folder("gemma2").config;
+        let (drawn, name, shape) = (DrawnAnew::new(3, &config), "model.layers.1.mlp.up_proj.weight", [32, 24]);
+        let all = drawn.tensor(name, &shape).unwrap();
+        assert_eq!(
+            drawn.rows(name, &[9, 2, 31], 24).unwrap(),
+            [9, 2, 31].map(|row| &all[row * 24..(row + 1) * 24]).concat()
+        );
+        let others = [
+            drawn.tensor("model.layers.0.mlp.up_proj.weight", &shape),
+            DrawnAnew::new(4, &config).tensor(name, &shape),
+        ];
+        assert!(others.into_iter().all(|other| other.unwrap() != all));
+        let spread = all.iter().map(|value| value * value).sum::<f32>() / all.len() as f32;
+        assert!((spread.sqrt() / config.initial_spread - 1.0).abs() < 0.1, "{spread}");
+        // What is stored of a norm is its distance from 1.
+        assert_eq!(drawn.tensor("model.norm.weight", &[24]).unwrap(), [0.0; 24]);
+        assert_eq!(drawn.tensor("model.layers.0.self_attn.q_proj.bias", &[24]).unwrap(), [0.0; 24]);
+    }
+}

@@ -152,8 +152,8 @@ impl DecoderConfig {
     /// # Errors
     /// When it is no JSON, of an architecture that is not known, or a field is missing or outside its range.
     pub fn read(path: &Path) -> Result<Self, PretrainedError> {
-        let text = std::fs::read_to_string(path).map_err(|error| PretrainedError::io("read", path, error))?;
-        let fields: Map<String, Value> = serde_json::from_str(&text)
+        let text = std::fs::read(path).map_err(|error| PretrainedError::io("read", path, error))?;
+        let fields: Map<String, Value> = serde_json::from_slice(&text)
             .map_err(|error| PretrainedError::file(path, format!("it must be a JSON object, but {error}")))?;
         let settings = Settings::new(path, fields);
         let family = Family::of(path, settings.text("model_type")?.as_deref())?;
@@ -260,5 +260,105 @@ fn activation(settings: &Settings, field: &str, default: Activation) -> Result<A
         Some("gelu") => Ok(Activation::Gelu),
         Some("gelu_pytorch_tanh" | "gelu_new" | "gelu_fast") => Ok(Activation::GeluTanh),
         Some(_) => Err(settings.refused(field, "silu, gelu, gelu_pytorch_tanh, gelu_new or gelu_fast")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The configuration of a small Llama with further fields.
+    fn read(more: &str) -> Result<DecoderConfig, PretrainedError> {
+        let needed = "\"model_type\": \"llama\", \"hidden_size\": 24, \"num_hidden_layers\": 2, \
+            \"num_attention_heads\": 3, \"intermediate_size\": 32, \"vocab_size\": 128";
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("config.json");
+        std::fs::write(&path, format!("{{{needed}{more}}}")).unwrap();
+        DecoderConfig::read(&path)
+    }
+
+    fn rope(more: &str) -> Rotation {
+        read(more).unwrap().rope
+    }
+
+    #[test]
+    fn what_is_absent_is_what_the_family_has() {
+        let config = read("").unwrap();
+        assert_eq!((config.n_kv_heads, config.d_head, config.positions), (3, 8, 2048));
+        assert_eq!(config.rope, Rotation { dims: 8, base: 10_000.0, scaling: Scaling::None });
+        assert_eq!((config.norm.epsilon, config.tied, config.stored.as_deref()), (1e-6, false, None));
+        assert_eq!(config.windows, [None, None]);
+    }
+
+    #[test]
+    fn rotations_are_read_in_both_spellings() {
+        let linear = Rotation { dims: 8, base: 5e5, scaling: Scaling::Linear { factor: 2.0 } };
+        let older = ", \"rope_theta\": 500000, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}";
+        let newer = ", \"rope_parameters\": {\"rope_theta\": 5e5, \"rope_type\": \"linear\", \"factor\": 2.0}";
+        assert_eq!([rope(older), rope(newer)], [linear, linear]);
+        let llama = Scaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, positions: 64.0 };
+        let fields = "\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1, \"high_freq_factor\": 4, \
+            \"original_max_position_embeddings\": 64";
+        for name in ["rope_scaling", "rope_parameters"] {
+            assert_eq!(rope(&format!(", \"{name}\": {{{fields}}}")).scaling, llama);
+        }
+        let half = ", \"rope_parameters\": {\"partial_rotary_factor\": 0.5}";
+        assert_eq!([rope(half).dims, rope(", \"partial_rotary_factor\": 0.5").dims], [4, 4]);
+    }
+
+    /// As `transformers` takes `rope_scaling or rope_parameters`.
+    #[test]
+    fn of_both_spellings_the_older_counts() {
+        let newer = ", \"rope_parameters\": {\"rope_theta\": 7.0, \"rope_type\": \"linear\", \"factor\": 3}";
+        let of = |older: &str| rope(&format!("{newer}, \"rope_theta\": 9, \"rope_scaling\": {older}"));
+        let linear = |base, factor| Rotation { dims: 8, base, scaling: Scaling::Linear { factor } };
+        assert_eq!(of("{\"type\": \"linear\", \"factor\": 2}"), linear(9.0, 2.0));
+        assert_eq!(of("{\"rope_theta\": 8, \"type\": \"linear\", \"factor\": 2}"), linear(8.0, 2.0));
+        assert_eq!([of("null"), of("{}")], [linear(7.0, 3.0); 2]);
+    }
+
+    #[test]
+    fn the_type_of_stored_weights_has_two_names() {
+        for (more, stored) in [
+            (", \"dtype\": \"float16\"", Some("float16")),
+            (", \"torch_dtype\": \"bfloat16\"", Some("bfloat16")),
+            (", \"torch_dtype\": \"bfloat16\", \"dtype\": \"float16\"", Some("float16")),
+            (", \"dtype\": null", None),
+        ] {
+            assert_eq!(read(more).unwrap().stored.as_deref(), stored);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_range_and_value() {
+        for (more, words) in [
+            (
+                ", \"hidden_size\": \"wide\"",
+                "hidden_size must be a whole number above 0 and at most 16777216, but is \"wide\"",
+            ),
+            (", \"hidden_size\": null", "hidden_size must be a whole number above 0, but is null"),
+            (
+                ", \"num_key_value_heads\": 2",
+                "num_key_value_heads must be a divisor of num_attention_heads (3), but is 2",
+            ),
+            (", \"rms_norm_eps\": -1", "rms_norm_eps must be a finite number above 0, but is -1"),
+            (
+                ", \"hidden_act\": \"relu\"",
+                "hidden_act must be silu, gelu, gelu_pytorch_tanh, gelu_new or gelu_fast, but",
+            ),
+            (", \"tie_word_embeddings\": 1", "tie_word_embeddings must be true or false, but is 1"),
+            (", \"rope_scaling\": 3", "rope_scaling must be an object, but is 3"),
+            (", \"rope_scaling\": {\"type\": \"yarn\"}", "type must be default, linear or llama3, but is \"yarn\""),
+            (", \"rope_parameters\": {\"rope_type\": \"linear\"}", "factor must be a number above 0, but is absent"),
+            (", \"partial_rotary_factor\": 0.4", "partial_rotary_factor must be so large that an even number"),
+            (", \"partial_rotary_factor\": 2", "partial_rotary_factor must be so large that an even number"),
+            (
+                ", \"model_type\": \"mamba\"",
+                "model_type must be one of llama, mistral, qwen2, qwen3, gemma2, olmo, olmo2, ",
+            ),
+        ] {
+            let message = read(more).unwrap_err().to_string();
+            assert!(message.contains(&format!("config.json: {words}")), "{message}");
+        }
     }
 }

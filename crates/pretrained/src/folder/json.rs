@@ -105,7 +105,10 @@ impl Settings {
     }
 
     /// The rotation of a head's features, by the newer spelling (`rope_parameters`) or the older (`rope_theta`,
-    /// `rope_scaling`; Pythia's `rotary_emb_base` and `rotary_pct`).
+    /// `rope_scaling`; Pythia's `rotary_emb_base` and `rotary_pct`). Where both are there, `rope_scaling` counts.
+    ///
+    /// # Source
+    /// `convert_rope_params_to_dict` of transformers 5.24.
     pub(super) fn rotation(
         &self,
         d_head: usize,
@@ -114,21 +117,21 @@ impl Settings {
     ) -> Result<Rotation, PretrainedError> {
         let inner = |field: &str| match self.get(field) {
             None => Ok(None),
+            Some(Value::Object(fields)) if fields.is_empty() => Ok(None),
             Some(Value::Object(fields)) => Ok(Some(Self::new(&self.path, fields.clone()))),
             Some(_) => Err(self.refused(field, "an object")),
         };
-        let newer = inner("rope_parameters")?;
-        let older = inner("rope_scaling")?;
-        let changed = newer.as_ref().or(older.as_ref());
+        let (older, newer) = (inner("rope_scaling")?, inner("rope_parameters")?);
+        let inner = older.or(newer);
         let first_of = |names: [(Option<&Self>, &str); 3]| {
             names.into_iter().find_map(|(settings, name)| settings?.optional_positive(name, None).transpose())
         };
         let base =
-            first_of([(newer.as_ref(), "rope_theta"), (Some(self), "rope_theta"), (Some(self), "rotary_emb_base")])
+            first_of([(inner.as_ref(), "rope_theta"), (Some(self), "rope_theta"), (Some(self), "rotary_emb_base")])
                 .transpose()?
                 .unwrap_or(10_000.0);
         let share = first_of([
-            (newer.as_ref(), "partial_rotary_factor"),
+            (inner.as_ref(), "partial_rotary_factor"),
             (Some(self), "partial_rotary_factor"),
             (Some(self), "rotary_pct"),
         ])
@@ -143,7 +146,7 @@ impl Settings {
                 share,
             ));
         }
-        let scaling = changed.map_or(Ok(Scaling::None), |changed| changed.scaling(positions))?;
+        let scaling = inner.map_or(Ok(Scaling::None), |inner| inner.scaling(positions))?;
         Ok(Rotation { dims, base: f64::from(base), scaling })
     }
 

@@ -58,6 +58,12 @@ impl Tensors {
         let mut names: Vec<&String> = weight_map.values().collect();
         names.sort_unstable();
         names.dedup();
+        if let Some(missing) = names.iter().find(|name| !folder.join(name).is_file()) {
+            return Err(PretrainedError::file(
+                &index,
+                format!("it must name files beside it, but {missing} is not there"),
+            ));
+        }
         let paths: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
         let found = Self::of_files(&paths)?;
         for (tensor, file) in &weight_map {
@@ -203,10 +209,10 @@ impl Tensors {
 }
 
 fn read_index(path: &Path) -> Result<BTreeMap<String, String>, PretrainedError> {
-    let text = std::fs::read_to_string(path).map_err(|error| PretrainedError::io("read", path, error))?;
+    let text = std::fs::read(path).map_err(|error| PretrainedError::io("read", path, error))?;
     let refused =
         |reason: String| PretrainedError::file(path, format!("it must name a file for every tensor, but {reason}"));
-    let index: Value = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
+    let index: Value = serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
     let map = index.get("weight_map").ok_or_else(|| refused("has no weight_map".to_owned()))?;
     serde_json::from_value(map.clone()).map_err(|error| refused(error.to_string()))
 }

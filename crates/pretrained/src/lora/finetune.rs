@@ -138,6 +138,11 @@ fn run<B: Kernels>(
     config.adapters(model.config())?;
     let table = folder.table::<TuningLoss>();
     let last = TuningState::read(&path, &with, model.config())?;
+    if let Some(done) = last.as_ref().filter(|state| state.step == config.steps())
+        && Adapters::read(folder.path(), model.config()).is_ok_and(|there| there == done.adapters)
+    {
+        return Ok(done.adapters.clone());
+    }
     table.truncate_after(last.as_ref().map_or(0, |state| state.step))?;
     let mut saved = last.as_ref().map(|state| state.step);
     let mut tuner = tuner::<B>(model, tuning, last, device)?;

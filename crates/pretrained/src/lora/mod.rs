@@ -6,7 +6,7 @@ mod checkpoint;
 mod config;
 mod finetune;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 #[cfg(test)]
 mod golden_tests;
 mod loss;
@@ -17,6 +17,7 @@ mod tuner;
 mod tuning;
 
 pub use adapter::{AdapterConfig, Adapters, Free};
+pub(crate) use checkpoint::FILE as CHECKPOINT;
 pub use config::FinetuneConfig;
 pub use finetune::{Finetune, Progress, TuningLoss, bench_steps, finetune};
 pub use merged::Merged;

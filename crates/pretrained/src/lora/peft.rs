@@ -44,14 +44,19 @@ impl Adapters {
     /// When a file is missing or damaged, asks for another kind of adapter than plain LoRA on linear maps, or belongs to
     /// another model.
     pub fn read(folder: &Path, model: &DecoderConfig) -> Result<Self, PretrainedError> {
-        let path = folder.join(CONFIG);
+        let place = |name: &str| {
+            let path = folder.join(name);
+            let missing = || PretrainedError::file(folder, format!("there must be an {name} in it"));
+            if path.is_file() { Ok(path) } else { Err(missing()) }
+        };
+        let path = place(CONFIG)?;
         let text = std::fs::read_to_string(&path).map_err(|error| PretrainedError::io("read", &path, error))?;
         let fields = serde_json::from_str::<Map<String, Value>>(&text)
             .map_err(|error| PretrainedError::file(&path, format!("it must be a JSON object, but {error}")))?;
         let fields = Fields { path: &path, fields };
         let config = fields.config(model)?;
         let base = fields.get("base_model_name_or_path").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let file = folder.join(TENSORS);
+        let file = place(TENSORS)?;
         let tensors = Tensors::of_file(&file)?;
         let expected = Self::expected(&config, model);
         if let Some(name) = tensors.without(&file, &expected)?.first() {
@@ -289,12 +294,12 @@ mod tests {
         let model = folder("smollm2").config;
         let place = tempfile::tempdir().unwrap();
         let read = || Adapters::read(place.path(), &model).unwrap_err().to_string();
-        assert!(read().contains("could not read") && read().contains(CONFIG));
+        assert!(read().contains("there must be") && read().contains(CONFIG));
         std::fs::write(place.path().join(CONFIG), "{").unwrap();
         assert!(read().contains("it must be a JSON object, but"));
         let from = golden("smollm2").join("lora");
         std::fs::copy(from.join(CONFIG), place.path().join(CONFIG)).unwrap();
-        assert!(read().contains("could not open") && read().contains(TENSORS));
+        assert!(read().contains("there must be an") && read().contains(TENSORS));
         let bytes = std::fs::read(from.join(TENSORS)).unwrap();
         std::fs::write(place.path().join(TENSORS), &bytes[..bytes.len() - 8]).unwrap();
         assert!(read().contains("it must be a whole safetensors file, but"));

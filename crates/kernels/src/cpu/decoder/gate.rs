@@ -79,16 +79,16 @@ fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 #[inline(always)]
 fn normal_cumulative<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     const POLYNOMIAL: [f32; 10] = [
-        0.170_872_77,
-        -0.822_152_23,
-        1.488_515_87,
-        -1.135_203_98,
-        0.278_868_07,
+        0.170_872_76,
+        -0.822_152_26,
+        1.488_515_9,
+        -1.135_204,
+        0.278_868_08,
         -0.186_288_06,
         0.096_784_18,
-        0.374_091_96,
-        1.000_023_68,
-        -1.265_512_23,
+        0.374_091_95,
+        1.000_023_7,
+        -1.265_512_2,
     ];
     let [zero, one] = [0.0, 1.0].map(|value| simd.splat_f32s(value));
     let z = simd.mul_f32s(simd.abs_f32s(x), simd.splat_f32s(std::f32::consts::FRAC_1_SQRT_2));
