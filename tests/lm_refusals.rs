@@ -64,8 +64,9 @@ fn truncate(path: &Path, len: impl FnOnce(usize) -> usize) {
 #[test]
 fn a_folder_that_is_no_whole_model_is_refused() {
     type Damage = fn(&Path);
+    type Case<'a> = (&'a str, Box<dyn Fn(&Path)>, &'a [&'a str]);
     let remove = |name: &'static str| move |folder: &Path| std::fs::remove_file(folder.join(name)).unwrap();
-    let cases: Vec<(&str, Box<dyn Fn(&Path)>, &[&str])> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("smollm2", Box::new(remove("config.json")), &["there must be a config.json"]),
         ("smollm2", Box::new(remove("tokenizer.json")), &["there must be a tokenizer.json"]),
         ("smollm2", Box::new(remove("model.safetensors")), &["model.safetensors or a model.safetensors.index.json"]),
