@@ -52,6 +52,8 @@ pub use device::{Device, DeviceChoice, OnBackend};
 pub use embedding_readout::{Embed, EmbedInputs, ReadOut, ReadOutInputs};
 pub use error::DeviceError;
 pub use f64_matmul::{linear, product};
+#[cfg(feature = "gpu")]
+pub use gpu::GpuRuntime;
 pub use loss::{SquaredError, SquaredErrorInputs};
 pub use operation::{AnySaved, Inputs, Operation};
 pub use way::{Fused, FusedKernels, Ordinary, Recorded, Way};

@@ -323,7 +323,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::single_range_in_vec_init, reason = "an example may have one answer")]
     fn examples_without_answers_are_refused() {
         let (model, config, place) = (folder("smollm2"), finetune_config(), tempfile::tempdir().unwrap());
         let model = LanguageModel::new(&model, Device::Flex);
