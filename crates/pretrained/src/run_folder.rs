@@ -228,26 +228,18 @@ impl LmRun {
     }
 }
 
-/// The prompts that a model is tuned on, by number.
-///
-/// # Errors
-/// When the first of them is longer than the model has positions.
+/// The prompts that a model is tuned on, by number. One that is longer than the model has positions is an error.
 pub(crate) fn examples<'a>(
     experiment: &'a LmExperiment,
     series: &'a Series,
     device: Device,
     watch: &'a Watch<'a>,
-) -> Result<impl Fn(Range<u64>) -> Vec<Example> + 'a, PretrainedError> {
+) -> impl Fn(Range<u64>) -> Result<Vec<Example>, PretrainedError> + 'a {
     let stream = Stream::new(experiment.config.seed, Purpose::Train);
     let sampler = TextSampler::new(experiment.study.task.text().clone(), stream);
     let (template, place) = (&experiment.text.template, experiment.text.place);
     let subject = TextSubject::new(LanguageModel::new(series.last(), device), template, place, watch);
-    subject.example(&sampler.prompt(0))?;
-    Ok(move |numbers| {
-        let prompts = sampler.prompts(numbers);
-        // One that is longer than the others by so much that it has no place is left out.
-        prompts.iter().filter_map(|prompt| subject.example(prompt).ok()).collect()
-    })
+    move |numbers| sampler.prompts(numbers).iter().map(|prompt| subject.example(prompt)).collect()
 }
 
 /// Checks that a model has positions for every prompt of the usual measurements.

@@ -71,8 +71,8 @@ fn tune(run: &LmRun, series: &Series, device: Device) -> Result<Adapters, CliErr
     work.name("tuning");
     let config = &run.experiment.config;
     let model = LanguageModel::new(series.last(), device);
-    let never = |_, _| true;
-    let examples = examples(&run.experiment, series, device, &never).map_err(Failure::from)?;
+    let to_the_end = |_, _| true;
+    let examples = examples(&run.experiment, series, device, &to_the_end);
     let tuning = Tuning { config: &config.finetune, seed: config.seed, examples: &examples };
     let mut watch = |progress: Progress| {
         work.say(progress.step, progress.steps, format!("loss {:.3}", progress.loss));

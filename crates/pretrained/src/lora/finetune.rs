@@ -23,7 +23,7 @@ pub struct Finetune<'a> {
     /// From which the first factors and the masks of dropout follow.
     pub seed: u64,
     /// The examples of these numbers; the same for the same number every time.
-    pub examples: &'a dyn Fn(Range<u64>) -> Vec<Example>,
+    pub examples: &'a dyn Fn(Range<u64>) -> Result<Vec<Example>, PretrainedError>,
 }
 
 /// How far tuning is.
@@ -202,7 +202,7 @@ fn batch(
 ) -> Result<(u64, Vec<Example>), PretrainedError> {
     let size = tuning.config.batch_size as u64;
     let first = step as u64 * size;
-    let examples = (tuning.examples)(first..tuning.config.samples.min(first + size));
+    let examples = (tuning.examples)(first..tuning.config.samples.min(first + size))?;
     examples.iter().try_for_each(|example| example.check(model.config().vocabulary))?;
     Ok((first, examples))
 }
@@ -258,7 +258,7 @@ mod tests {
             assert!(progress.steps == config.steps() && progress.tokens_per_second > 0.0);
             stop.store(stop_behind == Some(progress.step), Ordering::Relaxed);
         };
-        let tuning = Finetune { config, seed: 3, examples: &examples };
+        let tuning = Finetune { config, seed: 3, examples: &|numbers| Ok(examples(numbers)) };
         let model = LanguageModel::new(model, Device::Flex);
         finetune(&model, &tuning, &Folder::create(place).unwrap(), &mut watch, &stop)
     }
@@ -326,7 +326,7 @@ mod tests {
     fn examples_without_answers_are_refused() {
         let (model, config, place) = (folder("smollm2"), finetune_config(), tempfile::tempdir().unwrap());
         let model = LanguageModel::new(&model, Device::Flex);
-        let refusal = |examples: &dyn Fn(Range<u64>) -> Vec<Example>| {
+        let refusal = |examples: &dyn Fn(Range<u64>) -> Result<Vec<Example>, PretrainedError>| {
             let tuning = Finetune { config: &config, seed: 0, examples };
             let folder = Folder::create(place.path()).unwrap();
             std::fs::remove_file(place.path().join(FILE)).ok();
@@ -334,7 +334,7 @@ mod tests {
         };
         let one = |answers: &'static [(usize, usize)], last: u32| {
             let answers: Vec<_> = answers.iter().map(|(start, end)| *start..*end).collect();
-            move |_: Range<u64>| vec![Example { ids: vec![3, 4, last], answers: answers.clone() }]
+            move |_: Range<u64>| Ok(vec![Example { ids: vec![3, 4, last], answers: answers.clone() }])
         };
         let cases: [&[_]; 4] = [&[], &[(0, 1)], &[(2, 2)], &[(1, 2), (2, 4)]];
         for answers in cases {
@@ -377,10 +377,10 @@ mod tests {
             ..finetune_config()
         };
         let tokens = Cell::new(0);
-        let examples = |numbers: Range<u64>| -> Vec<Example> {
+        let examples = |numbers: Range<u64>| {
             let chosen: Vec<_> = numbers.map(|at| prompts[at as usize % prompts.len()].clone()).collect();
             tokens.set(chosen.iter().map(|example| example.ids.len()).sum());
-            chosen
+            Ok(chosen)
         };
         let tuning = Finetune { config: &config, seed: 0, examples: &examples };
         let mut seconds = bench_steps(&LanguageModel::new(&model, Device::Flex), &tuning, 12).unwrap().split_off(2);
