@@ -47,7 +47,7 @@ mod weights;
 pub use backend::{AdamStep, Kernels, TrainingBackend, Updates};
 pub use block::{BlockInputs, Geometry};
 pub use cpu::products_per_second;
-pub use decoder::{Activation, Attend, Gate, Normalize, NormalizeInputs, Rope, Span};
+pub use decoder::{Activation, Attend, Gate, Normalize, NormalizeInputs, Product, ProductInputs, Rope, Span};
 pub use device::{Device, DeviceChoice, OnBackend};
 pub use embedding_readout::{Embed, EmbedInputs, ReadOut, ReadOutInputs};
 pub use error::DeviceError;

@@ -78,13 +78,13 @@ pub(crate) fn ours(model: &LanguageModel<'_>, prompts: &[Vec<u32>]) -> (Vec<Vec<
         prompts.iter().map(take).collect::<Vec<_>>()
     };
     let mut hidden = Vec::new();
-    let last = model
+    let passed = model
         .pass(&request, &|_, _| true, &mut |states| {
             hidden.push(by_prompt(&states.values, folder.config.d_model));
             Ok(())
         })
         .unwrap();
-    (hidden, by_prompt(&model.logits(&last).unwrap(), folder.config.vocabulary))
+    (hidden, by_prompt(&model.logits(&passed.last).unwrap(), folder.config.vocabulary))
 }
 
 /// How far a model's states are from those of `transformers`.

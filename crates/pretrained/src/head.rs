@@ -1,11 +1,11 @@
 //! From last states to logits, a part of the vocabulary at a time.
 
 use burn::tensor::{Tensor, TensorData};
-use kernels::Kernels;
+use kernels::{Kernels, Product, ProductInputs};
 use rayon::prelude::*;
 
 use crate::PretrainedError;
-use crate::decoder::{Reader, WeightSource, normalize, product};
+use crate::decoder::{Reader, WeightSource, normalize};
 use crate::folder::{DecoderConfig, Part};
 
 /// Tokens whose rows of the head are in memory at a time.
@@ -97,7 +97,8 @@ impl Head<'_> {
             let weight = TensorData::new(self.source.rows(&name, &tokens, d)?, [tokens.len(), d]);
             let weight = Tensor::<B, 2>::from_data(weight, device);
             let of = |normal: &Tensor<B, 2>| {
-                let logits = product(normal.clone(), weight.clone().transpose());
+                let product = Product { inputs: d, outputs: tokens.len(), transposed: true };
+                let logits = product.apply(ProductInputs { weight: weight.clone(), x: normal.clone() });
                 let logits = match self.config.logit_cap {
                     Some(cap) => (logits / cap).tanh() * cap,
                     None => logits,

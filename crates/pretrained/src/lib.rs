@@ -1,5 +1,6 @@
 //! Pretrained language models from a folder of weights, measured like models of ours.
 
+mod chunk;
 mod cli;
 mod config;
 mod cost;

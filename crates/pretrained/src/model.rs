@@ -6,7 +6,7 @@ use crate::PretrainedError;
 use crate::decoder::WeightSource;
 use crate::folder::{DecoderConfig, ModelFolder};
 use crate::head::{Head, Said};
-use crate::passes::{LayerStates, Passes, Request, Watch};
+use crate::passes::{LayerStates, Passed, Passes, Request, Watch};
 
 /// A language model on a device. It holds no weights: every request reads them, one layer at a time.
 pub struct LanguageModel<'a> {
@@ -29,20 +29,20 @@ impl<'a> LanguageModel<'a> {
         &self.folder.config
     }
 
-    /// Sends a request through all layers; the last states come back.
+    /// Sends a request through all layers.
     pub(crate) fn pass(
         &self,
         request: &Request,
         watch: &Watch<'_>,
         deliver: &mut dyn FnMut(LayerStates) -> Result<(), PretrainedError>,
-    ) -> Result<Vec<f32>, PretrainedError> {
+    ) -> Result<Passed, PretrainedError> {
         struct Pass<'a> {
             passes: Passes<'a>,
             request: &'a Request,
             deliver: &'a mut dyn FnMut(LayerStates) -> Result<(), PretrainedError>,
         }
         impl OnBackend for Pass<'_> {
-            type Output = Result<Vec<f32>, PretrainedError>;
+            type Output = Result<Passed, PretrainedError>;
 
             fn on<B: Kernels>(self, device: B::Device) -> Self::Output {
                 self.passes.run::<B>(self.request, &device, self.deliver)

@@ -5,21 +5,22 @@
 //! changes nothing. A branch is a sequence with some of its states changed: up to the first of the changes it is the
 //! sequence it leaves, so only what comes behind is computed again.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use kernels::{Kernels, Span};
 use probe::{Component, Layer};
 use rayon::prelude::*;
 
 use crate::PretrainedError;
-use crate::decoder::{Behind, Block, Reader, Untuned, WeightSource};
+use crate::chunk::{Chunk, shares};
+use crate::decoder::{Behind, Block, Keep, Reader, Untuned, WeightSource};
 use crate::folder::{DecoderConfig, Part};
 
 /// Rows of a chunk on a CPU: products run at their full rate, and what is between them stays in cache.
-pub(crate) const ROWS_ON_CPU: usize = 384;
+pub(crate) const ROWS_ON_CPU: usize = 768;
 /// Rows of a chunk on a GPU.
 const ROWS_ON_GPU: usize = 16_384;
 
@@ -102,17 +103,16 @@ pub(crate) struct Passes<'a> {
 /// Is told how many of how many equal steps of work are done, and says whether to go on.
 pub(crate) type Watch<'a> = dyn Fn(usize, usize) -> bool + Sync + 'a;
 
-/// Some sequences and their branches, with the residual stream behind the layers so far.
-struct Chunk<B: Kernels> {
-    h: Tensor<B, 2>,
-    spans: Vec<Span>,
-    members: Vec<Member>,
-    /// First row of a member, and its first position there.
-    rows: BTreeMap<Member, (usize, usize)>,
+/// What a request has come to.
+pub(crate) struct Passed {
+    /// `[last, d_model]`
+    pub(crate) last: Vec<f32>,
+    /// How long it took to read weights.
+    pub(crate) reading: Duration,
 }
 
 impl Passes<'_> {
-    /// Sends a request through. States are handed over layer by layer; the last states come back, `[last, d_model]`.
+    /// Sends a request through. States are handed over layer by layer.
     ///
     /// # Errors
     /// When weights cannot be read, `deliver` fails, or the watch says to stop.
@@ -121,25 +121,32 @@ impl Passes<'_> {
         request: &Request,
         device: &B::Device,
         deliver: &mut dyn FnMut(LayerStates) -> Result<(), PretrainedError>,
-    ) -> Result<Vec<f32>, PretrainedError> {
+    ) -> Result<Passed, PretrainedError> {
         let reader = Reader::<B> { source: self.source, config: self.config, device };
         let longest = request.sequences.iter().map(Vec::len).max().unwrap_or(0);
         let rope = Arc::new(self.config.rope.table(longest));
+        let mut reading = Duration::ZERO;
         let mut chunks = self.embed::<B>(request, device)?;
         let (done, total) = (AtomicUsize::new(0), chunks.len() * self.config.n_layers);
         self.branch_off(request, &mut chunks, Layer(0));
         self.hand_over(request, Layer(0), &chunks, &[], deliver)?;
         for layer in 0..self.config.n_layers {
+            let started = Instant::now();
             let weights = reader.block(layer)?;
+            reading += started.elapsed();
             let block = Block { config: self.config, weights: &weights, rope: &rope, layer, tuning: &Untuned };
             let behind = Layer(layer + 1);
             let parts = request.layers.iter().any(|(component, at)| *at == behind && *component != Component::Residual);
-            let step = |chunk: Chunk<B>| {
+            let rows = self.wanted_rows(request, behind);
+            let step = |mut chunk: Chunk<B>| {
                 if !(self.watch)(done.fetch_add(1, Ordering::Relaxed), total) {
                     return Err(PretrainedError::Interrupted);
                 }
-                let Behind { h, added } = block.forward(chunk.h, &chunk.spans.clone().into(), parts);
-                Ok((Chunk { h, ..chunk }, added))
+                let spans = chunk.spans.clone().into();
+                let rows = rows.as_ref().map(|rows| chunk.keep_only(rows.iter().copied()));
+                let Behind { h, added } = block.forward(chunk.h, &spans, &Keep { parts, rows });
+                chunk.h = h;
+                Ok((chunk, added))
             };
             let stepped: Vec<_> = if self.on_cpu {
                 chunks.into_par_iter().map(step).collect::<Result<_, _>>()?
@@ -151,7 +158,14 @@ impl Passes<'_> {
             self.branch_off(request, &mut chunks, behind);
             self.hand_over(request, behind, &chunks, &added, deliver)?;
         }
-        Ok(self.gather(&request.last, &chunks, |chunk| chunk.h.clone()))
+        Ok(Passed { last: self.gather(&request.last, &chunks, |at| chunks[at].h.clone()), reading })
+    }
+
+    /// The rows that are wanted behind a layer, if not all: behind the last one only those that are read.
+    fn wanted_rows(&self, request: &Request, behind: Layer) -> Option<Vec<RowAt>> {
+        let changed = request.branches.iter().flat_map(|branch| &branch.changes).any(|change| change.layer == behind);
+        let last = behind.0 == self.config.n_layers && !changed;
+        last.then(|| request.reads.iter().chain(&request.last).copied().collect())
     }
 
     /// The embedded sequences, in chunks.
@@ -167,28 +181,21 @@ impl Passes<'_> {
             let at = tokens.binary_search(&(*token as usize)).expect("every token is among them");
             &table[at * d..(at + 1) * d]
         };
-        let most = if self.on_cpu { ROWS_ON_CPU } else { ROWS_ON_GPU };
-        let mut chunks = Vec::new();
-        let mut first = 0;
-        while first < request.sequences.len() {
-            let (mut end, mut rows) = (first, 0);
-            while end < request.sequences.len() && (rows == 0 || rows + request.sequences[end].len() <= most) {
-                rows += request.sequences[end].len();
-                end += 1;
-            }
-            let values: Vec<f32> = request.sequences[first..end].iter().flatten().flat_map(row).copied().collect();
-            let h = Tensor::from_data(TensorData::new(values, [rows, d]), device);
-            let mut chunk = Chunk { h, spans: Vec::new(), members: Vec::new(), rows: BTreeMap::new() };
+        let lengths: Vec<usize> = request.sequences.iter().map(Vec::len).collect();
+        let (most, threads) = if self.on_cpu { (ROWS_ON_CPU, rayon::current_num_threads()) } else { (ROWS_ON_GPU, 1) };
+        let chunk = |sequences: Vec<usize>| {
+            let tokens = sequences.iter().flat_map(|&sequence| &request.sequences[sequence]);
+            let values: Vec<f32> = tokens.flat_map(row).copied().collect();
+            let shape = [values.len() / d, d];
+            let mut chunk = Chunk::new(Tensor::from_data(TensorData::new(values, shape), device));
             let mut start = 0;
-            for sequence in first..end {
-                let len = request.sequences[sequence].len();
-                chunk.add(Member::Sequence(sequence), Span::whole(start, len));
-                start += len;
+            for sequence in sequences {
+                chunk.add(Member::Sequence(sequence), Span::whole(start, lengths[sequence]));
+                start += lengths[sequence];
             }
-            chunks.push(chunk);
-            first = end;
-        }
-        Ok(chunks)
+            chunk
+        };
+        Ok(shares(&lengths, most, threads).into_iter().map(chunk).collect())
     }
 
     /// Lets the branches begin whose first change is at `layer`, and makes all changes there.
@@ -196,7 +203,7 @@ impl Passes<'_> {
         let mut by_chunk: Vec<Vec<usize>> = vec![Vec::new(); chunks.len()];
         for (number, branch) in request.branches.iter().enumerate() {
             if branch.changes.iter().any(|change| change.layer == layer) {
-                let home = |chunk: &Chunk<B>| chunk.rows.contains_key(&Member::Sequence(branch.parent));
+                let home = |chunk: &Chunk<B>| chunk.has(Member::Sequence(branch.parent));
                 let at = chunks.iter().position(home).expect("the parent is a sequence of the request");
                 by_chunk[at].push(number);
             }
@@ -204,14 +211,8 @@ impl Passes<'_> {
         for (chunk, branches) in chunks.iter_mut().zip(by_chunk) {
             for &number in branches.iter().filter(|&&number| request.branches[number].first_layer() == layer) {
                 let branch = &request.branches[number];
-                let parent = Member::Sequence(branch.parent);
                 let from = branch.first_position();
-                let (start, _) = chunk.rows[&parent];
-                let len = request.sequences[branch.parent].len() - from;
-                let [rows, _] = chunk.h.dims();
-                let copied = chunk.h.clone().narrow(0, start + from, len);
-                chunk.h = Tensor::cat(vec![chunk.h.clone(), copied], 0);
-                chunk.add(Member::Branch(number), Span { start: rows, len, from: Some((start, from)) });
+                chunk.branch(number, branch.parent, from, request.sequences[branch.parent].len() - from);
             }
             let changes = branches.iter().flat_map(|&number| {
                 let changes = request.branches[number].changes.iter().filter(|change| change.layer == layer);
@@ -230,70 +231,33 @@ impl Passes<'_> {
         deliver: &mut dyn FnMut(LayerStates) -> Result<(), PretrainedError>,
     ) -> Result<(), PretrainedError> {
         for &(component, _) in request.layers.iter().filter(|(_, at)| *at == layer) {
-            let index = |chunk: &Chunk<B>| chunks.iter().position(|it| std::ptr::eq(it, chunk)).expect("one of them");
-            let part = |chunk: &Chunk<B>, which: usize| {
-                added[index(chunk)].as_ref().expect("kept where it is wanted")[which].clone()
-            };
-            let values = self.gather(&request.reads, chunks, |chunk| match component {
-                Component::Residual => chunk.h.clone(),
-                Component::Attention => part(chunk, 0),
-                Component::FeedForward => part(chunk, 1),
-                Component::Block => part(chunk, 0) + part(chunk, 1),
+            let part = |at: usize, which: usize| added[at].as_ref().expect("kept where it is wanted")[which].clone();
+            let values = self.gather(&request.reads, chunks, |at| match component {
+                Component::Residual => chunks[at].h.clone(),
+                Component::Attention => part(at, 0),
+                Component::FeedForward => part(at, 1),
+                Component::Block => part(at, 0) + part(at, 1),
             });
             deliver(LayerStates { component, layer, values })?;
         }
         Ok(())
     }
 
-    /// The rows at `places`, in their order.
+    /// The rows at `places`, in their order, of what there is for every chunk.
     fn gather<B: Kernels>(
         &self,
         places: &[RowAt],
         chunks: &[Chunk<B>],
-        of: impl Fn(&Chunk<B>) -> Tensor<B, 2>,
+        of: impl Fn(usize) -> Tensor<B, 2>,
     ) -> Vec<f32> {
         let d = self.config.d_model;
         let mut found = vec![0.0; places.len() * d];
-        for chunk in chunks {
-            let here = places.iter().enumerate().filter_map(|(to, place)| Some((to, chunk.row(*place)?)));
-            let (to, rows): (Vec<usize>, Vec<i32>) = here.map(|(to, row)| (to, row as i32)).unzip();
-            if rows.is_empty() {
-                continue;
-            }
-            let all = of(chunk);
-            let count = rows.len();
-            let rows = Tensor::<B, 1, Int>::from_data(TensorData::new(rows, [count]), &all.device());
-            let values: Vec<f32> = all.select(0, rows).into_data().to_vec().expect("states are f32");
+        for (at, chunk) in chunks.iter().enumerate() {
+            let (to, values) = chunk.select(places, || of(at));
             for (to, values) in to.into_iter().zip(values.chunks_exact(d)) {
                 found[to * d..(to + 1) * d].copy_from_slice(values);
             }
         }
         found
-    }
-}
-
-impl<B: Kernels> Chunk<B> {
-    fn add(&mut self, member: Member, span: Span) {
-        self.rows.insert(member, (span.start, span.before()));
-        self.spans.push(span);
-        self.members.push(member);
-    }
-
-    /// The row at a place; none where it is not of this chunk.
-    fn row(&self, place: RowAt) -> Option<usize> {
-        let (start, first) = self.rows.get(&place.of)?;
-        Some(start + place.position - first)
-    }
-
-    /// Changes some rows.
-    fn change<'a>(&mut self, changes: impl Iterator<Item = (RowAt, &'a StateChange)>) {
-        let [_, d] = self.h.dims();
-        let device = self.h.device();
-        for (place, change) in changes {
-            let row = self.row(place).expect("the branch is of this chunk");
-            let vector = Tensor::<B, 2>::from_data(TensorData::new(change.vector.to_vec(), [1, d]), &device);
-            let now = if change.replaces { vector } else { self.h.clone().narrow(0, row, 1) + vector };
-            self.h = self.h.clone().slice_assign([row..row + 1, 0..d], now);
-        }
     }
 }

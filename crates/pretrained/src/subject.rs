@@ -183,8 +183,8 @@ impl<'a> TextSubject<'a> {
         let (last, asked): (Vec<RowAt>, Vec<u32>) = rows.into_iter().unzip();
         let sequences = prompts.iter().map(|cut| cut.ids.clone()).collect();
         let request = Request { sequences, branches, last, ..Request::default() };
-        let states = self.model.pass(&request, self.watch, &mut |_| Ok(()))?;
-        let said = self.model.say(&states, &asked)?;
+        let passed = self.model.pass(&request, self.watch, &mut |_| Ok(()))?;
+        let said = self.model.say(&passed.last, &asked)?;
         let at = |place: RowAt| said[request.last.binary_search(&place).expect("every answer's rows were asked for")];
         let of_prompt = |(number, (cut, &member)): (usize, (&Cut, &(Member, usize)))| {
             let score = |pair: usize| self.score(cut, pair, |position| at(row(number, member, position)));

@@ -49,7 +49,7 @@ fn prompt(pairs: &[(&str, &str)]) -> TextPrompt {
 fn next(model: &LanguageModel<'_>, ids: &[u32]) -> Vec<f32> {
     let last = vec![RowAt { of: Member::Sequence(0), position: ids.len() - 1 }];
     let request = Request { sequences: vec![ids.to_vec()], last, ..Request::default() };
-    model.logits(&model.pass(&request, &|_, _| true, &mut |_| Ok(())).unwrap()).unwrap()
+    model.logits(&model.pass(&request, &|_, _| true, &mut |_| Ok(())).unwrap().last).unwrap()
 }
 
 /// The text that is decoded token by token behind `ids`, up to a line break, or of so many tokens.

@@ -17,6 +17,7 @@ mod update;
 pub(crate) use block::{SavedBlock, block, block_gradient};
 pub(crate) use decoder::{attend, attend_gradient, gate, gate_gradient, normalize, normalize_gradient};
 pub(crate) use embedding_readout::{SavedNorm, embed, embed_gradient, read_out, read_out_gradient};
+pub(crate) use product::product;
 pub use product::products_per_second;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Instant;
 use gemm::Parallelism;
 
 use super::buffer::Buffer;
+use crate::{Product, ProductInputs};
 
 /// A matrix of f32 in a slice, with any strides: rows, columns, or a transpose of one.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,12 @@ impl Shape {
     fn transposed(self) -> Self {
         let Self { rows, columns, row_stride, column_stride } = self;
         Self { rows: columns, columns: rows, row_stride: column_stride, column_stride: row_stride }
+    }
+
+    /// That the last element is one of `len`.
+    fn assert_within(self, len: usize) {
+        let last = (self.rows - 1) * self.row_stride + (self.columns - 1) * self.column_stride;
+        assert!(last < len, "element {last} of {len}");
     }
 
     fn with_columns(self, columns: &Range<usize>) -> Self {
@@ -90,40 +97,69 @@ impl<'a> MatrixMut<'a> {
     }
 
     fn product(self, left: Matrix<'_>, right: Matrix<'_>, accumulate: bool) {
-        let (to, a, b) = (self.shape, left.shape, right.shape);
-        assert_eq!((a.rows, a.columns, b.columns), (to.rows, b.rows, to.columns), "shapes of a product");
-        for (shape, len) in [(to, self.data.len()), (a, left.data.len()), (b, right.data.len())] {
-            let last = (shape.rows - 1) * shape.row_stride + (shape.columns - 1) * shape.column_stride;
-            assert!(last < len, "element {last} of {len}");
-        }
-        let stride = |stride: usize| isize::try_from(stride).expect("a stride is shorter than its slice");
-        // SAFETY: the shapes agree and the last element of each matrix lies inside its slice (both just checked), so
-        // every access does; `to` is borrowed mutably, so it overlaps neither operand, and its elements are distinct
-        // because one of its strides is 1 and the other at least the length along the first.
-        #[expect(unsafe_code, reason = "the library's interface is raw pointers")]
+        self.shape.assert_within(self.data.len());
+        // SAFETY: the last element of `self` lies inside its slice, which holds numbers and is borrowed mutably.
+        #[expect(unsafe_code, reason = "where the result lies was just checked")]
         unsafe {
-            gemm::gemm(
-                to.rows,
-                to.columns,
-                a.columns,
-                self.data.as_mut_ptr(),
-                stride(to.column_stride),
-                stride(to.row_stride),
-                accumulate,
-                left.data.as_ptr(),
-                stride(a.column_stride),
-                stride(a.row_stride),
-                right.data.as_ptr(),
-                stride(b.column_stride),
-                stride(b.row_stride),
-                1.0,
-                1.0,
-                false,
-                false,
-                false,
-                Parallelism::None,
-            );
+            write_product(self.data.as_mut_ptr(), self.shape, left, right, accumulate);
         }
+    }
+}
+
+/// x W, row-major.
+pub(crate) fn product(product: Product, inputs: ProductInputs<&[f32]>) -> Vec<f32> {
+    let Product { inputs: width, outputs, transposed } = product;
+    let weight =
+        if transposed { Matrix::new(inputs.weight, width).transposed() } else { Matrix::new(inputs.weight, outputs) };
+    let len = inputs.x.len() / width * outputs;
+    let mut found = Vec::with_capacity(len);
+    // SAFETY: the vector has room for `len` elements, and a product that is not added to writes every one of them and
+    // reads none.
+    #[expect(unsafe_code, reason = "to clear memory that is written next takes as long as an activation does")]
+    unsafe {
+        let shape = Shape::row_major(len, outputs);
+        write_product(found.as_mut_ptr(), shape, Matrix::new(inputs.x, width), weight, false);
+        found.set_len(len);
+    }
+    found
+}
+
+/// to = left · right, or with `accumulate` to += left · right
+///
+/// # Safety
+/// Memory of `shape` at `to` can be written and is nobody else's; with `accumulate` there are numbers in it.
+#[expect(unsafe_code, reason = "the library's interface is raw pointers")]
+unsafe fn write_product(to: *mut f32, shape: Shape, left: Matrix<'_>, right: Matrix<'_>, accumulate: bool) {
+    let (a, b) = (left.shape, right.shape);
+    assert_eq!((a.rows, a.columns, b.columns), (shape.rows, b.rows, shape.columns), "shapes of a product");
+    a.assert_within(left.data.len());
+    b.assert_within(right.data.len());
+    let stride = |stride: usize| isize::try_from(stride).expect("a stride is shorter than its slice");
+    // SAFETY: the shapes agree and the last element of each matrix lies inside its memory, so every access does; `to`
+    // overlaps neither operand, and its elements are distinct because one of its strides is 1 and the other at least the
+    // length along the first.
+    unsafe {
+        gemm::gemm(
+            shape.rows,
+            shape.columns,
+            a.columns,
+            to,
+            stride(shape.column_stride),
+            stride(shape.row_stride),
+            accumulate,
+            left.data.as_ptr(),
+            stride(a.column_stride),
+            stride(a.row_stride),
+            right.data.as_ptr(),
+            stride(b.column_stride),
+            stride(b.row_stride),
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
     }
 }
 

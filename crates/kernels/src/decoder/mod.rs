@@ -1,12 +1,13 @@
-//! What stands between the products of a decoder of a pretrained language model, each as one operation.
+//! What a decoder of a pretrained language model consists of, each part as one operation.
 //!
-//! The products themselves, and the choice of what follows what, are the caller's: families differ in those. An operation
-//! here has one tensor that may have a gradient, the residual stream's; parameters of norms are constants, because tuning
-//! goes through low-rank adapters beside the products. On a GPU the operations are made of burn's own ones.
+//! The choice of what follows what is the caller's: families differ in it. An operation here has one tensor that may have a
+//! gradient, the residual stream's; weights and parameters of norms are constants, because tuning goes through low-rank
+//! adapters beside the products. On a GPU the operations are made of burn's own ones.
 
 mod attend;
 mod gate;
 mod normalize;
+mod product;
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -14,6 +15,7 @@ use burn::tensor::backend::Backend;
 pub use attend::{Attend, Rope, Span};
 pub use gate::{Activation, Gate};
 pub use normalize::{Normalize, NormalizeInputs};
+pub use product::{Product, ProductInputs};
 
 use crate::{Inputs, Kernels, Operation, Way};
 

@@ -4,6 +4,7 @@ use burn::backend::{Autodiff, NdArray};
 use burn_flex::Flex;
 use rand::{RngExt, SeedableRng};
 
+use super::product::ProductOfRows;
 use super::*;
 
 /// Largest difference, over the largest value of the reference.
@@ -50,6 +51,31 @@ fn norms_are_their_ordinary_form() {
     for (centred, width) in [(false, 37), (true, 37), (true, 64), (false, 5)] {
         let norm = Normalize { centred, epsilon: 1e-3, shape: [7, width] };
         check(norm, [[1, width], [1, width], [7, width]]);
+    }
+}
+
+#[test]
+fn products_are_their_ordinary_form() {
+    let [rows, inputs, outputs] = [40, 21, 33];
+    for (transposed, shape) in [(false, [inputs, outputs]), (true, [outputs, inputs])] {
+        check(ProductOfRows { product: Product { inputs, outputs, transposed }, rows }, [shape, [rows, inputs]]);
+    }
+}
+
+#[test]
+fn no_row_of_a_product_depends_on_how_many_there_are() {
+    let [inputs, outputs] = [72, 33];
+    let product = Product { inputs, outputs, transposed: false };
+    let of = |rows: usize| -> Vec<f32> {
+        let tensor = |shape, seed| {
+            Tensor::<Flex, 2>::from_data(burn::tensor::TensorData::new(noise(shape, seed), shape), &Default::default())
+        };
+        let x = tensor([100, inputs], 2).narrow(0, 0, rows);
+        product.apply(ProductInputs { weight: tensor([inputs, outputs], 1), x }).into_data().to_vec().unwrap()
+    };
+    let all = of(100);
+    for rows in [1, 2, 3, 17, 32, 33, 99] {
+        assert_eq!(of(rows), all[..rows * outputs], "{rows} rows");
     }
 }
 

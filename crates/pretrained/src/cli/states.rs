@@ -13,7 +13,7 @@ use terminal::{Failure, note, say, say_json};
 use super::work::Work;
 use crate::cost::Cost;
 use crate::model::LanguageModel;
-use crate::passes::{Member, Request, RowAt};
+use crate::passes::{Member, Passed, Request, RowAt};
 use crate::{ModelFolder, PretrainedError};
 
 /// Which states of what.
@@ -42,6 +42,7 @@ struct Line {
 
 #[derive(Serialize)]
 struct Took {
+    /// Opening the folder and the prompts, and reading weights.
     load_s: f64,
     forward_s: f64,
     tokens: usize,
@@ -63,12 +64,12 @@ impl States {
         let model = LanguageModel::new(&folder, device);
         let work = Work::new()?;
         let found = last_states(&model, sequences, &work).map_err(Failure::from)?;
-        let forward_s = started.elapsed().as_secs_f64();
-        let logits = model.logits(&found.last).map_err(Failure::from)?;
+        let (reading_s, forward_s) = (found.passed.reading.as_secs_f64(), started.elapsed().as_secs_f64());
+        let logits = model.logits(&found.passed.last).map_err(Failure::from)?;
         drop(work);
         write(&self.out, &found, &logits, &folder)?;
         if self.json {
-            return Ok(say_json(&Took { load_s, forward_s, tokens })?);
+            return Ok(say_json(&Took { load_s: load_s + reading_s, forward_s: forward_s - reading_s, tokens })?);
         }
         Ok(say(&self.out.display().to_string())?)
     }
@@ -102,8 +103,7 @@ struct Found {
     sequences: Vec<Vec<u32>>,
     /// `[layers + 1][n, d_model]`
     hidden: Vec<Vec<f32>>,
-    /// `[n, d_model]`
-    last: Vec<f32>,
+    passed: Passed,
 }
 
 fn last_states(model: &LanguageModel<'_>, sequences: Vec<Vec<u32>>, work: &Work) -> Result<Found, PretrainedError> {
@@ -113,11 +113,11 @@ fn last_states(model: &LanguageModel<'_>, sequences: Vec<Vec<u32>>, work: &Work)
     let layers = (0..=model.config().n_layers).map(|layer| (Component::Residual, Layer(layer))).collect();
     let request = Request { sequences, last: reads.clone(), reads, layers, ..Request::default() };
     let mut hidden = Vec::new();
-    let last = model.pass(&request, &|done, total| work.watch(done, total), &mut |states| {
+    let passed = model.pass(&request, &|done, total| work.watch(done, total), &mut |states| {
         hidden.push(states.values);
         Ok(())
     })?;
-    Ok(Found { sequences: request.sequences, hidden, last })
+    Ok(Found { sequences: request.sequences, hidden, passed })
 }
 
 fn write(path: &Path, found: &Found, logits: &[f32], folder: &ModelFolder) -> Result<(), CliError> {

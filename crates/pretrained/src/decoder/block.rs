@@ -13,10 +13,10 @@
 
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 use kernels::{Attend, Gate, Kernels, Normalize, NormalizeInputs, Rope, Span};
 
-use super::weights::{BlockWeights, NormWeights};
+use super::weights::{BlockWeights, Linear, NormWeights};
 use crate::folder::{DecoderConfig, QueryKeyNorm};
 
 /// A block, ready to be applied.
@@ -30,10 +30,10 @@ pub(crate) struct Block<'a, B: Kernels> {
     pub(crate) tuning: &'a dyn Tune<B>,
 }
 
-/// Adds to what a map gives.
+/// How a block's maps are applied.
 pub(crate) trait Tune<B: Kernels>: Sync {
-    /// The outputs `y` of the map at `place` in block number `layer` for its inputs `x`, tuned.
-    fn tune(&self, layer: usize, place: MapPlace, x: &Tensor<B, 2>, y: Tensor<B, 2>) -> Tensor<B, 2>;
+    /// What `map`, which is the one at `place` in block number `layer`, gives for `x` when it is tuned.
+    fn apply(&self, layer: usize, place: MapPlace, map: &Linear<B>, x: Tensor<B, 2>) -> Tensor<B, 2>;
 }
 
 /// Which of a block's maps; those that share their inputs lie side by side.
@@ -49,8 +49,31 @@ pub(crate) enum MapPlace {
 pub(crate) struct Untuned;
 
 impl<B: Kernels> Tune<B> for Untuned {
-    fn tune(&self, _: usize, _: MapPlace, _: &Tensor<B, 2>, y: Tensor<B, 2>) -> Tensor<B, 2> {
-        y
+    fn apply(&self, _: usize, _: MapPlace, map: &Linear<B>, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        map.forward(x)
+    }
+}
+
+/// What is kept of a block's work.
+#[derive(Clone, Debug)]
+pub(crate) struct Keep<B: Kernels> {
+    /// Whether what attention and feed-forward part added is wanted.
+    pub(crate) parts: bool,
+    /// The rows that are wanted, if not all. The others are only attended to.
+    pub(crate) rows: Option<Tensor<B, 1, Int>>,
+}
+
+impl<B: Kernels> Keep<B> {
+    /// The residual stream of all rows.
+    pub(crate) fn stream() -> Self {
+        Self { parts: false, rows: None }
+    }
+
+    fn of(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        match &self.rows {
+            Some(rows) => x.select(0, rows.clone()),
+            None => x,
+        }
     }
 }
 
@@ -65,10 +88,11 @@ impl<B: Kernels> Block<'_, B> {
     /// Applies it to sequences whose rows lie behind each other.
     ///
     /// # Shapes
-    /// `[rows, d_model]`
-    pub(crate) fn forward(&self, h: Tensor<B, 2>, spans: &Arc<[Span]>, keep: bool) -> Behind<B> {
-        let attention = self.attention(h.clone(), spans);
-        let kept = keep.then(|| attention.clone());
+    /// `[rows, d_model]` to the rows that are kept of it
+    pub(crate) fn forward(&self, h: Tensor<B, 2>, spans: &Arc<[Span]>, keep: &Keep<B>) -> Behind<B> {
+        let mixed = self.attend(h.clone(), spans);
+        let (attention, h) = (self.attention_out(keep.of(mixed)), keep.of(h));
+        let kept = keep.parts.then(|| attention.clone());
         // What nobody else holds is added to in place.
         let (h, feed_forward) = if self.config.parallel {
             let feed_forward = self.feed_forward(h.clone());
@@ -81,7 +105,8 @@ impl<B: Kernels> Block<'_, B> {
         Behind { h: feed_forward + h, added }
     }
 
-    fn attention(&self, h: Tensor<B, 2>, spans: &Arc<[Span]>) -> Tensor<B, 2> {
+    /// What the heads put together, `[rows, n_heads * d_head]`.
+    fn attend(&self, h: Tensor<B, 2>, spans: &Arc<[Span]>) -> Tensor<B, 2> {
         let (config, weights) = (self.config, self.weights);
         let x = self.norm(weights.attention_norm.as_ref(), h);
         let mut heads = self.map(MapPlace::QueryKeyValue, x);
@@ -101,8 +126,11 @@ impl<B: Kernels> Block<'_, B> {
             window: config.windows[self.layer],
             rope: self.rope.clone(),
         };
-        let mixed = self.map(MapPlace::AttentionOut, attend.apply(heads));
-        self.norm(weights.attention_post_norm.as_ref(), mixed)
+        attend.apply(heads)
+    }
+
+    fn attention_out(&self, mixed: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.norm(self.weights.attention_post_norm.as_ref(), self.map(MapPlace::AttentionOut, mixed))
     }
 
     fn feed_forward(&self, h: Tensor<B, 2>) -> Tensor<B, 2> {
@@ -121,8 +149,7 @@ impl<B: Kernels> Block<'_, B> {
             MapPlace::FeedForwardIn => &self.weights.feed_forward_in,
             MapPlace::FeedForwardOut => &self.weights.feed_forward_out,
         };
-        let y = map.forward(x.clone());
-        self.tuning.tune(self.layer, place, &x, y)
+        self.tuning.apply(self.layer, place, map, x)
     }
 
     fn norm(&self, weights: Option<&NormWeights<B>>, x: Tensor<B, 2>) -> Tensor<B, 2> {

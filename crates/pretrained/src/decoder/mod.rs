@@ -5,6 +5,6 @@ mod rope;
 mod source;
 mod weights;
 
-pub(crate) use block::{Behind, Block, MapPlace, Tune, Untuned, normalize};
+pub(crate) use block::{Behind, Block, Keep, MapPlace, Tune, Untuned, normalize};
 pub use source::{DrawnAnew, WeightSource};
-pub(crate) use weights::{BlockWeights, NormWeights, Reader, head_by_head, product, side_by_side};
+pub(crate) use weights::{BlockWeights, Linear, NormWeights, Reader, head_by_head, side_by_side};

@@ -3,6 +3,7 @@
 use burn::backend::Autodiff;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
+use kernels::{Kernels, Product, ProductInputs};
 use rayon::prelude::*;
 
 use super::WeightSource;
@@ -170,13 +171,15 @@ impl<B: Backend> NormWeights<B> {
     }
 }
 
-impl<B: Backend> Linear<B> {
+impl<B: Kernels> Linear<B> {
     /// x W + b
     ///
     /// # Shapes
     /// `[rows, inputs]` to `[rows, outputs]`
     pub(crate) fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let y = product(x, self.weight.clone());
+        let [inputs, outputs] = self.weight.dims();
+        let product = Product { inputs, outputs, transposed: false };
+        let y = product.apply(ProductInputs { weight: self.weight.clone(), x });
         match &self.bias {
             Some(bias) => y + bias.clone(),
             None => y,
@@ -194,19 +197,4 @@ pub(crate) fn side_by_side(values: &[f32], len: usize) -> Vec<f32> {
 pub(crate) fn head_by_head(values: &[f32], len: usize) -> Vec<f32> {
     let heads = values.len() / len / 3;
     (0..heads).flat_map(|head| values.chunks_exact(len).skip(head).step_by(heads)).flatten().copied().collect()
-}
-
-/// x W, in which no row depends on how many there are.
-///
-/// # Shapes
-/// `[rows, inputs]` and `[inputs, outputs]` to `[rows, outputs]`
-pub(crate) fn product<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
-    /// Products of fewer rows may be summed in another order, by kernels for vectors and small matrices.
-    const LEAST: usize = 32;
-    let [rows, inputs] = x.dims();
-    if rows >= LEAST {
-        return x.matmul(weight);
-    }
-    let nothing = Tensor::zeros([LEAST - rows, inputs], &x.device());
-    Tensor::cat(vec![x, nothing], 0).matmul(weight).narrow(0, 0, rows)
 }

@@ -189,7 +189,7 @@ impl Tensors {
 
     fn read_part(&self, name: &str, place: &Place, first: usize, count: usize) -> Result<Vec<f32>, PretrainedError> {
         /// Numbers that are read at a time, so that what is read and what it becomes are never both there as a whole.
-        const PORTION: usize = 1 << 20;
+        const PORTION: usize = 1 << 16;
         let (path, file) = &self.files[place.file];
         let size = width(place.dtype);
         let mut found = vec![0.0; count];

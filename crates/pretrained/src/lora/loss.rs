@@ -1,9 +1,7 @@
 //! The loss over the tokens of answers, with its gradient written by hand: logits are there for a few rows at a time.
 
 use burn::tensor::{Int, Tensor, TensorData};
-use kernels::Kernels;
-
-use crate::decoder::product;
+use kernels::{Kernels, Product, ProductInputs};
 
 /// Rows whose logits are in memory at a time.
 const ROWS: usize = 64;
@@ -41,7 +39,9 @@ impl<B: Kernels> Logits<'_, B> {
         let tokens: Vec<i32> = asked.iter().map(|&token| token as i32).collect();
         let tokens = Tensor::<B, 1, Int>::from_data(TensorData::new(tokens, [asked.len()]), &device);
         let places = tokens.clone().reshape([asked.len(), 1]);
-        let logits = product(states, self.weight.clone().transpose());
+        let [vocabulary, d_model] = self.weight.dims();
+        let product = Product { inputs: d_model, outputs: vocabulary, transposed: true };
+        let logits = product.apply(ProductInputs { weight: self.weight.clone(), x: states });
         let logits = match self.cap {
             Some(cap) => (logits / cap).tanh() * cap,
             None => logits,

@@ -13,7 +13,7 @@ use super::adapter::{AdapterConfig, AdapterPlace};
 use super::loss::Logits;
 use super::tuning::{Dropout, Pair, Tuning};
 use crate::PretrainedError;
-use crate::decoder::{Block, BlockWeights, NormWeights, Reader, Untuned, WeightSource, normalize};
+use crate::decoder::{Block, BlockWeights, Keep, NormWeights, Reader, Untuned, WeightSource, normalize};
 use crate::folder::{DecoderConfig, Part};
 
 /// About how many rows a shard has on a CPU: with 120, preparing the weights takes a quarter of a product's time, with
@@ -172,7 +172,7 @@ impl<'a, B: Kernels> Resident<'a, B> {
         let first = asked.places.iter().map(|place| place.layer).min().unwrap_or(self.config.n_layers);
         for (layer, weights) in self.blocks.iter().enumerate().take(first) {
             h = Block { config: self.config, weights, rope: &rope, layer, tuning: &Untuned }
-                .forward(h, &spans, false)
+                .forward(h, &spans, &Keep::stream())
                 .h;
         }
         let leaf = |tensor: &Tensor<B, 2>| Tensor::<Autodiff<B>, 2>::from_inner(tensor.clone()).require_grad();
@@ -188,7 +188,9 @@ impl<'a, B: Kernels> Resident<'a, B> {
         let mut h = Tensor::<Autodiff<B>, 2>::from_inner(h);
         for (layer, weights) in self.blocks.iter().enumerate().skip(first) {
             let weights = &weights.constant();
-            h = Block { config: self.config, weights, rope: &rope, layer, tuning: &tuning }.forward(h, &spans, false).h;
+            h = Block { config: self.config, weights, rope: &rope, layer, tuning: &tuning }
+                .forward(h, &spans, &Keep::stream())
+                .h;
         }
         let states = normalize(self.config, &self.norm.constant(), h.select(0, Tensor::from_inner(index(rows))));
         let logits = Logits { weight: &self.head, cap: self.config.logit_cap };

@@ -7,7 +7,7 @@ use kernels::Kernels;
 use rand::Rng;
 
 use super::adapter::{AdapterConfig, AdapterPlace, Factors};
-use crate::decoder::{MapPlace, Tune, head_by_head, side_by_side};
+use crate::decoder::{Linear, MapPlace, Tune, head_by_head, side_by_side};
 use crate::folder::Part;
 
 /// A and B of an adapter on a device; the rows of B in the order of the block's columns.
@@ -32,12 +32,13 @@ pub(crate) struct Dropout<'a> {
 }
 
 impl<B: Kernels> Tune<B> for Tuning<'_, B> {
-    fn tune(&self, layer: usize, map: MapPlace, x: &Tensor<B, 2>, y: Tensor<B, 2>) -> Tensor<B, 2> {
-        let here = self.places.iter().enumerate().filter(|(_, place)| place.layer == layer && place.map == map);
+    fn apply(&self, layer: usize, place: MapPlace, map: &Linear<B>, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let here = self.places.iter().enumerate().filter(|(_, at)| at.layer == layer && at.map == place);
         let here: Vec<(usize, &AdapterPlace)> = here.collect();
         if here.is_empty() {
-            return y;
+            return map.forward(x);
         }
+        let y = map.forward(x.clone());
         let [_, width] = y.dims();
         let inner = joined(here.iter().map(|(number, _)| self.inner(*number, x.clone())).collect(), 1);
         y + inner.matmul(self.up(&here, width).transpose())

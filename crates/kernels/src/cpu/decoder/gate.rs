@@ -3,7 +3,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::cpu::buffer::Buffer;
-use crate::cpu::rows::{exp, gelu_with_slope, multiply, update};
+use crate::cpu::rows::{exp, gelu_all, gelu_with_slope, multiply, update};
 use crate::{Activation, Gate};
 
 /// The activations.
@@ -16,54 +16,59 @@ pub(crate) fn gate_gradient(gate: Gate, arch: Arch, x: &[f32], gradient: &[f32])
     arch.dispatch(Backward { gate, x, gradient })
 }
 
+/// Of every x the activation.
+#[inline(always)]
+fn activate<S: Simd>(simd: S, activation: Activation, x: &[f32], value: &mut [f32]) {
+    match activation {
+        Activation::GeluTanh => gelu_all(simd, x, value),
+        Activation::Silu => update(
+            simd,
+            value,
+            [x],
+            #[inline(always)]
+            |_, [x]| simd.mul_f32s(x, sigmoid(simd, x)),
+        ),
+        Activation::Gelu => update(
+            simd,
+            value,
+            [x],
+            #[inline(always)]
+            |_, [x]| simd.mul_f32s(x, normal_cumulative(simd, x)),
+        ),
+    }
+}
+
 /// Of every x the activation and its derivative.
 #[inline(always)]
-fn activate<S: Simd>(simd: S, activation: Activation, x: &[f32], value: &mut [f32], slope: &mut [f32]) {
+fn activate_with_slope<S: Simd>(simd: S, activation: Activation, x: &[f32], value: &mut [f32], slope: &mut [f32]) {
     match activation {
-        Activation::GeluTanh => gelu_with_slope(simd, x, value, slope),
-        Activation::Silu => {
-            value.copy_from_slice(x);
-            update(
-                simd,
-                slope,
-                [x],
-                #[inline(always)]
-                |_, [x]| sigmoid(simd, x),
-            );
-            multiply(simd, value, slope);
-            // σ + x σ (1 − σ) = σ + v − v σ
-            update(
-                simd,
-                slope,
-                [value],
-                #[inline(always)]
-                |sigmoid, [value]| simd.sub_f32s(simd.add_f32s(sigmoid, value), simd.mul_f32s(value, sigmoid)),
-            );
-        }
-        Activation::Gelu => {
-            value.copy_from_slice(x);
-            update(
-                simd,
-                slope,
-                [x],
-                #[inline(always)]
-                |_, [x]| normal_cumulative(simd, x),
-            );
-            multiply(simd, value, slope);
+        Activation::GeluTanh => return gelu_with_slope(simd, x, value, slope),
+        Activation::Silu => update(
+            simd,
+            slope,
+            [x],
+            // σ + x σ (1 − σ)
+            #[inline(always)]
+            |_, [x]| {
+                let sigmoid = sigmoid(simd, x);
+                let rest = simd.sub_f32s(simd.splat_f32s(1.0), sigmoid);
+                simd.mul_add_e_f32s(simd.mul_f32s(x, sigmoid), rest, sigmoid)
+            },
+        ),
+        Activation::Gelu => update(
+            simd,
+            slope,
+            [x],
             // Φ + x φ
-            update(
-                simd,
-                slope,
-                [x],
-                #[inline(always)]
-                |cumulative, [x]| {
-                    let half_square = simd.mul_f32s(simd.mul_f32s(x, x), simd.splat_f32s(-0.5));
-                    let density = simd.mul_f32s(exp(simd, half_square), simd.splat_f32s(0.398_942_3));
-                    simd.mul_add_e_f32s(x, density, cumulative)
-                },
-            );
-        }
+            #[inline(always)]
+            |_, [x]| {
+                let half_square = simd.mul_f32s(simd.mul_f32s(x, x), simd.splat_f32s(-0.5));
+                let density = simd.mul_f32s(exp(simd, half_square), simd.splat_f32s(0.398_942_3));
+                simd.mul_add_e_f32s(x, density, normal_cumulative(simd, x))
+            },
+        ),
     }
+    activate(simd, activation, x, value);
 }
 
 #[inline(always)]
@@ -126,10 +131,10 @@ impl WithSimd for Forward<'_> {
         let Self { gate, x } = self;
         let [rows, width] = gate.shape;
         // As for norms: a row is copied from where it was computed.
-        let (mut out, mut row, mut slope) = (Vec::with_capacity(rows * width), Buffer::new(width), Buffer::new(width));
+        let (mut out, mut row) = (Vec::with_capacity(rows * width), Buffer::new(width));
         for x in x.chunks_exact(gate.row_len()) {
             let (x, factor) = gate.halves(x);
-            activate(simd, gate.activation, x, &mut row, &mut slope);
+            activate(simd, gate.activation, x, &mut row);
             if let Some(factor) = factor {
                 multiply(simd, &mut row, factor);
             }
@@ -158,7 +163,7 @@ impl WithSimd for Backward<'_> {
         for ((x, gradient), out) in rows.zip(out.chunks_exact_mut(gate.row_len())) {
             let (x, factor) = gate.halves(x);
             let (of_x, of_factor) = out.split_at_mut(width);
-            activate(simd, gate.activation, x, &mut value, of_x);
+            activate_with_slope(simd, gate.activation, x, &mut value, of_x);
             multiply(simd, of_x, gradient);
             if let Some(factor) = factor {
                 multiply(simd, of_x, factor);
