@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use crate::program::{check, emergence, emergence_within, files, only_run, smoke_run, stderr, succeed};
+use crate::program::{check, emergence, emergence_within, files, notes_of, only_run, smoke_run, stderr, succeed};
 
 /// Runs a command with files of at most so many blocks of 512 or 1,024 bytes, whichever the shell counts in: what is
 /// longer fails as on a full disk.
@@ -60,7 +60,7 @@ fn a_damaged_run_is_refused_without_a_panic() {
     damage(&weights, &|bytes| bytes[2000] ^= 1, &["model.safetensors", "SHA-256"]);
     damage(&last.join("moment_1.safetensors"), &|bytes| bytes[2000] ^= 1, &["moment_1.safetensors", "SHA-256"]);
     damage(&last.join("meta.toml"), &|bytes| bytes.truncate(8), &["meta.toml"]);
-    damage(&last.join("meta.toml"), &|bytes| bytes[10] = b'7', &["meta.toml", "version must be 1, but is 7"]);
+    damage(&last.join("meta.toml"), &|bytes| bytes[10] = b'7', &["meta.toml", "its version is 7"]);
     damage(&run.join("config.toml"), &|bytes| bytes.truncate(30), &["config.toml"]);
     damage(&run.join("config.toml"), &|bytes| bytes.extend(b"\ncolour = 3\n"), &["config.toml", "colour"]);
     std::fs::write(run.join("metrics.csv"), "step,split\n1,eval\n").unwrap();
@@ -72,11 +72,78 @@ fn a_damaged_run_is_refused_without_a_panic() {
 }
 
 #[test]
+fn a_damaged_last_checkpoint_is_kept_and_the_run_goes_on_from_the_one_before() {
+    let (_root, run) = smoke_run();
+    let path = run.to_str().unwrap();
+    let whole = files(&run.join("checkpoints/00000040"));
+    let tables = || ["training.csv", "metrics.csv", "cd.csv"].map(|name| std::fs::read(run.join(name)).unwrap());
+    let before = tables();
+    let damages: [&dyn Fn(&Path); 3] = [
+        &|last| std::fs::write(last.join("model.safetensors"), &whole[Path::new("model.safetensors")][..100]).unwrap(),
+        &|last| std::fs::remove_file(last.join("moment_2.safetensors")).unwrap(),
+        &|last| std::fs::remove_file(last.join("meta.toml")).unwrap(),
+    ];
+    for (damage, kept) in damages.into_iter().zip(["damaged", "damaged-2", "damaged-3"]) {
+        damage(&run.join("checkpoints/00000040"));
+        let notes = notes_of(&["resume", path]);
+        let words =
+            format!("it is kept as {path}/checkpoints/00000040.{kept}, and training goes on from the one before");
+        assert!(notes.contains(&words), "{notes}");
+        assert!(files(&run.join("checkpoints/00000040")) == whole && tables() == before);
+        assert!(run.join("checkpoints").join(format!("00000040.{kept}")).is_dir());
+    }
+}
+
+#[test]
+fn a_run_begins_anew_only_when_it_is_told_to() {
+    let (_root, run) = smoke_run();
+    let path = run.to_str().unwrap();
+    check(&["resume", path, "--anew"], 2, &["--anew is for a run without a whole checkpoint", "step 40"]);
+    let whole = files(&run.join("checkpoints/00000040"));
+    for step in ["00000040", "00000030"] {
+        std::fs::remove_file(run.join("checkpoints").join(step).join("moment_1.safetensors")).unwrap();
+    }
+    let before = files(&run);
+    check(&["resume", path], 1, &["00000040", "no optimizer state", &format!("resume {path} --anew")]);
+    assert!(files(&run) == before, "nothing is changed");
+    let notes = notes_of(&["resume", path, "--anew"]);
+    assert!(notes.contains(&format!("kept as {path}/checkpoints.damaged")), "{notes}");
+    assert!(files(&run.join("checkpoints/00000040")) == whole);
+}
+
+#[test]
+fn a_checkpoint_of_a_newer_program_is_not_called_damaged() {
+    let (_root, run) = smoke_run();
+    let meta = run.join("checkpoints/00000040/meta.toml");
+    let text = std::fs::read_to_string(&meta).unwrap();
+    std::fs::write(&meta, text.replace("version = 1", "version = 99")).unwrap();
+    for command in ["export", "resume"] {
+        let words = ["meta.toml was written by a newer program: its version is 99, and this program knows 1"];
+        check(&[command, run.to_str().unwrap()], 1, &words);
+    }
+    std::fs::write(&meta, text).unwrap();
+    let config = run.join("config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("version = 2", "version = 99")).unwrap();
+    check(&["report", run.to_str().unwrap()], 1, &["version must be between 1 and 2", "99, of a newer program"]);
+}
+
+#[test]
+fn a_part_of_a_run_is_not_the_run_but_leads_to_it() {
+    let (_root, run) = smoke_run();
+    let path = run.to_str().unwrap();
+    for part in ["config.toml", "checkpoints/00000040", "report.html"] {
+        let words = format!("did you mean the run it lies in, {path}?");
+        check(&["resume", &format!("{path}/{part}")], 2, &["is not a run", &words]);
+    }
+}
+
+#[test]
 fn a_checkpoint_in_another_place_or_behind_the_end_is_refused() {
     let (_root, run) = smoke_run();
     let [here, elsewhere] = ["00000040", "00000060"].map(|step| run.join("checkpoints").join(step));
     std::fs::rename(&here, &elsewhere).unwrap();
-    for command in ["resume", "cd", "export"] {
+    for command in ["cd", "export"] {
         let expected = ["00000060/meta.toml is damaged", "step must be 60", "but is 40"];
         check(&[command, run.to_str().unwrap()], 1, &expected[..]);
     }

@@ -29,6 +29,13 @@ pub(crate) fn succeed<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Runs a command that must succeed and returns what it said beside that.
+pub(crate) fn notes_of<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> String {
+    let output = emergence(args).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    stderr(&output)
+}
+
 /// Sends a signal to a program that was started.
 pub(crate) fn kill(signal: &str, child: &Child) {
     Command::new("kill").args([signal, &child.id().to_string()]).output().unwrap();

@@ -191,8 +191,8 @@ fn a_command_line_that_makes_no_sense_is_refused() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["train", "nothing-here"], &["nothing-here", "quickstart"]),
         (&["train", &not_toml], &["not.toml", "TOML"]),
-        (&["train", &incomplete], &["missing field", "seed"]),
-        (&["train", &chain], &["extends", "in 3 steps", "chain.toml"]),
+        (&["train", &incomplete], &["incomplete.toml: missing field", "seed"]),
+        (&["train", &chain], &["extends", "circle", "chain.toml"]),
         (&["train", &number], &["extends", "3"]),
         (&["train", folder], &[folder]),
         (&["train", "smoke", "--device", "abacus"], &["device", "auto, flex", "abacus"]),

@@ -148,32 +148,6 @@ fn where_a_run_was_made_is_noted_by_whoever_trains_it() {
     assert_eq!(noted().threads, 3);
 }
 
-#[test]
-fn a_last_checkpoint_without_optimizer_state_is_refused_and_nothing_is_lost() {
-    let root = tempfile::tempdir().unwrap();
-    let run = uninterrupted(root.path(), &["--set", "checkpoints.full=3"]);
-    let tables = || contents(["training.csv", "metrics.csv", "cd.csv", "cd_best.csv"].map(|name| run.join(name)));
-    let before = tables();
-    let refused = |step: &str| {
-        let output = emergence(&["resume", run.to_str().unwrap(), "--quiet"]).output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
-        let message = format!("that of step {step} has no optimizer state");
-        assert!(stderr(&output).contains(&message), "{}", stderr(&output));
-        assert!(tables() == before, "a refusal touches no table");
-    };
-    let checkpoint = |step: usize| run.join(format!("checkpoints/{step:08}"));
-    // One half of the state is none.
-    std::fs::remove_file(checkpoint(40).join("moment_2.safetensors")).unwrap();
-    refused("40");
-    std::fs::remove_dir_all(checkpoint(40)).unwrap();
-    std::fs::remove_file(checkpoint(30).join("moment_1.safetensors")).unwrap();
-    refused("30");
-    // Without that checkpoint it goes on from the one before, and everything behind it is measured again.
-    std::fs::remove_dir_all(checkpoint(30)).unwrap();
-    succeed(&["resume", run.to_str().unwrap(), "--quiet"]);
-    assert!(tables() == before);
-}
-
 /// Trains the smoke preset on the CPU as it is done on a GPU, or not.
 fn train_in(root: &Path, measures_beside: bool, and: Option<FailsAt>) -> (RunDir, Result<Outcome, TrainError>) {
     let experiment: Experiment =
@@ -197,7 +171,7 @@ impl CheckpointObserver for FailsAt {
     fn on_checkpoint(&mut self, step: usize, _subject: &dyn Subject) -> Result<(), TrainError> {
         match step < self.0 {
             true => Ok(()),
-            false => Err(RunError::NotARun { path: PathBuf::new(), missing: "the disk" }.into()),
+            false => Err(RunError::NotARun { path: PathBuf::new(), missing: "the disk", around: None }.into()),
         }
     }
 }

@@ -32,6 +32,16 @@ pub enum RecordError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file that a program of today cannot read yet.
+    #[error("{} was written by a newer program: its version is {version}, and this program knows {known}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+        /// The newest that this program knows.
+        known: u32,
+    },
     /// A table with other columns than this program, or any before it, has written.
     #[error("{}: the columns must be {expected}, but are {found}{difference}", file.display())]
     Columns {

@@ -115,6 +115,9 @@ impl Meta {
         let path = folder.join(META);
         let text = fs::read_to_string(&path).map_err(|error| RecordError::io("read", &path, error))?;
         let meta: Self = toml::from_str(&text).map_err(|error| RecordError::malformed(&path, error.message()))?;
+        if meta.version > VERSION {
+            return Err(RecordError::Newer { path, version: meta.version, known: VERSION });
+        }
         if meta.version != VERSION {
             return Err(RecordError::malformed(&path, format!("version must be {VERSION}, but is {}", meta.version)));
         }

@@ -44,7 +44,13 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Presets or files that extend one another without end, or nearly.
+    /// A file that extends itself, over others or at once.
+    #[error("extends must not lead in a circle, but does: {}", files.join(" → "))]
+    Circle {
+        /// The files, the first again at the end.
+        files: Vec<String>,
+    },
+    /// Presets or files that extend one another over many steps.
     #[error("extends must lead to a preset or file that extends nothing in {most} steps, but {found:?} is one more")]
     Chain {
         /// The most steps.
@@ -81,12 +87,36 @@ pub enum RunError {
     #[error(transparent)]
     Record(#[from] RecordError),
     /// Not a run directory.
-    #[error("{} is not a run: it has no {missing}", path.display())]
+    #[error(
+        "{} is not a run: it has no {missing}{}", path.display(),
+        around.as_ref().map(|run| format!("; did you mean the run it lies in, {}?", run.display())).unwrap_or_default()
+    )]
     NotARun {
         /// The folder.
         path: PathBuf,
         /// The file every run has.
         missing: &'static str,
+        /// The run that it is a part of.
+        around: Option<PathBuf>,
+    },
+    /// Checkpoints, none of which training can go on from.
+    #[error(
+        "{newest}; no other checkpoint of {} has its optimizer state, so training cannot go on; to keep what is there under \
+         another name and begin anew: resume {} --anew", path.display(), path.display()
+    )]
+    NothingWhole {
+        /// The run directory.
+        path: PathBuf,
+        /// What is wrong with the newest.
+        newest: String,
+    },
+    /// To begin anew was asked for, and is not needed.
+    #[error("--anew is for a run without a whole checkpoint, but {} has one of step {step}; leave it out", path.display())]
+    Whole {
+        /// The run directory.
+        path: PathBuf,
+        /// The newest.
+        step: usize,
     },
     /// A configuration that continues from weights which are not there.
     #[error("finetune.weights must lie at {}, but there are none; `finetune RUN` makes such a run", path.display())]
@@ -173,6 +203,7 @@ impl RunError {
             self,
             Self::NotARun { .. }
                 | Self::NoCheckpoint { .. }
+                | Self::Whole { .. }
                 | Self::NoStart { .. }
                 | Self::Config { error: ConfigError::Task(TaskError::UnknownKind { .. }), .. }
                 | Self::MeasuredOtherwise { .. }

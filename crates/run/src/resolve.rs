@@ -47,19 +47,30 @@ impl Source {
     /// Its fields, laid over those of what it extends, in the version of today. A sweep may extend a whole experiment, and
     /// so be `more` steps away from what extends nothing.
     pub(crate) fn table(&self, more: usize) -> Result<Table, ConfigError> {
-        self.within(MOST_EXTENDS + more)
+        self.within(MOST_EXTENDS + more, &[])
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Preset { name, .. } => format!("preset {name}"),
+            Self::File(path) => path.display().to_string(),
+        }
     }
 
     fn read(&self) -> Result<Table, ConfigError> {
-        let (origin, text) = match self {
-            Self::Preset { name, text } => (format!("preset {name}"), (*text).to_owned()),
-            Self::File(path) => (path.display().to_string(), read_file(path)?),
+        let text = match self {
+            Self::Preset { text, .. } => (*text).to_owned(),
+            Self::File(path) => read_file(path)?,
         };
-        text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax { origin, reason: error.to_string() })
+        let syntax = |error: toml::de::Error| ConfigError::Syntax { origin: self.name(), reason: error.to_string() };
+        let table = text.parse().map_err(syntax)?;
+        refuse_dates(&table, "")?;
+        Ok(table)
     }
 
-    /// As [`table`](Self::table), where what extends nothing is at most `levels` steps away.
-    fn within(&self, levels: usize) -> Result<Table, ConfigError> {
+    /// As [`table`](Self::table), where what extends nothing is at most `levels` steps away. `before` are the files that led
+    /// here.
+    fn within(&self, levels: usize, before: &[&Self]) -> Result<Table, ConfigError> {
         let mut table = self.read()?;
         let Some(name) = take_extends(&mut table)? else {
             // What is built into the program is of today.
@@ -73,10 +84,15 @@ impl Source {
         if let Some(version) = table.get("version").filter(|version| version.as_integer() != Some(VERSION.into())) {
             check("version", format!("{VERSION} or absent beside extends"), version, false)?;
         }
+        let (next, so_far) = (self.beside(&name), [before, &[self]].concat());
+        if let Some(first) = so_far.iter().position(|source| **source == next) {
+            let files = so_far[first..].iter().copied().chain([&next]).map(Self::name).collect();
+            return Err(ConfigError::Circle { files });
+        }
         if levels == 0 {
             return Err(ConfigError::Chain { most: MOST_EXTENDS, found: name });
         }
-        let mut extended = self.beside(&name).within(levels - 1)?;
+        let mut extended = next.within(levels - 1, &so_far)?;
         lay_over(&mut extended, table);
         Ok(extended)
     }
@@ -101,8 +117,15 @@ impl Config {
     /// mistyped field. Ranges are checked by [`Config::build`].
     pub fn resolve(source: &Source, sets: &[String]) -> Result<Self, ConfigError> {
         let mut table = source.table(0)?;
+        let of_file = table.clone();
         sets.iter().try_for_each(|set| apply(&mut table, set))?;
-        read_as(table)
+        read_as(table).map_err(|error| match (source, read_as::<Self>(of_file)) {
+            // What is wrong without any `--set` is the file's.
+            (Source::File(path), Err(alone)) if alone.to_string() == error.to_string() => {
+                ConfigError::Shape { reason: format!("{}: {error}", path.display()) }
+            }
+            _ => error,
+        })
     }
 }
 
@@ -112,6 +135,17 @@ impl Config {
 /// When a field is missing, unknown or of another type.
 pub fn read_as<T: DeserializeOwned>(table: Table) -> Result<T, ConfigError> {
     data::read_table(table, "").map_err(|reason| ConfigError::Shape { reason })
+}
+
+/// A name such as 2026-01-01 without quotes is a date in TOML.
+fn refuse_dates(table: &Table, path: &str) -> Result<(), ConfigError> {
+    table.iter().try_for_each(|(name, value)| match value {
+        Value::Table(table) => refuse_dates(table, &format!("{path}{name}.")),
+        Value::Datetime(date) => {
+            check(&format!("{path}{name}"), "text in quotes, or a number", format!("the date {date}"), false)
+        }
+        _ => Ok(()),
+    })
 }
 
 fn read_file(path: &Path) -> Result<String, ConfigError> {
@@ -186,6 +220,8 @@ pub(crate) fn insert(table: &mut Table, path: &str, value: Value) -> Result<(), 
 fn parse_value(text: &str) -> Result<Value, String> {
     let parsed = format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
     match parsed {
+        // No field is a date, and a name needs no quotes here.
+        Some(Value::Datetime(_)) => Ok(Value::String(text.to_owned())),
         Some(value) => Ok(value),
         None if text.parse::<i128>().is_ok_and(|number| i64::try_from(number).is_err()) => {
             Err(format!("a whole number must be between {} and {}", i64::MIN, i64::MAX))
@@ -240,6 +276,38 @@ mod tests {
         assert_eq!(config.task["bases"]["blocks"]["rank"].as_integer(), Some(2));
         assert_eq!(config.train.schedule, crate::Schedule::WarmUp { steps: 3 });
         assert_eq!(config.name, "plain-word");
+    }
+
+    #[test]
+    fn a_name_is_no_date() {
+        let refusal = resolve("extends = \"smoke\"\nname = 2026-01-01", &[]).unwrap_err().to_string();
+        assert_eq!(refusal, "name must be text in quotes, or a number, but is the date 2026-01-01");
+        assert_eq!(resolve("extends = \"smoke\"", &["name=2026-01-01"]).unwrap().name, "2026-01-01");
+    }
+
+    #[test]
+    fn a_file_that_is_empty_is_named_and_a_set_is_not_blamed_on_it() {
+        let refusal = resolve("", &[]).unwrap_err().to_string();
+        assert!(refusal.contains("experiment.toml: missing field `name`"), "{refusal}");
+        let refusal = resolve("extends = \"smoke\"", &["colour=3"]).unwrap_err().to_string();
+        assert!(refusal.contains("colour") && !refusal.contains("experiment.toml"), "{refusal}");
+    }
+
+    #[test]
+    fn files_that_extend_each_other_are_all_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let of = |name: &str, extends: &str| std::fs::write(path(name), format!("extends = {extends:?}")).unwrap();
+        of("a.toml", "b.toml");
+        of("b.toml", "a.toml");
+        of("self.toml", "self.toml");
+        let long = ["1.toml", "2.toml", "3.toml", "4.toml", "1.toml"];
+        long.windows(2).for_each(|pair| of(pair[0], pair[1]));
+        for circle in [&["a.toml", "b.toml", "a.toml"][..], &["self.toml", "self.toml"], &long] {
+            let refusal = Config::resolve(&Source::File(path(circle[0])), &[]).unwrap_err().to_string();
+            let files = circle.iter().map(|name| path(name).display().to_string()).collect::<Vec<_>>().join(" → ");
+            assert_eq!(refusal, format!("extends must not lead in a circle, but does: {files}"));
+        }
     }
 
     #[test]

@@ -72,7 +72,10 @@ impl RunDir {
     pub fn open(path: &Path) -> Result<Self, RunError> {
         match path.join(CONFIG).is_file() {
             true => Ok(Self::at(path.to_owned())),
-            false => Err(RunError::NotARun { path: path.to_owned(), missing: CONFIG }),
+            false => {
+                let around = path.ancestors().skip(1).find(|folder| folder.join(CONFIG).is_file()).map(Path::to_owned);
+                Err(RunError::NotARun { path: path.to_owned(), missing: CONFIG, around })
+            }
         }
     }
 
@@ -193,6 +196,48 @@ impl RunDir {
         Err(RunError::NoCheckpoint { path: self.path().to_owned(), step, known })
     }
 
+    /// Makes sure that training can go on from the last checkpoint. Those that are damaged get `.damaged` behind their names;
+    /// they come back with what is wrong with each, the newest first.
+    ///
+    /// # Errors
+    /// When there are checkpoints, and none is whole with its optimizer state; nothing is changed then.
+    pub fn set_damaged_aside(&self, experiment: &Experiment) -> Result<Vec<(PathBuf, RunError)>, RunError> {
+        let mut damaged = Vec::new();
+        for step in self.steps()?.into_iter().rev() {
+            let folder = self.checkpoint_folder(step);
+            match self.checkpoint(experiment, step) {
+                Ok(Checkpoint { moments: Some(_), .. }) => {
+                    return damaged.into_iter().map(|(folder, why)| Ok((set_aside(folder)?, why))).collect();
+                }
+                Ok(_) => {
+                    damaged.push((folder.clone(), RecordError::malformed(&folder, "it has no optimizer state").into()))
+                }
+                Err(error @ RunError::Record(RecordError::Malformed { .. } | RecordError::Io { .. })) => {
+                    damaged.push((folder, error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match damaged.into_iter().next() {
+            None => Ok(Vec::new()),
+            Some((_, newest)) => {
+                Err(RunError::NothingWhole { path: self.path().to_owned(), newest: newest.to_string() })
+            }
+        }
+    }
+
+    /// Keeps all checkpoints under another name, which comes back, so that training begins anew.
+    ///
+    /// # Errors
+    /// When training can go on from one of them.
+    pub fn set_all_aside(&self, experiment: &Experiment) -> Result<PathBuf, RunError> {
+        match self.set_damaged_aside(experiment) {
+            Err(RunError::NothingWhole { .. }) => set_aside(self.path().join(CHECKPOINTS)),
+            Err(error) => Err(error),
+            Ok(_) => Err(RunError::Whole { path: self.path().to_owned(), step: self.last_step()? }),
+        }
+    }
+
     /// Saves a checkpoint at a step that has none, and lets all but the last `full` ones go down to their weights. What
     /// was measured in `tables` until then is on the disk before it.
     pub fn save(&self, checkpoint: &Checkpoint, full: usize, tables: &[Box<dyn AnyTable>]) -> Result<(), RunError> {
@@ -221,5 +266,16 @@ impl RunDir {
 
     fn checkpoint_folder(&self, step: usize) -> PathBuf {
         self.path().join(CHECKPOINTS).join(format!("{step:08}"))
+    }
+}
+
+/// Renames a folder to `NAME.damaged`, or with a number behind that; the new name comes back.
+fn set_aside(folder: PathBuf) -> Result<PathBuf, RunError> {
+    let numbered = (2..).map(|number| folder.with_extension(format!("damaged-{number}")));
+    let mut names = std::iter::once(folder.with_extension("damaged")).chain(numbered);
+    let free = names.find(|path| !path.exists()).expect("there is no end of numbers");
+    match fs::rename(&folder, &free) {
+        Ok(()) => Ok(free),
+        Err(error) => Err(RecordError::io("rename", &folder, error).into()),
     }
 }

@@ -73,11 +73,12 @@ impl RunDir {
         text.parse().map_err(|error| self.bad_config(syntax(error)))
     }
 
-    /// Whether there is a seal.
+    /// Whether there is a seal. A configuration of a newer program is not one that was changed, and is refused as such.
     ///
     /// # Errors
     /// When it says something else than `found`.
     pub(crate) fn check_seal(&self, found: &Table) -> Result<bool, RunError> {
+        version(found).map_err(|error| self.bad_config(error))?;
         let Some(seal) = Seal::read(self.folder())? else { return Ok(false) };
         match seal.changes(found).as_slice() {
             [] => Ok(true),

@@ -34,6 +34,10 @@ pub(crate) fn version(table: &Table) -> Result<u32, ConfigError> {
     match table.get("version") {
         None => Ok(1),
         Some(Value::Integer(version)) if known(version) => Ok(*version as u32),
+        Some(Value::Integer(version)) if *version > i64::from(VERSION) => {
+            let range = format!("between 1 and {VERSION}, what this program knows");
+            check("version", range, format!("{version}, of a newer program"), false).map(|()| 1)
+        }
         Some(other) => {
             check("version", format!("between 1 and {VERSION}, what this program knows"), other, false).map(|()| 1)
         }

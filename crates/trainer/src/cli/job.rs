@@ -73,6 +73,9 @@ pub(super) fn complete(
     stop: &AtomicBool,
 ) -> Result<Outcome, CliError> {
     let _lock = run.lock()?;
+    for (kept, reason) in run.set_damaged_aside(experiment)? {
+        note(&format!("{reason}; it is kept as {}, and training goes on from the one before", kept.display()));
+    }
     let legend = Legend::of(experiment.study.task.pairs().as_ref());
     // Runs of older programs have none.
     run.folder().write_toml(Legend::FILE, &legend)?;

@@ -11,7 +11,7 @@ use data::TaskRegistry;
 use model::{Device, Kernels, OnBackend};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use run::{Config, ConfigError, Experiment, PRESETS, RunDir, Source};
-use terminal::{Failure, conclude, say, say_json};
+use terminal::{Failure, conclude, note, say, say_json};
 
 use crate::{BenchPlan, BenchResult, Parallelism, bench, memory};
 
@@ -54,6 +54,9 @@ pub enum Command {
     Resume {
         /// The run's folder
         run: PathBuf,
+        /// Begin anew, where no checkpoint is whole; what is there is kept under another name
+        #[arg(long)]
+        anew: bool,
         /// How to train
         #[command(flatten)]
         job: Job,
@@ -131,10 +134,16 @@ impl Command {
                 let device = job.prepare(&experiment)?;
                 job.run(&RunDir::create(&out, &experiment)?, &experiment, device)
             }
-            Self::Resume { run, job } => {
+            Self::Resume { run, anew, job } => {
                 let run = RunDir::open(&run)?;
                 let experiment = run.experiment(registry)?;
-                job.run(&run, &experiment, job.prepare(&experiment)?)
+                let device = job.prepare(&experiment)?;
+                if anew {
+                    let _lock = run.lock()?;
+                    let kept = run.set_all_aside(&experiment)?;
+                    note(&format!("begun anew; the checkpoints of before are kept as {}", kept.display()));
+                }
+                job.run(&run, &experiment, device)
             }
             Self::Sweep(sweep) => sweep.run(registry),
             Self::Finetune(finetune) => finetune.run(registry),
