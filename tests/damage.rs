@@ -112,6 +112,42 @@ fn a_run_begins_anew_only_when_it_is_told_to() {
 }
 
 #[test]
+fn a_table_that_is_gone_is_missed_and_can_be_made_again() {
+    let (_root, run) = smoke_run();
+    let path = run.to_str().unwrap();
+    succeed(&["patch", path]);
+    let before = files(&run);
+    let tables = ["metrics.csv", "patching.csv", "cd.csv"];
+    let remade = |table: &str| format!("{table} is missing; the command {} makes it again", command(table));
+    tables.iter().for_each(|table| std::fs::remove_file(run.join(table)).unwrap());
+    let text = succeed(&["report", path]);
+    assert!(!text.contains("after 0 steps"), "{text}");
+    let page = std::fs::read_to_string(run.join("report.html")).unwrap();
+    for table in tables {
+        assert!(text.contains(&remade(table)) && page.contains(&remade(table)), "{text}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&succeed(&["report", path, "--json"])).unwrap();
+    assert_eq!(json["missing"].as_array().unwrap().len(), 3);
+    assert!(notes_of(&["compare", path]).contains(&format!("{path} is left out: ")));
+    tables.iter().for_each(|table| drop(succeed(&[command(table), path])));
+    let after = files(&run);
+    for table in tables.map(Path::new) {
+        assert!(after[table] == before[table], "{}", table.display());
+    }
+    std::fs::remove_file(run.join("training.csv")).unwrap();
+    assert!(succeed(&["report", path]).contains("training.csv is missing, and only training writes it"));
+}
+
+/// The command that makes a table.
+fn command(table: &str) -> &'static str {
+    match table {
+        "metrics.csv" => "errors",
+        "patching.csv" => "patch",
+        _ => "cd",
+    }
+}
+
+#[test]
 fn a_checkpoint_of_a_newer_program_is_not_called_damaged() {
     let (_root, run) = smoke_run();
     let meta = run.join("checkpoints/00000040/meta.toml");

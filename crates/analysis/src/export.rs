@@ -4,7 +4,7 @@ use std::path::Path;
 
 use data::{Predictor, Prompt};
 use probe::{Answers, Delivery, Layer, Probe, ProbeConfig, Prompts, Representations, Study, Subject, Wanted};
-use record::{Npz, RecordError};
+use record::{Npz, Output, RecordError};
 
 use crate::measurements::{directions, mean_prompts, random_direction};
 use crate::{MeasureError, Needs};
@@ -68,9 +68,9 @@ impl StatesExport {
     /// `ridge` and `shrinkage`, and `predictor_<name>` `[n, n_points]` of every closed-form predictor.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub fn write_npz(&self, path: &Path) -> Result<(), RecordError> {
-        Npz::write(path, |npz| {
+    /// When something else is there and `force` is not given, or the file cannot be written.
+    pub fn write_npz(&self, path: &Path, force: bool) -> Result<(), RecordError> {
+        Npz::write(path, Output { mark: "emergence export states", force }, |npz| {
             let (n, first) = (self.prompts.len(), &self.states[0]);
             let (tokens, d) = (first.tokens.len(), first.d_model());
             let layers: usize = self.states.iter().map(|portion| portion.layers.len()).sum();
@@ -117,14 +117,20 @@ fn portion(states: &[Representations], layer: Layer) -> (&Representations, usize
 /// `[n, d_model]`) and the concepts' prior weights (`weights`).
 ///
 /// # Errors
-/// When the file cannot be written.
+/// When something else is there and `force` is not given, or the file cannot be written.
 ///
 /// # Panics
 /// When the study is of text.
-pub fn write_prompts(study: &Study, d_model: usize, per_concept: usize, path: &Path) -> Result<(), RecordError> {
+pub fn write_prompts(
+    study: &Study,
+    d_model: usize,
+    per_concept: usize,
+    path: &Path,
+    force: bool,
+) -> Result<(), RecordError> {
     let held_out = study.held_out();
     let means = mean_prompts(study, per_concept);
-    Npz::write(path, |npz| {
+    Npz::write(path, Output { mark: "emergence export prompts", force }, |npz| {
         prompt_arrays(npz, "eval_", held_out.pairs())?;
         prompt_arrays(npz, "mean_", means.pairs())?;
         let (n, stream) = (held_out.len(), directions(study));

@@ -24,16 +24,16 @@ mod tuning;
 #[cfg(feature = "cli")]
 pub use cli::{
     CliError, Command, Compare, Export, Machine, MeasureCommand, Remeasure, command_line, compared, legend_of,
-    measure_now, note_trained, report_run, say_summary, say_sweep,
+    measure_now, note_trained, note_unfinished, report_run, say_summary, say_sweep,
 };
 pub use comparison::{
     Compared, Comparison, CorrelationMethod, CorrelationRow, Crossing, CurveRow, FallFrom, LagRow, MeanPairRow,
-    Measure, OverRuns, PointRow, Replacement, ReplacementRow, Scope, SweepRow, crossing, group_labels, pearson,
-    spearman, write_comparison,
+    Measure, OverRuns, PointRow, Replacement, ReplacementRow, Scope, SweepRow, check_comparison, crossing,
+    group_labels, pearson, spearman, write_comparison,
 };
 pub use export::{StatesExport, write_prompts};
 pub use measurements::*;
 pub use report::{Frame, REPORT, write_report};
 pub use show::{Section, Shown};
-pub use summary::{ConceptSummary, DecodabilitySummary, Summary};
-pub use tuning::{TunedRun, TuningRow, tuning_rows, write_tuning};
+pub use summary::{ConceptSummary, DecodabilitySummary, MissingTable, Summary};
+pub use tuning::{TunedRun, TuningRow, check_tuning, tuning_rows, write_tuning};

@@ -1,12 +1,14 @@
 //! What a finished run found, from its tables.
 
+use std::fmt;
+
 use data::{LegendConcept, Role, Token};
 use probe::{Control, Layer, ProbeKind, ProbeReading};
-use record::RecordError;
+use record::{Folder, Made, RecordError};
 use serde::Serialize;
 
 use crate::show::{Shown, query};
-use crate::{AccuracyRow, BaselineRow, BestLayerRow, DecodabilityRow, MetricRow, Selection};
+use crate::{ALL, AccuracyRow, BaselineRow, BestLayerRow, DecodabilityRow, Entry, MetricRow, Selection};
 
 /// The end of a run in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,6 +24,43 @@ pub struct Summary {
     pub accuracy: Vec<AccuracyRow>,
     /// Decodability at every probed token by every probe, in the order of the configuration.
     pub decodability: Vec<DecodabilitySummary>,
+    /// Tables that were made and are not there any more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MissingTable>,
+}
+
+/// A table that was made and is not there any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MissingTable {
+    /// Its file.
+    pub table: String,
+    /// The command that makes it again from the checkpoints; none for what only training writes.
+    pub command: Option<&'static str>,
+}
+
+impl MissingTable {
+    /// Those of a folder, by what it says was made there.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn of(folder: &Folder) -> Result<Vec<Self>, RecordError> {
+        let tables = Made::read(folder)?.tables.into_keys();
+        let gone = tables.filter(|table| !folder.path().join(table).exists());
+        let command = |table: &str| {
+            let makes = |entry: &&Entry| (entry.tables)(folder).iter().any(|made| made.file() == table);
+            ALL.iter().find(makes).map(|entry| entry.name)
+        };
+        Ok(gone.map(|table| Self { command: command(&table), table }).collect())
+    }
+}
+
+impl fmt::Display for MissingTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.command {
+            Some(command) => write!(f, "{} is missing; the command {command} makes it again", self.table),
+            None => write!(f, "{} is missing, and only training writes it", self.table),
+        }
+    }
 }
 
 /// The final error of one concept; all errors are divided by the mean of y².
@@ -82,8 +121,8 @@ impl Summary {
         let cd = shown.rows::<DecodabilityRow>()?;
         let best = shown.rows::<BestLayerRow>()?;
         let mut accuracy = shown.rows::<AccuracyRow>()?;
-        let answered = accuracy.iter().map(|row| row.step);
-        let step = metrics.iter().map(|row| row.step).chain(answered).max().unwrap_or(0);
+        let measured = accuracy.iter().map(|row| row.step).chain(cd.iter().map(|row| row.step));
+        let step = metrics.iter().map(|row| row.step).chain(measured).max().unwrap_or(0);
         accuracy.retain(|row| row.step == step);
         let optimal = shown.legend.with_role(Role::Optimal).map(|known| known.name.as_str());
         let concepts = shown.legend.concepts.iter();
@@ -99,6 +138,7 @@ impl Summary {
             concepts: concepts.filter_map(|concept| of_concept(concept, optimal, step, &metrics, &baselines)).collect(),
             accuracy,
             decodability: read.into_iter().filter_map(|(token, probe)| of_probe(token, probe, &cd, &best)).collect(),
+            missing: MissingTable::of(shown.folder)?,
         })
     }
 
@@ -118,7 +158,8 @@ impl Summary {
 
     /// The final tables as plain text.
     pub fn to_text(&self) -> String {
-        let mut text = if self.accuracy.is_empty() { self.errors() } else { self.answers() };
+        let mut text: String = self.missing.iter().map(|missing| format!("{missing}\n")).collect();
+        text += &if self.accuracy.is_empty() { self.errors() } else { self.answers() };
         text += "Concept Decodability (knn) and other probes, layer chosen on the other half of the resamples\n";
         for read in &self.decodability {
             let DecodabilitySummary { token, probe, layer, first, last, interval: [lo, hi], chance, shuffled, .. } =
@@ -139,6 +180,9 @@ impl Summary {
     }
 
     fn errors(&self) -> String {
+        if self.concepts.is_empty() {
+            return String::new();
+        }
         let mut text = format!("after {} steps, squared error / E[y²]\n", self.step);
         for concept in &self.concepts {
             let predictors = concept.predictors.iter().map(|(name, error)| format!("  {name} {error:.3}"));
@@ -150,7 +194,9 @@ impl Summary {
     }
 
     fn answers(&self) -> String {
-        let mut text = format!("after {} steps, exact answers and mean log-probability (nats)\n", self.step);
+        // A model of a single folder has no step.
+        let after = if self.step == 0 { String::new() } else { format!("after {} steps, ", self.step) };
+        let mut text = format!("{after}exact answers and mean log-probability (nats)\n");
         for AccuracyRow { concept, shots, accuracy, lo, hi, log_probability, .. } in &self.accuracy {
             let concept = concept.as_deref().unwrap_or("all");
             text += &format!(
@@ -264,7 +310,14 @@ mod tests {
             over_bayes,
         };
         let concepts = vec![concept(0.75, 1.0, Some(3.0)), concept(0.25, 2.0, None)];
-        let summary = Summary { run: String::new(), step: 0, concepts, accuracy: Vec::new(), decodability: Vec::new() };
+        let summary = Summary {
+            run: String::new(),
+            step: 0,
+            concepts,
+            accuracy: Vec::new(),
+            decodability: Vec::new(),
+            missing: Vec::new(),
+        };
         assert_eq!(summary.mean(|concept| Some(concept.error)), Some(1.25));
         assert_eq!(summary.mean(|concept| concept.over_bayes), Some(3.0));
         assert_eq!(summary.mean(|_| None), None);

@@ -13,6 +13,9 @@ const VERSION: u32 = 1;
 /// Key of our entry in the safetensors header.
 const KEY: &str = "emergence";
 
+/// What `config.json` of [`gpt2`] says of whoever wrote it.
+pub const GPT2_MARK: &str = "emergence export model";
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -59,6 +62,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Architecture, Weights), ModelError> {
 pub fn gpt2(architecture: &Architecture, weights: &Weights) -> [(&'static str, Vec<u8>); 3] {
     let config = serde_json::json!({
         "model_type": "gpt2",
+        "made_by": GPT2_MARK,
         "architectures": ["GPT2Model"],
         "activation_function": "gelu_new",
         "n_embd": architecture.d_model,

@@ -40,7 +40,7 @@ pub use batch::Batch;
 pub use block::{Block, Writes};
 pub use config::{Architecture, Init, ModelConfig};
 pub use error::ModelError;
-pub use format::{decode, encode, gpt2};
+pub use format::{GPT2_MARK, decode, encode, gpt2};
 pub use free::Free;
 pub use kernels::{
     AdamStep, Device, DeviceChoice, DeviceError, Kernels, OnBackend, TrainingBackend, Updates, products_per_second,

@@ -159,9 +159,11 @@ impl LmRun {
         let paths = (planned.run)().map_err(of_subject)?;
         let mut made = Made::read(&self.folder)?;
         for table in (entry.tables)(&self.folder) {
-            made.tables.insert(table.file().to_owned(), maker.clone());
+            match self.folder.path().join(table.file()).exists() {
+                true => made.tables.insert(table.file().to_owned(), maker.clone()),
+                false => made.tables.remove(table.file()),
+            };
         }
-        made.tables.retain(|file, _| self.folder.path().join(file).exists());
         made.write(&self.folder)?;
         Ok(paths)
     }

@@ -24,6 +24,14 @@ pub enum RecordError {
         /// The folder.
         path: PathBuf,
     },
+    /// Something is in the way of what a command is to write.
+    #[error("{} would be written over, but {reason}", path.display())]
+    Occupied {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it is.
+        reason: String,
+    },
     /// A file whose content is not what it must be.
     #[error("{} is damaged: {reason}", path.display())]
     Malformed {

@@ -35,6 +35,7 @@ mod files;
 mod folder;
 mod made;
 mod npz;
+mod output;
 mod seal;
 mod table;
 
@@ -43,5 +44,6 @@ pub use files::{remove_file, write_through, write_together, write_whole};
 pub use folder::{Folder, Lock};
 pub use made::{COMMIT, Made, Maker};
 pub use npz::{Npz, Number};
+pub use output::{Output, check_folder};
 pub use seal::{Change, Seal};
 pub use table::{AnyTable, Older, Row, Table};

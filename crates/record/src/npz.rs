@@ -6,7 +6,7 @@ use std::path::Path;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::{RecordError, write_together};
+use crate::{Output, RecordError, write_together};
 
 /// Arrays on their way into an `.npz` file.
 pub struct Npz {
@@ -37,13 +37,19 @@ number!(f64, "<f8");
 number!(i64, "<i8");
 
 impl Npz {
-    /// Writes the arrays that `fill` adds. They are an archive in memory first, since one in a file is finished when it is
+    /// Writes the arrays that `fill` adds, with the mark of `output` as the archive's comment. They are an archive in memory first, since one in a file is finished when it is
     /// dropped, where nobody hears that the disk is full.
     ///
     /// # Errors
-    /// When the disk fails, or `fill` does.
-    pub fn write(path: &Path, fill: impl FnOnce(&mut Self) -> Result<(), RecordError>) -> Result<(), RecordError> {
+    /// When something is at `path` that may not be written over, the disk fails, or `fill` does.
+    pub fn write(
+        path: &Path,
+        output: Output,
+        fill: impl FnOnce(&mut Self) -> Result<(), RecordError>,
+    ) -> Result<(), RecordError> {
+        output.check(path)?;
         let mut npz = Self { path: path.to_owned(), archive: ZipWriter::new(Cursor::default()) };
+        npz.archive.set_comment(output.mark);
         fill(&mut npz)?;
         let bytes = npz.archive.finish().map_err(|error| RecordError::io("write", path, error.into()))?.into_inner();
         write_together(&[(path, bytes)])
@@ -90,7 +96,7 @@ mod tests {
     fn arrays_are_what_numpy_writes() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("a.npz");
-        Npz::write(&path, |npz| {
+        Npz::write(&path, Output { mark: "made by a test", force: false }, |npz| {
             npz.array("a", &[2, 1], [1.5_f32, -2.0].into_iter())?;
             npz.array("k", &[], std::iter::once(10_i64))
         })

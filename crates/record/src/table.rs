@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
@@ -55,6 +55,12 @@ pub struct Table<R> {
 pub trait AnyTable: fmt::Debug + Send + Sync {
     /// Its file's name inside the folder.
     fn file(&self) -> &'static str;
+
+    /// Whether its file has the columns of a program of ours; `None` where there is no file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn is_ours(&self) -> Result<Option<bool>, RecordError>;
 
     /// As [`Table::truncate_after`].
     ///
@@ -161,10 +167,18 @@ impl<R: Row> Table<R> {
         String::from_utf8(bytes).map_err(|error| RecordError::malformed(&self.path, error))
     }
 
+    /// The first line, as far as it is there.
+    fn header(&self) -> Result<String, RecordError> {
+        /// No header is longer.
+        const MOST: u64 = 1 << 16;
+        let mut line = Vec::new();
+        let read = File::open(&self.path).and_then(|file| BufReader::new(file).take(MOST).read_until(b'\n', &mut line));
+        read.map_err(|error| RecordError::io("read", &self.path, error))?;
+        Ok(String::from_utf8_lossy(&line).into_owned())
+    }
+
     fn check_header(&self) -> Result<(), RecordError> {
-        let mut line = String::new();
-        let file = File::open(&self.path).and_then(|file| BufReader::new(file).read_line(&mut line));
-        file.map_err(|error| RecordError::io("read", &self.path, error))?;
+        let line = self.header()?;
         let found: Vec<&str> = line.trim_end().split(',').collect();
         if line.ends_with('\n') && found == columns::<R>() { Ok(()) } else { Err(self.other_columns(&found)) }
     }
@@ -177,6 +191,15 @@ impl<R: Row> Table<R> {
 impl<R: Row> AnyTable for Table<R> {
     fn file(&self) -> &'static str {
         R::FILE
+    }
+
+    fn is_ours(&self) -> Result<Option<bool>, RecordError> {
+        if !self.path.exists() {
+            return Ok(None);
+        }
+        let found = self.header()?;
+        let found: Vec<&str> = found.trim_end().split(',').collect();
+        Ok(Some(found == columns::<R>() || R::OLDER.iter().any(|older| found == older.columns)))
     }
 
     fn truncate_after(&self, step: usize) -> Result<(), RecordError> {

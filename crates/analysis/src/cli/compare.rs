@@ -11,7 +11,7 @@ use run::{Config, RunDir, RunError};
 use terminal::{Failure, note, say, say_json};
 
 use crate::cli::{CliError, legend_of};
-use crate::{Compared, MetricRow, SweepRow, write_comparison};
+use crate::{Compared, MetricRow, MissingTable, SweepRow, check_comparison, write_comparison};
 
 /// The runs, and where to write.
 #[derive(Debug, Args)]
@@ -25,6 +25,9 @@ pub struct Compare {
     /// Probe whose accuracy is compared with the error: knn, which is CD, or another
     #[arg(long, default_value = ProbeKind::CD.name())]
     probe: ProbeKind,
+    /// Write over tables and figures that no comparison wrote
+    #[arg(long)]
+    force: bool,
     /// Print the table as JSON
     #[arg(long)]
     json: bool,
@@ -47,11 +50,13 @@ impl Compare {
         let key = |config: &Config| (config.run_name(), config.to_toml());
         runs.sort_by_cached_key(|(run, config)| (key(config), Reverse(last_measured(run))));
         runs.dedup_by_key(|(_, config)| key(config));
-        note_unfinished(&runs);
+        note_unfinished(runs.iter().map(|(run, config)| (run, config)))?;
         check_probe(self.probe, &runs)?;
         let compared = runs.iter().map(|(run, config)| compared(run, config, registry));
         let compared = compared.collect::<Result<Vec<_>, _>>()?;
-        let out = Folder::create(&self.out.unwrap_or(beside))?;
+        let out = Folder::at(self.out.unwrap_or(beside));
+        check_comparison(&out, self.force)?;
+        let out = Folder::create(out.path())?;
         let rows = write_comparison(&compared, self.probe, &out)?;
         note(&format!("tables and figures: {}", out.path().display()));
         Ok(say_sweep(&rows, self.json)?)
@@ -97,15 +102,27 @@ fn last_measured(run: &RunDir) -> Option<usize> {
     run.table::<MetricRow>().read().ok()?.iter().map(|row| row.step).max()
 }
 
-fn note_unfinished(runs: &[(RunDir, Config)]) {
+/// Says which runs a comparison leaves out, or takes as far as they have come, and why.
+///
+/// # Errors
+/// When the disk fails.
+pub fn note_unfinished<'a>(runs: impl Iterator<Item = (&'a RunDir, &'a Config)>) -> Result<(), CliError> {
     for (run, config) in runs {
         let (path, all) = (run.path().display(), config.train.steps);
+        let missing = MissingTable::of(run.folder())?;
         match last_measured(run) {
-            None => note(&format!("{path} is left out: nothing of it has been measured")),
+            None if missing.is_empty() => note(&format!("{path} is left out: nothing of it has been measured")),
+            None => note(&format!("{path} is left out: {}", listed(&missing))),
+            Some(_) if !missing.is_empty() => note(&format!("{path}: {}", listed(&missing))),
             Some(step) if step < all => note(&format!("{path} is not finished: measured until step {step} of {all}")),
             Some(_) => {}
         }
     }
+    Ok(())
+}
+
+fn listed(missing: &[MissingTable]) -> String {
+    missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn check_probe(asked: ProbeKind, runs: &[(RunDir, Config)]) -> Result<(), Failure> {

@@ -57,7 +57,10 @@ fn asks_wrong(error: &CliError) -> bool {
             source.downcast_ref::<RunError>().is_some_and(RunError::is_request)
         }
         CliError::Measure(MeasureError::Subject(_) | MeasureError::Probe(_) | MeasureError::OutOfRange { .. }) => true,
-        CliError::Failure(_) | CliError::Record(_) | CliError::Measure(_) => false,
+        CliError::Record(error) | CliError::Measure(MeasureError::Record(error)) => {
+            matches!(error, RecordError::Occupied { .. })
+        }
+        CliError::Failure(_) | CliError::Measure(_) => false,
     }
 }
 
@@ -67,7 +70,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_a_wrong_request_whoever_looked_for_it() {
-        let missing = || RunError::NotARun { path: "a".into(), missing: "config.toml" };
+        let missing = || RunError::NotARun { path: "a".into(), missing: "config.toml", around: None };
         let damaged = || RunError::Untrained { path: "a".into() };
         let through: [fn(RunError) -> CliError; 2] = [CliError::Run, |error| SubjectError::from(error).into()];
         for wrapped in through {

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use data::TaskRegistry;
 use model::Latent;
 use probe::Subjects;
-use record::write_together;
+use record::{Output, write_together};
 use run::{Checkpoints, Experiment, RunDir};
 use terminal::Failure;
 
@@ -39,6 +39,9 @@ pub struct Export {
     /// File or folder to write [default: STEP.npz, STEP.hf or prompts.npz in export/ in the run's folder]
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Write over what is there, even if it is no earlier export; files of a run are never written over
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -84,19 +87,19 @@ impl Export {
                 let subject = checkpoints.at(step)?;
                 let export = StatesExport::collect(&experiment.study, &*subject, self.resample.unwrap_or(0))?;
                 let out = out(run.export_path(step, "npz"));
-                export.write_npz(&out)?;
+                export.write_npz(&out, self.force)?;
                 out
             }
             What::Model => {
                 let step = step()?;
                 let out = out(run.export_path(step, "hf"));
-                write_gpt2(&run, &experiment, step, &out)?;
+                write_gpt2(&run, &experiment, step, &out, self.force)?;
                 out
             }
             What::Prompts => {
                 let out = out(run.prompts_path());
                 let per_concept = self.mean_prompts.unwrap_or(MEAN_PROMPTS) as usize;
-                write_prompts(&experiment.study, experiment.architecture.d_model, per_concept, &out)?;
+                write_prompts(&experiment.study, experiment.architecture.d_model, per_concept, &out, self.force)?;
                 out
             }
         };
@@ -124,8 +127,9 @@ impl Export {
 /// read-out beside it.
 ///
 /// # Errors
-/// When the model has a latent, which GPT-2 has not; when the checkpoint cannot be read or the folder not be written.
-fn write_gpt2(run: &RunDir, experiment: &Experiment, step: usize, folder: &Path) -> Result<(), CliError> {
+/// When the model has a latent, which GPT-2 has not; when the checkpoint cannot be read, something else is in the folder
+/// and `force` is not given, or it cannot be written.
+fn write_gpt2(run: &RunDir, experiment: &Experiment, step: usize, folder: &Path, force: bool) -> Result<(), CliError> {
     let checkpoint = run.checkpoint(experiment, step)?;
     if let Some(Latent { width, .. }) = checkpoint.architecture.latent {
         let (range, value) = ("absent for GPT2Model", format!("of width {width}"));
@@ -133,6 +137,10 @@ fn write_gpt2(run: &RunDir, experiment: &Experiment, step: usize, folder: &Path)
     }
     let files =
         model::gpt2(&checkpoint.architecture, &checkpoint.weights).map(|(name, bytes)| (folder.join(name), bytes));
+    let output = Output { mark: model::GPT2_MARK, force };
+    // Whose the configuration is, the weights beside it are.
+    let checked = if files[0].0.is_file() { &files[..1] } else { &files[..] };
+    checked.iter().try_for_each(|(path, _)| output.check(path))?;
     write_together(&files).map_err(|error| {
         // Only an empty folder can be removed in this way.
         let _ = fs::remove_dir(folder);

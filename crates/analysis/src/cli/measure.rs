@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 use data::TaskRegistry;
 use model::Device;
-use record::{Lock, Made, Maker};
+use record::{AnyTable, Lock, Made, Maker};
 use run::{Checkpoints, Experiment, RunDir};
 use terminal::patient_note;
 use toml::Table;
@@ -99,19 +99,26 @@ fn note_maker(
 ) -> Result<(), CliError> {
     let mut made = Made::read(run.folder())?;
     for table in (entry.tables)(run.folder()) {
-        made.tables.insert(table.file().to_owned(), maker(entry.name, options.clone(), experiment, device));
+        match run.path().join(table.file()).exists() {
+            true => made.tables.insert(table.file().to_owned(), maker(entry.name, options.clone(), experiment, device)),
+            false => made.tables.remove(table.file()),
+        };
     }
-    made.tables.retain(|file, _| run.path().join(file).exists());
     Ok(made.write(run.folder())?)
 }
 
-/// Notes what made the tables that training writes.
+/// Notes what made the tables that training writes, `more` beside those that can be measured again.
 ///
 /// # Errors
 /// When the disk fails.
-pub fn note_trained(run: &RunDir, experiment: &Experiment, device: Device) -> Result<(), CliError> {
+pub fn note_trained(
+    run: &RunDir,
+    experiment: &Experiment,
+    device: Device,
+    more: Box<dyn AnyTable>,
+) -> Result<(), CliError> {
     let mut made = Made::read(run.folder())?;
-    for table in LIVE.iter().flat_map(|live| (live.tables)(run.folder())) {
+    for table in LIVE.iter().flat_map(|live| (live.tables)(run.folder())).chain([more]) {
         made.tables.insert(table.file().to_owned(), maker("train", Table::new(), experiment, device));
     }
     Ok(made.write(run.folder())?)
@@ -168,6 +175,9 @@ impl Remeasure {
         }
         let tables: Vec<_> = ALL.iter().flat_map(|entry| (entry.tables)(run.folder())).collect();
         run.remeasure(&lock, &experiment, &tables)?;
+        let mut made = Made::read(run.folder())?;
+        made.tables.retain(|file, _| run.path().join(file).exists());
+        made.write(run.folder())?;
         measure_trained(&run, &experiment, device)?;
         report_run(&run, &legend)?;
         Ok(say_path(&run.report())?)

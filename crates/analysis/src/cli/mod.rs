@@ -17,7 +17,7 @@ mod export;
 mod measure;
 mod report;
 
-pub use compare::{Compare, compared, say_sweep};
+pub use compare::{Compare, compared, note_unfinished, say_sweep};
 pub use error::CliError;
 pub use export::Export;
 pub use measure::{MeasureCommand, Remeasure, measure_now, note_trained};

@@ -5,7 +5,7 @@ use run::{Config, RunDir};
 use terminal::{in_shell, program_name};
 
 use crate::cli::CliError;
-use crate::{Frame, MetricRow, Shown, write_report};
+use crate::{Frame, MetricRow, MissingTable, Shown, write_report};
 
 /// What the tables of a run name: as its folder says, or where an older program left that out, as its task does.
 ///
@@ -51,6 +51,7 @@ fn facts(run: &RunDir, config: &Config, shown: &Shown<'_>) -> Result<Vec<(String
         let products = made.products.map_or(String::new(), |products| format!(" (products in {products})"));
         facts.push(("Made on", format!("{}{products}, {} threads, {}", made.device, made.threads, made.platform)));
     }
+    facts.extend(MissingTable::of(run.folder())?.into_iter().map(|missing| ("Missing", missing.to_string())));
     Ok(facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 

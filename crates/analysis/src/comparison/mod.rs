@@ -33,7 +33,7 @@ pub use rows::{
     ReplacementRow, Scope, SweepRow,
 };
 pub use statistics::{OverRuns, pearson, spearman};
-pub use write::write_comparison;
+pub use write::{check_comparison, write_comparison};
 
 /// A run as it is compared: its tables, and of its settings what tells it from others.
 #[derive(Clone, Debug)]

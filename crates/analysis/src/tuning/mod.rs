@@ -4,7 +4,7 @@ mod figure;
 
 use plots::PlotError;
 use probe::Layer;
-use record::Folder;
+use record::{Folder, RecordError, check_folder};
 use serde::{Deserialize, Serialize};
 
 use crate::measurements::decodability::at_best_layer;
@@ -84,6 +84,14 @@ pub fn tuning_rows(runs: &[TunedRun<'_>]) -> Result<Vec<TuningRow>, MeasureError
         }
     }
     Ok(rows)
+}
+
+/// Nothing, if a comparison of tuned models may be written to `out`.
+///
+/// # Errors
+/// When something of the same name is there that no such comparison wrote and `force` is not given, or `out` is in a run.
+pub fn check_tuning(out: &Folder, force: bool) -> Result<(), RecordError> {
+    check_folder(out, &[Box::new(out.table::<TuningRow>())], &["tuning"], force)
 }
 
 /// Writes `tuning.csv` and the figure `tuning` to `out`, and returns the rows. The first run is the model before tuning; with

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use analysis::{CliError, Shown, TunedRun, write_tuning};
+use analysis::{CliError, Shown, TunedRun, check_tuning, write_tuning};
 use clap::Args;
 use data::Legend;
 use record::Folder;
@@ -19,6 +19,9 @@ pub struct Compare {
     /// Folder to write to
     #[arg(long, default_value = "runs/compare")]
     out: PathBuf,
+    /// Write over a table and figure that this command did not write
+    #[arg(long)]
+    force: bool,
 }
 
 impl Compare {
@@ -26,6 +29,7 @@ impl Compare {
         let runs = self.runs.iter().map(|path| LmRun::open(path)).collect::<Result<Vec<_>, _>>()?;
         let legends = runs.iter().map(|run| Ok(run.legend()?)).collect::<Result<Vec<_>, CliError>>()?;
         let tuned: Vec<TunedRun<'_>> = runs.iter().zip(&legends).map(|(run, legend)| tuned(run, legend)).collect();
+        check_tuning(&Folder::at(&self.out), self.force)?;
         let out = Folder::create(&self.out)?;
         write_tuning(&tuned, &out)?;
         Ok(say(&out.path().display().to_string())?)

@@ -6,7 +6,7 @@ use std::time::Instant;
 use analysis::{CliError, Machine};
 use clap::Args;
 use probe::{Component, Layer};
-use record::Npz;
+use record::{Npz, Output};
 use serde::{Deserialize, Serialize};
 use terminal::{Failure, note, say, say_json};
 
@@ -28,6 +28,9 @@ pub struct States {
     /// The file to write, NumPy arrays: tokens, hidden and logits
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Write over what is there, even if it is no earlier file of states; files of a run are never written over
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     machine: Machine,
     /// Print how long it took as JSON
@@ -51,6 +54,9 @@ struct Took {
 impl States {
     pub(super) fn run(self) -> Result<(), CliError> {
         let started = Instant::now();
+        let output = Output { mark: "emergence lm states", force: self.force };
+        // Before hours of work as well as behind them.
+        output.check(&self.out)?;
         let device = self.machine.prepare()?;
         let texts = texts(&self.prompts).map_err(Failure::from)?;
         let folder = ModelFolder::open(&self.model).map_err(Failure::from)?;
@@ -67,7 +73,7 @@ impl States {
         let (reading_s, forward_s) = (found.passed.reading.as_secs_f64(), started.elapsed().as_secs_f64());
         let logits = model.logits(&found.passed.last).map_err(Failure::from)?;
         drop(work);
-        write(&self.out, &found, &logits, &folder)?;
+        write(&self.out, output, &found, &logits, &folder)?;
         if self.json {
             return Ok(say_json(&Took { load_s: load_s + reading_s, forward_s: forward_s - reading_s, tokens })?);
         }
@@ -120,10 +126,10 @@ fn last_states(model: &LanguageModel<'_>, sequences: Vec<Vec<u32>>, work: &Work)
     Ok(Found { sequences: request.sequences, hidden, passed })
 }
 
-fn write(path: &Path, found: &Found, logits: &[f32], folder: &ModelFolder) -> Result<(), CliError> {
+fn write(path: &Path, output: Output, found: &Found, logits: &[f32], folder: &ModelFolder) -> Result<(), CliError> {
     let (n, layers, d) = (found.sequences.len(), found.hidden.len(), folder.config.d_model);
     let longest = found.sequences.iter().map(Vec::len).max().unwrap_or(0);
-    Npz::write(path, |npz| {
+    Npz::write(path, output, |npz| {
         let padded =
             |ids: &Vec<u32>| (0..longest).map(|at| ids.get(at).map_or(-1, |&id| i64::from(id))).collect::<Vec<_>>();
         npz.array("tokens", &[n, longest], found.sequences.iter().flat_map(padded))?;

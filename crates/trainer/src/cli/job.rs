@@ -14,7 +14,7 @@ use run::{Environment, Experiment, RunDir, RunError};
 use terminal::{Failure, clock, in_shell, note, program_name, stop_signal};
 
 use crate::{
-    Headline, LiveMeasurements, LiveReport, Observers, Origin, Outcome, Parallelism, Progress, TrainError,
+    Headline, LiveMeasurements, LiveReport, Observers, Origin, Outcome, Parallelism, Progress, TrainError, TrainingRow,
     TrainingTable, memory, train,
 };
 
@@ -88,7 +88,7 @@ pub(super) fn complete(
     let was_trained = is_trained(run, experiment)?;
     let outcome = device.run(TrainHere { run, experiment, legend: &legend, device, quiet, stop })?;
     if !was_trained {
-        note_trained(run, experiment, device)?;
+        note_trained(run, experiment, device, Box::new(run.table::<TrainingRow>()))?;
     }
     if outcome == Outcome::Finished && (!was_trained || run.table::<MapRow>().read()?.is_empty()) {
         measure_now("map", run, experiment, device)?;

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use analysis::{CliError, compared, say_sweep, write_comparison};
+use analysis::{CliError, check_comparison, compared, note_unfinished, say_sweep, write_comparison};
 use clap::Args;
 use data::TaskRegistry;
 use model::Device;
@@ -44,6 +44,9 @@ pub struct Sweep {
     /// Folder that runs, tables and figures are made in [default: runs/NAME]
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Write over tables and figures in that folder that no comparison wrote
+    #[arg(long)]
+    force: bool,
 }
 
 /// How one run of a sweep ended.
@@ -62,6 +65,7 @@ impl Sweep {
         let device = self.job.machine.device()?;
         experiments.iter().try_for_each(|experiment| memory::check(experiment, device))?;
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs").join(&sweep.name));
+        check_comparison(&Folder::at(&out), self.force)?;
         // All are looked at before the first is made.
         let existing = experiments.iter().map(|experiment| RunDir::existing(&out, experiment));
         let existing = existing.collect::<Result<Vec<_>, RunError>>()?;
@@ -86,6 +90,7 @@ impl Sweep {
                 _ => complete.push(compared(run, &experiment.config, registry)?),
             }
         }
+        note_unfinished(runs.iter().map(|(run, experiment)| (run, &experiment.config)))?;
         say_sweep(&write_comparison(&complete, ProbeKind::CD, &Folder::create(&out)?)?, self.job.json)?;
         match failed.as_slice() {
             [] => Ok(()),
