@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::Holder;
+
 /// Why something on disk could not be read or written.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -19,10 +21,12 @@ pub enum RecordError {
         error: std::io::Error,
     },
     /// Another process writes to this folder.
-    #[error("{} is in use by another process", path.display())]
+    #[error("{} is in use by another process: {holder}", path.display())]
     Locked {
         /// The folder.
         path: PathBuf,
+        /// The process.
+        holder: Box<Holder>,
     },
     /// Something is in the way of what a command is to write.
     #[error("{} would be written over, but {reason}", path.display())]

@@ -1,16 +1,16 @@
 //! A folder with tables, figures and files, and who may write to it.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::files::{create_folder, remove_file, write_whole};
-use crate::{RecordError, Row, Table};
-
-const LOCK: &str = "run.lock";
+use crate::{Lock, RecordError, Row, Table};
 
 /// A folder with tables, figures and files.
 ///
@@ -20,12 +20,6 @@ const LOCK: &str = "run.lock";
 pub struct Folder {
     path: PathBuf,
     figures: PathBuf,
-}
-
-/// The right to write to a folder, until dropped.
-#[derive(Debug)]
-pub struct Lock {
-    _file: File,
 }
 
 impl Folder {
@@ -61,17 +55,22 @@ impl Folder {
         Table::new(&self.path)
     }
 
-    /// Takes the right to write.
+    /// Takes the right to write. A holder whose process is gone is replaced, at once where that can be seen from here,
+    /// and otherwise when it was not renewed for two minutes.
     ///
     /// # Errors
-    /// When another process has it.
+    /// When another process has it; names that.
     pub fn lock(&self) -> Result<Lock, RecordError> {
-        let path = self.path.join(LOCK);
-        let file = File::create(&path).map_err(|error| RecordError::io("create", &path, error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(RecordError::Locked { path: self.path.clone() }),
-            Err(TryLockError::Error(error)) => Err(RecordError::io("lock", &path, error)),
+        Lock::take(&self.path)
+    }
+
+    /// As [`lock`](Self::lock), but waits while another has it: for what takes moments.
+    pub fn lock_in_turn(&self) -> Result<Lock, RecordError> {
+        loop {
+            match self.lock() {
+                Err(RecordError::Locked { .. }) => thread::sleep(Duration::from_millis(20)),
+                result => return result,
+            }
         }
     }
 

@@ -1,0 +1,296 @@
+//! The right to write to a folder, on a disk that several machines may share.
+//!
+//! The lock is the folder `run.lock` with one file in it, which names the holder. It is made under another name and then
+//! renamed, which a file system does in one step, and only where there is nothing or an empty folder: of all who try at
+//! the same time one succeeds, on network disks as well. Every holder's file has a name that no other ever has. So the
+//! file of a holder that is gone can be removed by whoever sees that, however late: it never is the file of the next one.
+
+use std::fs::{self, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::files::write_through;
+use crate::{Holder, RecordError};
+
+const NAME: &str = "run.lock";
+
+/// How often a holder shows that it is still there.
+const RENEWAL: Duration = Duration::from_secs(20);
+
+/// After how long without renewal a holder that cannot be seen from here counts as gone. Some renewals may be late, and
+/// network disks show a change up to a minute later.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The right to write to a folder, until dropped.
+#[derive(Debug)]
+pub struct Lock {
+    place: PathBuf,
+    file: PathBuf,
+    renewal: Option<(Sender<()>, JoinHandle<()>)>,
+}
+
+impl Lock {
+    pub(crate) fn take(folder: &Path) -> Result<Self, RecordError> {
+        let place = folder.join(NAME);
+        let fail = |error| RecordError::io("lock", folder, error);
+        loop {
+            if let Some(holder) = holder(&place).map_err(fail)? {
+                return Err(RecordError::Locked { path: folder.to_owned(), holder: Box::new(holder) });
+            }
+            let text = toml::to_string(&Holder::here()).expect("strings and small integers are TOML");
+            if let Some(file) = occupy(&place, text.as_bytes()).map_err(fail)? {
+                let mut lock = Self { place, file, renewal: None };
+                lock.renewal = Some(lock.start_renewal(text).map_err(fail)?);
+                return Ok(lock);
+            }
+        }
+    }
+
+    fn start_renewal(&self, text: String) -> io::Result<(Sender<()>, JoinHandle<()>)> {
+        let (held, dropped) = mpsc::channel();
+        let file = self.file.clone();
+        let renew = move || {
+            while dropped.recv_timeout(RENEWAL) == Err(RecvTimeoutError::Timeout) {
+                // What fails now may succeed the next time.
+                let _ = renew(&file, text.as_bytes());
+            }
+        };
+        Ok((held, thread::Builder::new().name(NAME.to_owned()).spawn(renew)?))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Some((held, thread)) = self.renewal.take() {
+            drop(held);
+            // A file that is open while it is removed leaves another behind on network disks.
+            let _ = thread.join();
+        }
+        let _ = fs::remove_file(&self.file);
+        // Unless the next one has it already.
+        let _ = fs::remove_dir(&self.place);
+    }
+}
+
+/// Who holds the lock; the file of a holder that is gone is removed.
+fn holder(place: &Path) -> io::Result<Option<Holder>> {
+    for file in files_in(place)? {
+        let holder = unless_gone(fs::read(&file))?.and_then(|bytes| toml::from_slice::<Holder>(&bytes).ok());
+        match holder {
+            Some(holder) if holder.lives().map_or_else(|| was_renewed(&file, place), Ok)? => return Ok(Some(holder)),
+            // A file that names no holder is what a power failure may leave of one.
+            _ => drop(unless_gone(fs::remove_file(&file))?),
+        }
+    }
+    Ok(None)
+}
+
+fn files_in(place: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(place) {
+        // Earlier programs locked a file, which stayed. It may be a folder by now, which this leaves as it is.
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            let _ = fs::remove_file(place);
+            Ok(Vec::new())
+        }
+        entries => match unless_gone(entries)? {
+            Some(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+            None => Ok(Vec::new()),
+        },
+    }
+}
+
+/// Whether the file was written to not long ago, by the clock of its disk: those of two hosts may differ.
+fn was_renewed(file: &Path, place: &Path) -> io::Result<bool> {
+    let written_now = beside(place, &unique_name());
+    let now = write_through(&written_now, b"now").and_then(|()| fs::metadata(&written_now)?.modified());
+    let _ = fs::remove_file(&written_now);
+    let (now, renewed) = (now?, unless_gone(fs::metadata(file).and_then(|file| file.modified()))?);
+    Ok(renewed.is_some_and(|renewed| now.duration_since(renewed).unwrap_or_default() < PATIENCE))
+}
+
+/// Puts a file with `text` into the lock's folder and returns its path; `None` where another has it.
+fn occupy(place: &Path, text: &[u8]) -> io::Result<Option<PathBuf>> {
+    let name = unique_name();
+    let made = beside(place, &name);
+    fs::create_dir(&made)?;
+    let renamed = write_through(&made.join(&name), text).and_then(|()| fs::rename(&made, place));
+    // What lies there is what counts: over a network the answer to a rename may be lost, and that to its repetition is an
+    // error.
+    let file = place.join(name);
+    if file.exists() {
+        return Ok(Some(file));
+    }
+    let _ = fs::remove_dir_all(&made);
+    match renamed {
+        Err(error) if !matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => Err(error),
+        _ => Ok(None),
+    }
+}
+
+/// Writes what the file says already, so that the disk notes the time. It fails if the file is not there any more.
+fn renew(file: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(file)?;
+    file.write_all(text)?;
+    file.sync_all()
+}
+
+fn beside(place: &Path, name: &str) -> PathBuf {
+    place.with_file_name(format!("{NAME}.{name}"))
+}
+
+/// A name that nothing else ever has, on any host: 64 bits from the system's source of randomness.
+fn unique_name() -> String {
+    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
+}
+
+/// `None` where what it is about is not there, or not any more.
+fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::Barrier;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::Folder;
+
+    fn refused(folder: &Path) -> Holder {
+        match Folder::at(folder).lock() {
+            Err(RecordError::Locked { path, holder }) if path == folder => *holder,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Makes the lock of `folder` one that `change` of this process holds.
+    fn held_by(folder: &Path, change: impl Fn(&mut toml::Table)) -> PathBuf {
+        let mut holder = toml::Table::try_from(Holder::here()).unwrap();
+        change(&mut holder);
+        occupy(&folder.join(NAME), holder.to_string().as_bytes()).unwrap().unwrap()
+    }
+
+    fn elsewhere(holder: &mut toml::Table) {
+        holder.insert("host".to_owned(), "elsewhere".into());
+        holder.insert("within".to_owned(), "another boot".into());
+    }
+
+    fn written_ago(file: &Path, ago: Duration) {
+        File::options().write(true).open(file).unwrap().set_modified(SystemTime::now() - ago).unwrap();
+    }
+
+    #[test]
+    fn a_lock_is_refused_with_its_holder_while_it_is_held_and_leaves_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::at(place.path());
+        let lock = folder.lock().unwrap();
+        assert_eq!(refused(place.path()), Holder::here());
+        let message = folder.lock().unwrap_err().to_string();
+        let holder = format!("process {} on {}", std::process::id(), Holder::here().host);
+        assert!(message.contains("is in use by another process") && message.contains(&holder), "{message}");
+        drop(lock);
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+        drop(folder.lock().unwrap());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_holder_that_is_gone_is_replaced_at_once() {
+        let changes: [fn(&mut toml::Table); 2] = [
+            |holder| drop(holder.insert("process".to_owned(), u32::MAX.into())),
+            |holder| drop(holder.insert("started".to_owned(), 1.into())),
+        ];
+        for change in changes {
+            let place = tempfile::tempdir().unwrap();
+            let gone = held_by(place.path(), change);
+            let _lock = Folder::at(place.path()).lock().unwrap();
+            assert!(!gone.exists());
+            assert_eq!(refused(place.path()), Holder::here());
+        }
+    }
+
+    #[test]
+    fn a_holder_on_another_host_is_replaced_when_it_is_not_renewed() {
+        let place = tempfile::tempdir().unwrap();
+        let file = held_by(place.path(), elsewhere);
+        assert_eq!(refused(place.path()).host, "elsewhere");
+        written_ago(&file, PATIENCE - RENEWAL);
+        assert_eq!(refused(place.path()).host, "elsewhere");
+        // Clocks that differ are no reason to take it.
+        File::options().write(true).open(&file).unwrap().set_modified(SystemTime::now() + PATIENCE * 9).unwrap();
+        assert_eq!(refused(place.path()).host, "elsewhere");
+        written_ago(&file, PATIENCE + RENEWAL);
+        renew(&file, &fs::read(&file).unwrap()).unwrap();
+        assert_eq!(refused(place.path()).host, "elsewhere");
+        written_ago(&file, PATIENCE + RENEWAL);
+        let _lock = Folder::at(place.path()).lock().unwrap();
+        // It comes back, and has no part in what another holds now.
+        assert_eq!(renew(&file, b"late").unwrap_err().kind(), ErrorKind::NotFound);
+        drop(Lock { place: place.path().join(NAME), file, renewal: None });
+        assert_eq!(refused(place.path()), Holder::here());
+    }
+
+    #[test]
+    fn what_an_earlier_program_or_a_power_failure_left_is_no_lock() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join(NAME), "").unwrap();
+        drop(Folder::at(place.path()).lock().unwrap());
+        fs::create_dir(place.path().join(NAME)).unwrap();
+        drop(Folder::at(place.path()).lock().unwrap());
+        occupy(&place.path().join(NAME), b"").unwrap().unwrap();
+        drop(Folder::at(place.path()).lock().unwrap());
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn of_many_that_replace_a_holder_one_gets_the_lock() {
+        const THREADS: usize = 16;
+        for _ in 0..50 {
+            let place = tempfile::tempdir().unwrap();
+            written_ago(&held_by(place.path(), elsewhere), PATIENCE * 2);
+            let start = Barrier::new(THREADS);
+            let race = || {
+                start.wait();
+                Folder::at(place.path()).lock()
+            };
+            // All are kept until the last one has tried.
+            let results: Vec<_> = thread::scope(|scope| {
+                let racing: Vec<_> = (0..THREADS).map(|_| scope.spawn(race)).collect();
+                racing.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+            assert!(
+                results
+                    .iter()
+                    .flat_map(|result| result.as_ref().err())
+                    .all(|error| matches!(error, RecordError::Locked { .. }))
+            );
+            drop(results);
+            assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_turn_gets_it_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let count = place.path().join("count");
+        fs::write(&count, "0").unwrap();
+        let work = || {
+            for _ in 0..5 {
+                let _turn = Folder::at(place.path()).lock_in_turn().unwrap();
+                let before: usize = fs::read_to_string(&count).unwrap().parse().unwrap();
+                fs::write(&count, (before + 1).to_string()).unwrap();
+            }
+        };
+        thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(work))));
+        assert_eq!(fs::read_to_string(&count).unwrap(), "20");
+    }
+}
