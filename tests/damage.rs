@@ -246,8 +246,8 @@ fn a_configuration_of_another_model_is_refused() {
 
 #[test]
 fn a_write_that_fails_leaves_nothing_half_written() {
-    // Not enough for the configuration, and enough for all but a checkpoint.
-    for (blocks, failed) in [(1, "config.toml"), (512, "safetensors")] {
+    // Not enough for the configuration's seal, and enough for all but a checkpoint.
+    for (blocks, failed) in [(1, "seal.toml"), (512, "safetensors")] {
         let root = tempfile::tempdir().unwrap();
         let out = root.path().to_str().unwrap();
         let train = ["train", "smoke", "--quiet", "--out", out, "--set", "model.d_model=128"];

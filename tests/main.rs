@@ -5,7 +5,7 @@
 //! - `parity`: another backend gives the numbers of flex, in training and in eight commands
 //! - `resume`: a run stopped anywhere goes on to the same bits
 //! - `finetune`: a run that continues from another; what is frozen keeps its bits
-//! - `sweep`: many runs from one file, stopped, failed and resumed one by one, and compared
+//! - `sweep`: many runs from one file, stopped, failed and resumed one by one, shared by processes, and compared
 //! - `settings`: a run is found by its settings; other ways of measuring it, and runs of earlier programs
 //! - `requests`: what is wrong is refused with the field, the range and the value, and never with a panic
 //! - `damage`: a damaged run, a full disk and a system that refuses are named in a line, and nothing is lost

@@ -1,12 +1,15 @@
 //! Many runs from one file: each goes on where it stopped, none takes the others with it, and together they are compared.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use analysis::Selection;
-use data::Token;
+use data::{TaskRegistry, Token};
 use probe::ProbeKind;
+use run::{Config, RunDir, Source};
 use tempfile::TempDir;
 
 use crate::program::{Files, copy_of, emergence, files, kill, stderr, succeed, wait_for_rows};
@@ -134,6 +137,56 @@ fn a_signal_stops_all_runs_and_says_how_to_go_on() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     assert!(stderr(&output).contains("go on with the same command"), "{}", stderr(&output));
+}
+
+#[test]
+fn workers_that_start_together_train_every_run_once_and_each_writes_the_whole_comparison() {
+    let [folder, out] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    let file = write(folder.path(), SWEEP);
+    let worker = || emergence(&["sweep", &file, "--json", "--out", out.path().to_str().unwrap()]).spawn().unwrap();
+    let workers: Vec<Child> = (0..4).map(|_| worker()).collect();
+    for output in workers.into_iter().map(|worker| worker.wait_with_output().unwrap()) {
+        assert!(output.status.success(), "{}", stderr(&output));
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json.as_array().unwrap().len(), 4 * 3, "{}", stderr(&output));
+    }
+    let alone = finished();
+    assert_eq!(runs(out.path()).len(), 4);
+    for (ours, theirs) in runs(out.path()).iter().zip(runs(alone.path())) {
+        // A step that was taken twice would be in it twice.
+        for table in ["training.csv", "metrics.csv", "cd.csv", "map.csv"] {
+            assert!(std::fs::read(ours.join(table)).unwrap() == std::fs::read(theirs.join(table)).unwrap(), "{table}");
+        }
+    }
+    let [ours, theirs] = [&out, &alone].map(|out| std::fs::read(out.path().join("sweep.csv")).unwrap());
+    assert!(ours == theirs);
+    let names = |out: &Path| files(out).into_keys().filter(|path| path.extension().is_some_and(|e| e != "safetensors"));
+    assert!(names(out.path()).eq(names(alone.path())), "nothing of a lock stays");
+}
+
+#[test]
+fn a_run_that_another_process_has_is_waited_for_and_no_failure() {
+    let [folder, out] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    let file = write(folder.path(), "extends = \"smoke\"\nname = \"held\"\nseeds = [0, 1]\n");
+    let config = Config::resolve(&Source::named("smoke"), &["name=held".to_owned()]).unwrap();
+    let held = RunDir::create(out.path(), &config.build(&TaskRegistry::builtin()).unwrap()).unwrap();
+    let lock = held.lock().unwrap();
+    let until_busy = || {
+        let mut worker = emergence(&["sweep", &file, "--out", out.path().to_str().unwrap()]).spawn().unwrap();
+        let busy = format!("{}: busy, process {} on", held.path().display(), std::process::id());
+        let mut notes = BufReader::new(worker.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(notes.any(|note| note.starts_with(&busy)));
+        (worker, notes)
+    };
+    let (mut worker, mut notes) = until_busy();
+    kill("-INT", &worker);
+    assert!(notes.any(|note| note.contains("of 2 runs done, everything is saved; go on with the same command")));
+    assert_eq!(worker.wait().unwrap().code(), Some(130));
+    let (worker, mut notes) = until_busy();
+    assert!(notes.any(|note| note.contains(": done, run 2 of 2")), "the other run is not waited with");
+    drop(lock);
+    assert!(notes.any(|note| note.starts_with(&format!("{}: done, run 1 of 2", held.path().display()))));
+    assert!(worker.wait_with_output().unwrap().status.success());
 }
 
 #[test]

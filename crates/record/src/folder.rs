@@ -68,7 +68,7 @@ impl Folder {
     pub fn lock_in_turn(&self) -> Result<Lock, RecordError> {
         loop {
             match self.lock() {
-                Err(RecordError::Locked { .. }) => thread::sleep(Duration::from_millis(20)),
+                Err(RecordError::Locked { .. }) => thread::sleep(Duration::from_millis(50)),
                 result => return result,
             }
         }

@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::files::write_through;
 use crate::{Holder, RecordError};
@@ -103,13 +103,19 @@ fn files_in(place: &Path) -> io::Result<Vec<PathBuf>> {
     }
 }
 
-/// Whether the file was written to not long ago, by the clock of its disk: those of two hosts may differ.
+/// Whether the file was written to not long ago. The clock of this host may be ahead of that of the disk, so it does not
+/// decide that a holder is gone, but only whether the disk is asked.
 fn was_renewed(file: &Path, place: &Path) -> io::Result<bool> {
-    let written_now = beside(place, &unique_name());
-    let now = write_through(&written_now, b"now").and_then(|()| fs::metadata(&written_now)?.modified());
-    let _ = fs::remove_file(&written_now);
-    let (now, renewed) = (now?, unless_gone(fs::metadata(file).and_then(|file| file.modified()))?);
-    Ok(renewed.is_some_and(|renewed| now.duration_since(renewed).unwrap_or_default() < PATIENCE))
+    let Some(renewed) = unless_gone(fs::metadata(file).and_then(|file| file.modified()))? else { return Ok(false) };
+    let is_recent = |now: SystemTime| now.duration_since(renewed).unwrap_or_default() < PATIENCE;
+    Ok(is_recent(SystemTime::now()) || is_recent(clock_of_the_disk(place)?))
+}
+
+fn clock_of_the_disk(place: &Path) -> io::Result<SystemTime> {
+    let file = beside(place, &unique_name());
+    let now = write_through(&file, b"now").and_then(|()| fs::metadata(&file)?.modified());
+    let _ = fs::remove_file(&file);
+    now
 }
 
 /// Puts a file with `text` into the lock's folder and returns its path; `None` where another has it.
@@ -159,7 +165,6 @@ fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 mod tests {
     use std::fs::File;
     use std::sync::Barrier;
-    use std::time::SystemTime;
 
     use super::*;
     use crate::Folder;

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use data::Legend;
-use record::{Change, RecordError};
+use record::{Change, Folder, RecordError};
 use toml::Table;
 
 use crate::run_dir::{CHECKPOINTS, CONFIG, START};
@@ -90,11 +90,16 @@ impl RunDir {
         Ok(runs.filter(|(_, config)| config.identity() == identity).collect())
     }
 
+    /// Makes the run, unless another process has made it meanwhile.
     fn make(root: &Path, experiment: &Experiment, more: &[(&str, &[u8])]) -> Result<Self, RunError> {
+        let _turn = Folder::create(root)?.lock_in_turn()?;
+        if let Some(run) = Self::found(root, &experiment.config)? {
+            return Ok(run);
+        }
         let run = Self::at(Self::free_folder(root, &experiment.config));
         run.folder().create_inside(CHECKPOINTS)?;
-        run.write_sealed(&experiment.config, more)?;
         run.folder().write_toml(Legend::FILE, &Legend::of(experiment.study.task.pairs().as_ref()))?;
+        run.write_sealed(&experiment.config, more)?;
         Ok(run)
     }
 
@@ -184,6 +189,18 @@ mod tests {
         theirs.write_sealed(&other.config, &[]).unwrap();
         assert_eq!(RunDir::create(root.path(), &other).unwrap().path(), theirs.path());
         assert_eq!(RunDir::create(root.path(), &smoke(&[])).unwrap().path(), run.path());
+    }
+
+    #[test]
+    fn of_many_that_make_a_run_at_the_same_time_one_makes_it() {
+        let root = tempfile::tempdir().unwrap();
+        let create = || RunDir::create(root.path(), &smoke(&[])).unwrap().path().to_owned();
+        let paths: Vec<PathBuf> = std::thread::scope(|scope| {
+            let creating: Vec<_> = (0..10).map(|_| scope.spawn(create)).collect();
+            creating.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(paths.iter().all(|path| *path == paths[0]), "{paths:?}");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl RunDir {
     /// Takes the right to write, if the configuration is the one that the run was made with. A run without a seal gets one.
     ///
     /// # Errors
-    /// When another process has it, or the configuration is damaged or was changed.
+    /// When another process has it, which is named, or the configuration is damaged or was changed.
     pub fn lock(&self) -> Result<Lock, RunError> {
         let lock = self.folder().lock()?;
         let found = self.config_table()?;
@@ -53,13 +53,14 @@ impl RunDir {
         self.config_of(sealed.map_or_else(|| self.config_table(), Ok)?)
     }
 
-    /// Writes the configuration and its seal, and what else belongs to them.
+    /// Writes the configuration and its seal, and what else belongs to them. The configuration gets its name last: a folder
+    /// that has one is a whole run to whoever looks for it at the same time.
     pub(crate) fn write_sealed(&self, config: &Config, more: &[(&str, &[u8])]) -> Result<(), RunError> {
         let text = config.to_toml();
         // Of the text, which has no field that is absent.
         let seal = Seal::of(text.parse().expect("a configuration that was written as TOML is TOML"));
         let seal = seal.to_toml();
-        let both = [(CONFIG, text.as_bytes()), (Seal::FILE, seal.as_bytes())];
+        let both = [(Seal::FILE, seal.as_bytes()), (CONFIG, text.as_bytes())];
         let files: Vec<_> = more.iter().chain(&both).map(|(name, bytes)| (self.path().join(name), *bytes)).collect();
         Ok(record::write_together(&files)?)
     }

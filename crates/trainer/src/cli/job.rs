@@ -10,6 +10,7 @@ use burn::backend::Autodiff;
 use clap::Args;
 use data::Legend;
 use model::{Device, Kernels, OnBackend};
+use record::Lock;
 use run::{Environment, Experiment, RunDir, RunError};
 use terminal::{Failure, clock, in_shell, note, program_name, stop_signal};
 
@@ -47,7 +48,7 @@ impl Job {
             note(&format!("figures, kept up to date from the first minute on: {}", run.report().display()));
         }
         let (stop, started) = (stop_signal()?, Instant::now());
-        let outcome = complete(run, experiment, device, self.quiet, &stop)?;
+        let outcome = complete(run, &run.lock()?, experiment, device, self.quiet, &stop)?;
         if !self.quiet {
             note(&format!("took {}", clock(started.elapsed())));
         }
@@ -67,12 +68,12 @@ impl Job {
 /// Trains, computes what is computed once, and reports. What is done already is left out.
 pub(super) fn complete(
     run: &RunDir,
+    _lock: &Lock,
     experiment: &Experiment,
     device: Device,
     quiet: bool,
     stop: &AtomicBool,
 ) -> Result<Outcome, CliError> {
-    let _lock = run.lock()?;
     for (kept, reason) in run.set_damaged_aside(experiment)? {
         note(&format!("{reason}; it is kept as {}, and training goes on from the one before", kept.display()));
     }

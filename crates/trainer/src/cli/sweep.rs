@@ -5,22 +5,28 @@
 //! with tasks of its own needs no way to start itself again. Rayon's global pool would be shared by all, so each job has
 //! a pool of its own. On a GPU every thread has its own stream, so runs of small models fill it together. A run's memory is
 //! given back when it ends.
+//!
+//! Several processes, on one machine or on many, may work on the same sweep. Each takes the runs that nobody has, and in
+//! the end waits for those that others have, so that each sees all runs done and writes the whole comparison.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use analysis::{CliError, check_comparison, compared, note_unfinished, say_sweep, write_comparison};
+use analysis::{
+    CliError, Compared, SweepRow, check_comparison, compared, note_unfinished, say_sweep, write_comparison,
+};
 use clap::Args;
 use data::TaskRegistry;
 use model::Device;
 use probe::ProbeKind;
 use rayon::ThreadPool;
-use record::Folder;
+use record::{Folder, Holder, RecordError};
 use run::{Experiment, RunDir, RunError, Source};
 use terminal::{Failure, note, stop_signal};
 
@@ -49,12 +55,14 @@ pub struct Sweep {
     force: bool,
 }
 
-/// How one run of a sweep ended.
-#[derive(Debug)]
+/// How one run of a sweep ended, if it did.
+#[derive(Debug, PartialEq)]
 enum End {
     Done,
     Stopped,
     Failed(String),
+    /// Another process has it.
+    Busy(Box<Holder>),
 }
 
 impl Sweep {
@@ -91,7 +99,7 @@ impl Sweep {
             }
         }
         note_unfinished(runs.iter().map(|(run, experiment)| (run, &experiment.config)))?;
-        say_sweep(&write_comparison(&complete, ProbeKind::CD, &Folder::create(&out)?)?, self.job.json)?;
+        say_sweep(&compare_in_turn(&complete, &out)?, self.job.json)?;
         match failed.as_slice() {
             [] => Ok(()),
             failed => Err(Failure::Run(anyhow::anyhow!("{} failed: {}", failed.len(), failed.join("; "))).into()),
@@ -105,25 +113,28 @@ impl Sweep {
         device: Device,
         stop: &AtomicBool,
     ) -> Result<Vec<End>, Failure> {
-        let (asked, threads) = (usize::from(self.jobs).min(runs.len()), self.job.machine.threads());
-        let jobs = at_a_time(asked, device.is_cpu(), threads);
-        if jobs < asked && !self.job.quiet {
-            note(&format!(
-                "{jobs} runs at a time instead of {asked}: on a GPU, N of them need N + 1 threads, and there are {threads}"
-            ));
-        }
-        let pools = pools(threads, jobs)?;
-        let next = AtomicUsize::new(0);
+        let jobs = self.jobs_for(runs.len(), device);
+        let pools = pools(self.job.machine.threads(), jobs)?;
+        // Runs that have not ended, by their places in `runs`, and what came of the last look at each.
+        let open: Mutex<VecDeque<(usize, Option<End>)>> = Mutex::new((0..runs.len()).map(|i| (i, None)).collect());
         let ends: Vec<Mutex<End>> = runs.iter().map(|_| Mutex::new(End::Stopped)).collect();
+        let next = || locked(&open).pop_front();
         let work = |pool: &ThreadPool| {
-            while let Some(i) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|i| *i < runs.len()) {
+            while let Some((i, before)) = next() {
+                // The runs that nobody had came before it.
+                if before.is_some() {
+                    pause(stop);
+                }
                 let started = Instant::now();
                 let end = pool.install(|| self.complete_one(&runs[i], device, stop));
-                if !self.job.quiet {
+                if !self.job.quiet && before.as_ref() != Some(&end) {
                     let (path, seconds) = (runs[i].0.path().display(), started.elapsed().as_secs());
                     note(&format!("{path}: {end}, run {} of {}, {seconds} s", i + 1, runs.len()));
                 }
-                *ends[i].lock().expect("nothing panics while it has the lock") = end;
+                match end {
+                    busy @ End::Busy(_) => locked(&open).push_back((i, Some(busy))),
+                    end => *locked(&ends[i]) = end,
+                }
             }
         };
         thread::scope(|scope| {
@@ -133,23 +144,66 @@ impl Sweep {
         Ok(ends.into_iter().map(|end| end.into_inner().expect("nothing panics while it has the lock")).collect())
     }
 
+    /// How many of the sweep's runs go on at the same time.
+    fn jobs_for(&self, runs: usize, device: Device) -> usize {
+        let (asked, threads) = (usize::from(self.jobs).min(runs), self.job.machine.threads());
+        let jobs = at_a_time(asked, device.is_cpu(), threads);
+        if jobs < asked && !self.job.quiet {
+            note(&format!(
+                "{jobs} runs at a time instead of {asked}: on a GPU, N of them need N + 1 threads, and there are {threads}"
+            ));
+        }
+        jobs
+    }
+
+    /// Completes a run, unless it is complete already or another process has it.
     fn complete_one(&self, (run, experiment): &(RunDir, Experiment), device: Device, stop: &AtomicBool) -> End {
         if stop.load(Ordering::Relaxed) {
             return End::Stopped;
         }
-        let complete = || match is_complete(run, experiment)? {
-            true => Ok(Outcome::Finished),
+        let complete = || {
+            // What another writes at this moment may not be readable. What is not when nobody has the run is an error below.
+            if is_complete(run, experiment).unwrap_or(false) {
+                return Ok(End::Done);
+            }
+            let lock = match run.lock() {
+                Err(RunError::Record(RecordError::Locked { holder, .. })) => return Ok(End::Busy(holder)),
+                lock => lock?,
+            };
             // The progress of several runs at a time would be a muddle.
-            false => complete(run, experiment, device, self.job.quiet || self.jobs > 1, stop),
+            let quiet = self.job.quiet || self.jobs > 1;
+            Ok::<_, CliError>(match complete(run, &lock, experiment, device, quiet, stop)? {
+                Outcome::Finished => End::Done,
+                Outcome::Interrupted(_) => End::Stopped,
+            })
         };
         // A panic is a bug, but of this run; the others have a right to their time.
         match catch_unwind(AssertUnwindSafe(complete)) {
-            Ok(Ok(Outcome::Finished)) => End::Done,
-            Ok(Ok(Outcome::Interrupted(_))) => End::Stopped,
+            Ok(Ok(end)) => end,
             Ok(Err(error)) => End::Failed(Failure::from(error).to_string()),
             Err(_) => End::Failed("a bug, reported above".to_owned()),
         }
     }
+}
+
+/// Waits a second, or until asked to stop. So a thread looks at one run a second, however many there are: each look costs
+/// those who share the disk.
+fn pause(stop: &AtomicBool) {
+    let until = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < until && !stop.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Writes the comparison of the sweep's runs, while no other process writes the same.
+fn compare_in_turn(complete: &[Compared], out: &Path) -> Result<Vec<SweepRow>, CliError> {
+    let folder = Folder::create(out)?;
+    let _turn = folder.lock_in_turn()?;
+    Ok(write_comparison(complete, ProbeKind::CD, &folder)?)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it has the lock")
 }
 
 /// How many of the runs that are asked for go on at the same time. On a GPU each keeps a thread busy that launches kernels,
@@ -165,6 +219,7 @@ impl fmt::Display for End {
             Self::Done => f.write_str("done"),
             Self::Stopped => f.write_str("stopped"),
             Self::Failed(reason) => write!(f, "failed: {reason}"),
+            Self::Busy(holder) => write!(f, "busy, {holder} has it"),
         }
     }
 }
