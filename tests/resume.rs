@@ -204,11 +204,8 @@ fn a_second_process_on_the_same_run_is_refused() {
     let _lock = run.lock().unwrap();
     let output = emergence(&["resume", run.path().to_str().unwrap()]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        stderr(&output).contains(&format!("in use by another process: process {} on", std::process::id())),
-        "{}",
-        stderr(&output)
-    );
+    let words = format!("in use by another process: process {} on", std::process::id());
+    assert!(stderr(&output).contains(&words), "{}", stderr(&output));
 }
 
 #[test]
