@@ -117,7 +117,7 @@ fn a_table_that_is_gone_is_missed_and_can_be_made_again() {
     let path = run.to_str().unwrap();
     succeed(&["patch", path]);
     let before = files(&run);
-    let tables = ["metrics.csv", "patching.csv", "cd.csv"];
+    let tables = ["metrics.csv", "cd.csv", "patching.csv"];
     let remade = |table: &str| format!("{table} is missing; the command {} makes it again", command(table));
     tables.iter().for_each(|table| std::fs::remove_file(run.join(table)).unwrap());
     let text = succeed(&["report", path]);

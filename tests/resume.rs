@@ -17,7 +17,9 @@ use trainer::{
     CheckpointObserver, Headline, LiveMeasurements, Observers, Outcome, Parallelism, TrainError, TrainingTable, train,
 };
 
-use crate::program::{emergence, files, kill, only_run, smoke_run, stderr, succeed, wait_for_rows, write_files};
+use crate::program::{
+    emergence, emergence_within, files, kill, only_run, smoke_run, stderr, succeed, wait_for_rows, write_files,
+};
 
 /// What training writes and must be the same: tables and the final weights and moments.
 fn trained(run: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -78,7 +80,7 @@ fn an_interrupted_run_goes_on_to_the_same_bits() {
 
 #[test]
 fn a_signal_ends_in_a_checkpoint_and_a_word_on_how_to_go_on() {
-    for signal in ["-INT", "-TERM"] {
+    for signal in ["-INT", "-TERM", "-HUP", "-USR1", "-USR2"] {
         let root = tempfile::tempdir().unwrap();
         let endless = ["--set", "train.steps=1000000", "--set", "checkpoints.every=1000000"];
         let out = ["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()];
@@ -92,6 +94,21 @@ fn a_signal_ends_in_a_checkpoint_and_a_word_on_how_to_go_on() {
         let message = format!("interrupted after step {saved}, everything is saved; go on with: emergence resume ");
         assert!(stderr(&output).contains(&message), "{}", stderr(&output));
     }
+}
+
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    let root = tempfile::tempdir().unwrap();
+    let endless = ["--set", "train.steps=1000000", "--set", "checkpoints.every=1000000"];
+    let train = ["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()];
+    // What `nohup` does.
+    let mut child = emergence_within("trap '' HUP", &[&train[..], &endless].concat()).spawn().unwrap();
+    wait_for_rows(root.path());
+    kill("-HUP", &child);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(child.try_wait().unwrap().is_none(), "it goes on");
+    kill("-USR1", &child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Sequences that go through a layer together, one behind the other.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use burn::tensor::{Int, Tensor, TensorData};
 use kernels::{Kernels, Span};
@@ -18,27 +18,30 @@ pub(crate) struct Chunk<B: Kernels> {
     kept: Option<Vec<usize>>,
 }
 
-/// Which sequences go together, by their lengths: chunks of `most` rows or up to a third fewer, as many for every thread, as
-/// equal as whole sequences can be.
+/// Which sequences go together, by their lengths: chunks of `most` rows or some fewer, as many for every thread, as equal
+/// as whole sequences can be.
 pub(crate) fn shares(lengths: &[usize], most: usize, threads: usize) -> Vec<Vec<usize>> {
+    /// Numbers of chunks that are tried.
+    const WAYS: usize = 4;
     let rows: usize = lengths.iter().sum();
     let fewest = rows.div_ceil(most).next_multiple_of(threads);
     let mut longest_first: Vec<usize> = (0..lengths.len()).collect();
     longest_first.sort_by_key(|&sequence| Reverse(lengths[sequence]));
-    // Each of them goes where there is most room.
     let in_parts = |count: usize| {
-        let mut shares = vec![(0, Vec::new()); count.min(lengths.len())];
+        let mut shares = vec![Vec::new(); count.min(lengths.len())];
+        let mut emptiest: BinaryHeap<_> = (0..shares.len()).map(|share| Reverse((0, share))).collect();
+        let mut fullest = 0;
         for &sequence in &longest_first {
-            let (rows, share) = shares.iter_mut().min_by_key(|(rows, _)| *rows).expect("a sequence has a share");
-            *rows += lengths[sequence];
-            share.push(sequence);
+            let Reverse((rows, share)) = emptiest.pop().expect("a sequence has a share");
+            shares[share].push(sequence);
+            emptiest.push(Reverse((rows + lengths[sequence], share)));
+            fullest = fullest.max(rows + lengths[sequence]);
         }
-        shares
+        // The time that all threads take together, in rows.
+        (fullest * shares.len(), shares)
     };
-    let excess = |shares: &Vec<(usize, Vec<usize>)>| shares.iter().map(|(rows, _)| rows * shares.len()).max();
-    let ways = (fewest..=fewest + fewest / 2).step_by(threads).map(in_parts);
-    let best = ways.min_by_key(excess).expect("there is a way");
-    best.into_iter().map(|(_, share)| share).collect()
+    let ways = (0..WAYS).map(|more| in_parts(fewest + more * threads));
+    ways.min_by_key(|(time, _)| *time).map(|(_, shares)| shares).expect("there is a way")
 }
 
 impl<B: Kernels> Chunk<B> {
