@@ -164,6 +164,10 @@ mod tests {
 
     impl crate::Row for Length {
         const FILE: &'static str = "lengths.csv";
+
+        fn step(&self) -> Option<usize> {
+            Some(self.step)
+        }
     }
 
     #[test]
