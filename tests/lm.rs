@@ -410,7 +410,7 @@ fn interrupted(command: &[&str], begun: impl Fn() -> bool) -> Output {
         assert!(started.elapsed() < Duration::from_secs(60), "nothing has begun");
         std::thread::sleep(Duration::from_millis(2));
     }
-    kill("-INT", &child);
+    kill("-TERM", &child);
     child.wait_with_output().unwrap()
 }
 
@@ -426,7 +426,7 @@ fn a_measurement_that_is_interrupted_goes_on() {
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
     assert!(line.contains("about"), "{line}");
-    kill("-INT", &child);
+    kill("-TERM", &child);
     let mut rest = String::new();
     said.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");

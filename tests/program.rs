@@ -41,6 +41,17 @@ pub(crate) fn kill(signal: &str, child: &Child) {
     Command::new("kill").args([signal, &child.id().to_string()]).output().unwrap();
 }
 
+/// The signals that ask to stop, but for those that these tests were started to ignore, as a shell lets what it starts in the
+/// background ignore SIGINT: the program ignores them then as well.
+pub(crate) fn asking_signals() -> Vec<&'static str> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or("0");
+    let ignored = u64::from_str_radix(mask.trim(), 16).unwrap();
+    let heard = |(_, number): &(&str, u32)| ignored >> (number - 1) & 1 == 0;
+    let all = [("-HUP", 1), ("-INT", 2), ("-USR1", 10), ("-USR2", 12), ("-TERM", 15)];
+    all.into_iter().filter(heard).map(|(name, _)| name).collect()
+}
+
 /// Waits until a run under `root` has written a row of its training.
 pub(crate) fn wait_for_rows(root: &Path) {
     let started = Instant::now();

@@ -18,7 +18,8 @@ use trainer::{
 };
 
 use crate::program::{
-    emergence, emergence_within, files, kill, only_run, smoke_run, stderr, succeed, wait_for_rows, write_files,
+    asking_signals, emergence, emergence_within, files, kill, only_run, smoke_run, stderr, succeed, wait_for_rows,
+    write_files,
 };
 
 /// What training writes and must be the same: tables and the final weights and moments.
@@ -67,7 +68,7 @@ fn the_thread_count_changes_nothing() {
 fn an_interrupted_run_goes_on_to_the_same_bits() {
     let ((_root, whole), stopped) = (smoke_run(), tempfile::tempdir().unwrap());
     let out = stopped.path().to_str().unwrap();
-    for signal in ["-INT", "-TERM"] {
+    for signal in asking_signals() {
         let child = emergence(&["train", "smoke", "--quiet", "--out", out]).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(60));
         // The process may be done already, or not have its handler yet; both end in a run that goes on.
@@ -80,7 +81,7 @@ fn an_interrupted_run_goes_on_to_the_same_bits() {
 
 #[test]
 fn a_signal_ends_in_a_checkpoint_and_a_word_on_how_to_go_on() {
-    for signal in ["-INT", "-TERM", "-HUP", "-USR1", "-USR2"] {
+    for signal in asking_signals() {
         let root = tempfile::tempdir().unwrap();
         let endless = ["--set", "train.steps=1000000", "--set", "checkpoints.every=1000000"];
         let out = ["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()];

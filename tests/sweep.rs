@@ -12,7 +12,7 @@ use probe::ProbeKind;
 use run::{Config, RunDir, Source};
 use tempfile::TempDir;
 
-use crate::program::{Files, copy_of, emergence, files, kill, stderr, succeed, wait_for_rows};
+use crate::program::{Files, asking_signals, copy_of, emergence, files, kill, stderr, succeed, wait_for_rows};
 
 /// Two noises, two seeds.
 const SWEEP: &str =
@@ -100,7 +100,7 @@ fn a_stopped_sweep_goes_on_run_by_run_to_the_same_bits() {
     let longer = ["--jobs", "2", "--set", "train.steps=120"];
     sweep(&file, whole.path(), &longer);
     let out = stopped.path().to_str().unwrap();
-    for signal in ["-INT", "-TERM"] {
+    for signal in asking_signals() {
         let arguments = [&["sweep", &file, "--quiet", "--out", out], &longer[..]].concat();
         let child = emergence(&arguments).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(300));
@@ -133,7 +133,7 @@ fn a_signal_stops_all_runs_and_says_how_to_go_on() {
     let arguments = [&["sweep", &file, "--quiet", "--out", out.path().to_str().unwrap()], &endless[..]].concat();
     let child = emergence(&arguments).spawn().unwrap();
     wait_for_rows(out.path());
-    kill("-INT", &child);
+    kill("-TERM", &child);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     assert!(stderr(&output).contains("go on with the same command"), "{}", stderr(&output));
@@ -178,7 +178,7 @@ fn a_run_that_another_process_has_is_waited_for_and_no_failure() {
         (worker, notes)
     };
     let (mut worker, mut notes) = until_busy();
-    kill("-INT", &worker);
+    kill("-TERM", &worker);
     assert!(notes.any(|note| note.contains("of 2 runs done, everything is saved; go on with the same command")));
     assert_eq!(worker.wait().unwrap().code(), Some(130));
     let (worker, mut notes) = until_busy();
