@@ -95,11 +95,27 @@ fn a_damaged_last_checkpoint_is_kept_and_the_run_goes_on_from_the_one_before() {
 }
 
 #[test]
+fn a_checkpoint_that_the_disk_does_not_give_is_not_called_damaged() {
+    let (_root, run) = smoke_run();
+    let weights = run.join("checkpoints/00000040/model.safetensors");
+    std::fs::remove_file(&weights).unwrap();
+    std::fs::create_dir(&weights).unwrap();
+    check(&["resume", run.to_str().unwrap()], 1, &["could not read", "00000040/model.safetensors"]);
+    assert!(weights.is_dir(), "it stays where it is");
+}
+
+#[test]
 fn a_run_begins_anew_only_when_it_is_told_to() {
     let (_root, run) = smoke_run();
     let path = run.to_str().unwrap();
     check(&["resume", path, "--anew"], 2, &["--anew is for a run without a whole checkpoint", "step 40"]);
     let whole = files(&run.join("checkpoints/00000040"));
+    let meta = run.join("checkpoints/00000040/meta.toml");
+    std::fs::remove_file(&meta).unwrap();
+    let before = files(&run);
+    check(&["resume", path, "--anew"], 2, &["--anew is for a run without a whole checkpoint", "step 30"]);
+    assert!(files(&run) == before, "a refusal changes nothing");
+    std::fs::write(&meta, &whole[Path::new("meta.toml")]).unwrap();
     for step in ["00000040", "00000030"] {
         std::fs::remove_file(run.join("checkpoints").join(step).join("moment_1.safetensors")).unwrap();
     }

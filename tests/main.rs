@@ -15,7 +15,8 @@
 //! - `presets`: every experiment asks a question, runs in small, and says how it runs at the paper's size
 //! - `bench`: memory does not grow with the steps; the sizes compared with PyTorch
 //! - `interventions`: patching, head ablation and layer exchange agree with the run's own tables
-//! - `lm`: pretrained models are measured, changed, tuned and compared; stopping and threads change nothing
+//! - `lm`: pretrained models are measured and changed, alone and as steps of a training; threads change nothing
+//! - `lm_tuning`: they are tuned and compared; what was stopped goes on to the same tables
 //! - `lm_refusals`: a bad folder of weights, prompt, corpus or request is refused, and nothing is left behind
 //! - `documents`: the commands that the documents show are commands of the program
 //! - `custom_task`: a task from outside gets the whole command line
@@ -33,6 +34,7 @@ mod interventions;
 mod layering;
 mod lm;
 mod lm_refusals;
+mod lm_tuning;
 mod numbers;
 mod outputs;
 mod parity;

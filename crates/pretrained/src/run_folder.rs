@@ -158,12 +158,7 @@ impl LmRun {
         let maker = self.maker(entry, planned.options, device);
         let paths = (planned.run)().map_err(of_subject)?;
         let mut made = Made::read(&self.folder)?;
-        for table in (entry.tables)(&self.folder) {
-            match self.folder.path().join(table.file()).exists() {
-                true => made.tables.insert(table.file().to_owned(), maker.clone()),
-                false => made.tables.remove(table.file()),
-            };
-        }
+        made.note(&self.folder, (entry.tables)(&self.folder), &maker);
         made.write(&self.folder)?;
         Ok(paths)
     }

@@ -74,6 +74,15 @@ impl RecordError {
         Self::Io { verb, path: path.to_owned(), error }
     }
 
+    /// Whether a file is gone or not what it must be, and the disk does what it is asked.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Malformed { .. } => true,
+            Self::Io { error, .. } => error.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
     /// The file at `path` is not what it must be.
     pub fn malformed(path: &Path, reason: impl ToString) -> Self {
         Self::Malformed { path: path.to_owned(), reason: reason.to_string() }

@@ -48,6 +48,6 @@ pub use holder::Holder;
 pub use lock::Lock;
 pub use made::{COMMIT, Made, Maker};
 pub use npz::{Npz, Number};
-pub use output::{Output, check_folder};
+pub use output::{Output, check_folder, run_around};
 pub use seal::{Change, Seal};
 pub use table::{AnyTable, Older, Row, Table};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use crate::{Folder, RecordError};
+use crate::{AnyTable, Folder, RecordError};
 
 const FILE: &str = "made.toml";
 
@@ -62,6 +62,16 @@ impl Made {
     /// When the disk fails or the file is damaged.
     pub fn read(folder: &Folder) -> Result<Self, RecordError> {
         Ok(folder.read_toml(FILE)?.unwrap_or_default())
+    }
+
+    /// Notes what made some tables of `folder`; nothing of those that have no rows, and so are not there.
+    pub fn note(&mut self, folder: &Folder, tables: impl IntoIterator<Item = Box<dyn AnyTable>>, maker: &Maker) {
+        for table in tables {
+            match folder.path().join(table.file()).exists() {
+                true => self.tables.insert(table.file().to_owned(), maker.clone()),
+                false => self.tables.remove(table.file()),
+            };
+        }
     }
 
     /// Writes the whole file.

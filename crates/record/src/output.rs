@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use crate::{AnyTable, Folder, RecordError};
 
-/// Files that only a run's folder has, beside each other.
-const OF_A_RUN: [&str; 2] = ["config.toml", "legend.toml"];
+/// What every run's folder has.
+const CONFIG: &str = "config.toml";
+/// What a run's folder has beside that, one of it at least, whichever program made it.
+const BESIDE: [&str; 3] = ["legend.toml", "seal.toml", "checkpoints"];
 
 /// Why something stays as it is.
 const FOREIGN: &str = "was not written by this command; --force writes over it";
@@ -80,10 +82,11 @@ pub fn check_folder(
 }
 
 /// The run that `path` is or lies in, through links.
-fn run_around(path: &Path) -> Option<PathBuf> {
-    let there = path.ancestors().find_map(|ancestor| ancestor.canonicalize().ok())?;
-    let run = there.ancestors().find(|folder| OF_A_RUN.iter().all(|name| folder.join(name).is_file()));
-    run.map(Path::to_owned)
+pub fn run_around(path: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(path).ok()?;
+    let there = absolute.ancestors().find_map(|ancestor| ancestor.canonicalize().ok())?;
+    let is_run = |folder: &&Path| folder.join(CONFIG).is_file() && BESIDE.iter().any(|name| folder.join(name).exists());
+    there.ancestors().find(is_run).map(Path::to_owned)
 }
 
 fn has_mark(path: &Path, mark: &str) -> std::io::Result<bool> {
@@ -130,7 +133,9 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let run = place.path().join("run");
         fs::create_dir_all(run.join("export")).unwrap();
-        OF_A_RUN.iter().for_each(|name| fs::write(run.join(name), "").unwrap());
+        // As an old program left it, without a legend.
+        fs::write(run.join(CONFIG), "").unwrap();
+        fs::create_dir(run.join("checkpoints")).unwrap();
         fs::write(run.join("cd.csv"), "step").unwrap();
         fs::write(run.join("export/own.npz"), "made by a test").unwrap();
         let link = |name: &str, to: &Path| std::os::unix::fs::symlink(to, place.path().join(name)).unwrap();

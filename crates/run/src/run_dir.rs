@@ -73,8 +73,7 @@ impl RunDir {
         match path.join(CONFIG).is_file() {
             true => Ok(Self::at(path.to_owned())),
             false => {
-                let around = path.ancestors().skip(1).find(|folder| folder.join(CONFIG).is_file()).map(Path::to_owned);
-                Err(RunError::NotARun { path: path.to_owned(), missing: CONFIG, around })
+                Err(RunError::NotARun { path: path.to_owned(), missing: CONFIG, around: record::run_around(path) })
             }
         }
     }
@@ -202,40 +201,44 @@ impl RunDir {
     /// # Errors
     /// When there are checkpoints, and none is whole with its optimizer state; nothing is changed then.
     pub fn set_damaged_aside(&self, experiment: &Experiment) -> Result<Vec<(PathBuf, RunError)>, RunError> {
-        let mut damaged = Vec::new();
-        for step in self.steps()?.into_iter().rev() {
-            let folder = self.checkpoint_folder(step);
-            match self.checkpoint(experiment, step) {
-                Ok(Checkpoint { moments: Some(_), .. }) => {
-                    return damaged.into_iter().map(|(folder, why)| Ok((set_aside(folder)?, why))).collect();
-                }
-                Ok(_) => {
-                    damaged.push((folder.clone(), RecordError::malformed(&folder, "it has no optimizer state").into()))
-                }
-                Err(error @ RunError::Record(RecordError::Malformed { .. } | RecordError::Io { .. })) => {
-                    damaged.push((folder, error));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        match damaged.into_iter().next() {
-            None => Ok(Vec::new()),
-            Some((_, newest)) => {
-                Err(RunError::NothingWhole { path: self.path().to_owned(), newest: newest.to_string() })
-            }
+        match self.damaged(experiment)? {
+            (None, damaged) if !damaged.is_empty() => Err(RunError::NothingWhole {
+                path: self.path().to_owned(),
+                newest: damaged.into_iter().map(|(_, why)| why.to_string()).next().unwrap_or_default(),
+            }),
+            (_, damaged) => damaged.into_iter().map(|(folder, why)| Ok((set_aside(folder)?, why))).collect(),
         }
     }
 
     /// Keeps all checkpoints under another name, which comes back, so that training begins anew.
     ///
     /// # Errors
-    /// When training can go on from one of them.
+    /// When training can go on from one of them, or there is none; nothing is changed then.
     pub fn set_all_aside(&self, experiment: &Experiment) -> Result<PathBuf, RunError> {
-        match self.set_damaged_aside(experiment) {
-            Err(RunError::NothingWhole { .. }) => set_aside(self.path().join(CHECKPOINTS)),
-            Err(error) => Err(error),
-            Ok(_) => Err(RunError::Whole { path: self.path().to_owned(), step: self.last_step()? }),
+        match self.damaged(experiment)? {
+            (Some(step), _) => Err(RunError::Whole { path: self.path().to_owned(), step }),
+            (None, damaged) if damaged.is_empty() => Err(self.untrained()),
+            (None, _) => set_aside(self.path().join(CHECKPOINTS)),
         }
+    }
+
+    /// The newest checkpoint that training can go on from, and the newer ones with what is wrong with each, the newest first.
+    ///
+    /// # Errors
+    /// When the disk fails, or a checkpoint is whole and of another model or a newer program.
+    fn damaged(&self, experiment: &Experiment) -> Result<(Option<usize>, Vec<(PathBuf, RunError)>), RunError> {
+        let mut damaged = Vec::new();
+        for step in self.steps()?.into_iter().rev() {
+            let folder = self.checkpoint_folder(step);
+            let why = match self.checkpoint(experiment, step) {
+                Ok(Checkpoint { moments: Some(_), .. }) => return Ok((Some(step), damaged)),
+                Ok(_) => RecordError::malformed(&folder, "it has no optimizer state").into(),
+                Err(RunError::Record(error)) if error.is_damage() => error.into(),
+                Err(error) => return Err(error),
+            };
+            damaged.push((folder, why));
+        }
+        Ok((None, damaged))
     }
 
     /// Saves a checkpoint at a step that has none, and lets all but the last `full` ones go down to their weights. What

@@ -109,20 +109,21 @@ fn last_measured(run: &RunDir) -> Option<usize> {
 pub fn note_unfinished<'a>(runs: impl Iterator<Item = (&'a RunDir, &'a Config)>) -> Result<(), CliError> {
     for (run, config) in runs {
         let (path, all) = (run.path().display(), config.train.steps);
-        let missing = MissingTable::of(run.folder())?;
-        match last_measured(run) {
-            None if missing.is_empty() => note(&format!("{path} is left out: nothing of it has been measured")),
-            None => note(&format!("{path} is left out: {}", listed(&missing))),
-            Some(_) if !missing.is_empty() => note(&format!("{path}: {}", listed(&missing))),
-            Some(step) if step < all => note(&format!("{path} is not finished: measured until step {step} of {all}")),
-            Some(_) => {}
+        let mut reasons: Vec<String> = MissingTable::of(run.folder())?.iter().map(ToString::to_string).collect();
+        let last = last_measured(run);
+        match last {
+            None if reasons.is_empty() => reasons.push("nothing of it has been measured".to_owned()),
+            Some(step) if step < all => {
+                reasons.push(format!("it is not finished: measured until step {step} of {all}"))
+            }
+            _ => {}
+        }
+        if !reasons.is_empty() {
+            let left_out = if last.is_none() { " is left out" } else { "" };
+            note(&format!("{path}{left_out}: {}", reasons.join("; ")));
         }
     }
     Ok(())
-}
-
-fn listed(missing: &[MissingTable]) -> String {
-    missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn check_probe(asked: ProbeKind, runs: &[(RunDir, Config)]) -> Result<(), Failure> {

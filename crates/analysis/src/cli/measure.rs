@@ -98,12 +98,7 @@ fn note_maker(
     device: Device,
 ) -> Result<(), CliError> {
     let mut made = Made::read(run.folder())?;
-    for table in (entry.tables)(run.folder()) {
-        match run.path().join(table.file()).exists() {
-            true => made.tables.insert(table.file().to_owned(), maker(entry.name, options.clone(), experiment, device)),
-            false => made.tables.remove(table.file()),
-        };
-    }
+    made.note(run.folder(), (entry.tables)(run.folder()), &maker(entry.name, options, experiment, device));
     Ok(made.write(run.folder())?)
 }
 
@@ -118,9 +113,8 @@ pub fn note_trained(
     more: Box<dyn AnyTable>,
 ) -> Result<(), CliError> {
     let mut made = Made::read(run.folder())?;
-    for table in LIVE.iter().flat_map(|live| (live.tables)(run.folder())).chain([more]) {
-        made.tables.insert(table.file().to_owned(), maker("train", Table::new(), experiment, device));
-    }
+    let tables = LIVE.iter().flat_map(|live| (live.tables)(run.folder())).chain([more]);
+    made.note(run.folder(), tables, &maker("train", Table::new(), experiment, device));
     Ok(made.write(run.folder())?)
 }
 
