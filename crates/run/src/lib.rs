@@ -31,7 +31,7 @@ pub use checks::check_name;
 pub use config::{CheckpointConfig, Config, Experiment, FinetuneConfig, TrainConfig};
 pub use error::{ConfigError, RunError};
 pub use resolve::{PRESETS, Source, apply, lay_over, read_as};
-pub use run_dir::{Environment, RunDir};
+pub use run_dir::{Damaged, Environment, RunDir};
 pub use schedule::Schedule;
 pub use subject::{Checkpoints, ModelSubject};
 pub use sweep::Sweep;

@@ -37,6 +37,9 @@ pub struct Environment {
     pub platform: String,
 }
 
+/// A checkpoint's folder, and what is wrong with it.
+pub type Damaged = (PathBuf, RunError);
+
 /// A run on disk.
 ///
 /// # Errors
@@ -200,7 +203,7 @@ impl RunDir {
     ///
     /// # Errors
     /// When there are checkpoints, and none is whole with its optimizer state; nothing is changed then.
-    pub fn set_damaged_aside(&self, experiment: &Experiment) -> Result<Vec<(PathBuf, RunError)>, RunError> {
+    pub fn set_damaged_aside(&self, experiment: &Experiment) -> Result<Vec<Damaged>, RunError> {
         match self.damaged(experiment)? {
             (None, damaged) if !damaged.is_empty() => Err(RunError::NothingWhole {
                 path: self.path().to_owned(),
@@ -226,7 +229,7 @@ impl RunDir {
     ///
     /// # Errors
     /// When the disk fails, or a checkpoint is whole and of another model or a newer program.
-    fn damaged(&self, experiment: &Experiment) -> Result<(Option<usize>, Vec<(PathBuf, RunError)>), RunError> {
+    fn damaged(&self, experiment: &Experiment) -> Result<(Option<usize>, Vec<Damaged>), RunError> {
         let mut damaged = Vec::new();
         for step in self.steps()?.into_iter().rev() {
             let folder = self.checkpoint_folder(step);
