@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use data::{Predictor, Prompt};
-use probe::{Answers, Delivery, Layer, Probe, ProbeConfig, Prompts, Representations, Study, Subject, Wanted};
+use probe::{Answers, Delivery, Guess, Layer, Probe, ProbeConfig, Prompts, Representations, Study, Subject, Wanted};
 use record::{Npz, Output, RecordError};
 
 use crate::measurements::{directions, mean_prompts, random_direction};
@@ -18,7 +18,7 @@ pub struct StatesExport {
     /// The model's predictions, `[n][n_points]`.
     predictions: Vec<Vec<f64>>,
     /// What our probes guess, by name: `[layers + 1][tokens][n]`.
-    guesses: Vec<(String, Vec<Vec<Vec<usize>>>)>,
+    guesses: Vec<(String, Vec<Vec<Vec<Guess>>>)>,
     settings: ProbeConfig,
     /// The task's closed-form predictors by name, with their predictions, `[n][n_points]`.
     predictors: Vec<(String, Vec<Vec<f64>>)>,
@@ -64,7 +64,8 @@ impl StatesExport {
 
     /// Writes NumPy arrays: `hidden` `[n, layers + 1, tokens, d_model]` f32, `concept` `[n]`, `xs` `[n, n_points, d_x]`,
     /// `ys` and `predictions` `[n, n_points]`, `tokens` `[tokens]`, their places in the sequence from 0, for every probe
-    /// of the run its guesses under its name, `[n, layers + 1, tokens]`, the probes' settings `neighbours`, `folds`,
+    /// of the run its guesses under its name, of labels that tie the lowest, and what each counts in its score under
+    /// `<name>_credit`, both `[n, layers + 1, tokens]`, the probes' settings `neighbours`, `folds`,
     /// `ridge` and `shrinkage`, and `predictor_<name>` `[n, n_points]` of every closed-form predictor.
     ///
     /// # Errors
@@ -87,8 +88,9 @@ impl StatesExport {
             let n_points = self.prompts.pairs()[0].ys.len();
             npz.array("predictions", &[n, n_points], self.predictions.iter().flatten().copied())?;
             for (probe, guesses) in &self.guesses {
-                let guesses = (0..n).flat_map(each).map(|(i, layer, token)| guesses[layer][token][i] as i64);
-                npz.array(probe, &[n, layers, tokens], guesses)?;
+                let guesses = || (0..n).flat_map(each).map(|(i, layer, token)| guesses[layer][token][i]);
+                npz.array(probe, &[n, layers, tokens], guesses().map(|guess| guess.label as i64))?;
+                npz.array(&format!("{probe}_credit"), &[n, layers, tokens], guesses().map(|guess| guess.credit))?;
             }
             let ProbeConfig { neighbours, folds, ridge, shrinkage, .. } = self.settings;
             for (name, count) in [("neighbours", neighbours), ("folds", folds)] {

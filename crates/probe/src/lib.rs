@@ -6,13 +6,13 @@
 //!
 //! ```
 //! use nalgebra::DMatrix;
-//! use probe::{Distance, Knn, Probe, States};
+//! use probe::{Distance, Knn, Probe, States, accuracy};
 //!
 //! // Two planted concepts, apart along the first coordinate.
 //! let labels: Vec<usize> = (0..40).map(|i| i / 20).collect();
 //! let states = DMatrix::from_fn(40, 2, |i, j| if j == 0 { 9.0 * labels[i] as f64 } else { i as f64 / 40.0 });
 //! let knn = Knn { neighbours: 10, distance: Distance::Euclidean };
-//! assert_eq!(knn.guess(&States::new(states), &[&labels])[0], labels);
+//! assert_eq!(accuracy(&knn.guess(&States::new(states), &[&labels])[0]), 1.0);
 //! ```
 
 mod config;
@@ -28,7 +28,7 @@ mod task;
 pub use config::{Control, EvalConfig, ProbeConfig, ProbeKind, ProbeReading, ProbeToken};
 pub use edit::{Change, Edit, Vectors};
 pub use error::{ProbeError, SubjectError};
-pub use probes::{Centroid, Distance, Knn, Linear, Probe, Quadratic, States, probes};
+pub use probes::{Centroid, Distance, Guess, Knn, Linear, Probe, Quadratic, States, accuracy, probes};
 pub use prompts::{Answers, Prompts, Score};
 pub use representations::Representations;
 pub use study::Study;

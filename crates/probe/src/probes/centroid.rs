@@ -1,14 +1,15 @@
 //! Nearest centroid.
 
-use nalgebra::{DMatrix, DVector};
+use nalgebra::{DMatrix, DVector, DVectorView};
 
 use crate::ProbeKind;
 
-use super::{Probe, States, argmax, n_labels};
+use super::{Guess, Probe, States, n_labels};
 
 /// Leave-one-out nearest centroid: a state gets the label whose other members' mean is nearest.
 ///
-/// It reads concepts that differ in their mean state, whatever their size; ties go to the lowest label.
+/// It reads concepts that differ in their mean state, whatever their size. Two distances tie when
+/// they differ by less than 1e-12 of the largest squared norm.
 ///
 /// # Source
 /// Euclidean distance on the states as they are, as scikit-learn's `NearestCentroid`, fitted without the state.
@@ -20,13 +21,16 @@ impl Probe for Centroid {
         ProbeKind::Centroid.name()
     }
 
-    fn guess(&self, states: &States, labellings: &[&[usize]]) -> Vec<Vec<usize>> {
+    fn guess(&self, states: &States, labellings: &[&[usize]]) -> Vec<Vec<Guess>> {
+        let largest = states.rows().row_iter().map(|state| state.norm_squared()).fold(0.0, f64::max);
         let guess = |labels: &&[usize]| {
-            let distances = match states.wide() {
+            let nearness = -match states.wide() {
                 true => of_products(states.products(), labels),
                 false => of_features(states.rows(), labels),
             };
-            distances.column_iter().map(|distances| argmax(distances.iter().map(|distance| -distance))).collect()
+            let of_state =
+                |(scores, &own): (DVectorView<'_, f64>, &usize)| Guess::among(scores.as_slice(), own, largest);
+            nearness.column_iter().zip(*labels).map(of_state).collect()
         };
         labellings.iter().map(guess).collect()
     }
@@ -87,18 +91,19 @@ mod tests {
     use rand::RngExt;
 
     use super::*;
+    use crate::probes::guessed;
 
     #[test]
     fn a_state_does_not_pull_its_own_centroid() {
         // Of the two 0s the second is nearer to the 1s than to the first; with itself its centroid would be at 3.
         let states = States::new(DMatrix::from_column_slice(4, 1, &[0.0, 6.0, 10.0, 11.0]));
-        assert_eq!(Centroid.guess(&states, &[&[0, 0, 1, 1]]), [[0, 1, 1, 1]]);
+        assert_eq!(guessed(&Centroid, &states, &[0, 0, 1, 1]), [0, 1, 1, 1]);
     }
 
     #[test]
     fn a_label_of_one_state_is_never_guessed() {
         let states = States::new(DMatrix::from_column_slice(3, 1, &[0.0, 1.0, 1.5]));
-        assert_eq!(Centroid.guess(&states, &[&[0, 0, 2]]), [[0, 2, 0]]);
+        assert_eq!(guessed(&Centroid, &states, &[0, 0, 2]), [0, 2, 0]);
     }
 
     #[test]

@@ -4,9 +4,10 @@ use crate::ProbeKind;
 use nalgebra::{Cholesky, DMatrix};
 
 use super::folds::{Fold, Standardised};
-use super::{Probe, States, argmax, n_labels};
+use super::{Guess, Probe, States, n_labels};
 
-/// Ridge regression of the one-hot label on the standardised state, from the other folds; the largest output wins.
+/// Ridge regression of the one-hot label on the standardised state, from the other folds; the largest output wins. Outputs tie when they
+/// differ by less than 1e-12.
 ///
 /// W = (ZᵀZ + ridge·I)⁻¹ Zᵀ(Y − ȳ) with Z the standardised states and Y the one-hot labels of the states fitted to;
 /// outputs are zW + ȳ. With more features than states, zW = zZᵀ(ZZᵀ + ridge·I)⁻¹(Y − ȳ), the same from inner products.
@@ -30,9 +31,9 @@ impl Probe for Linear {
         ProbeKind::Linear.name()
     }
 
-    fn guess(&self, states: &States, labellings: &[&[usize]]) -> Vec<Vec<usize>> {
+    fn guess(&self, states: &States, labellings: &[&[usize]]) -> Vec<Vec<Guess>> {
         let targets: Vec<DMatrix<f64>> = labellings.iter().map(|labels| one_hot(labels)).collect();
-        let mut guesses = vec![vec![0; states.rows().nrows()]; labellings.len()];
+        let mut guesses = vec![vec![Guess::NONE; states.rows().nrows()]; labellings.len()];
         for Fold { train, test, standardised } in states.folds(self.folds).iter() {
             let mut fit_to: Vec<DMatrix<f64>> = targets.iter().map(|targets| targets.select_rows(train)).collect();
             let means: Vec<_> = fit_to.iter().map(DMatrix::row_mean).collect();
@@ -44,7 +45,8 @@ impl Probe for Linear {
             for (labelling, (means, guesses)) in means.iter().zip(&mut guesses).enumerate() {
                 for (row, &i) in test.iter().enumerate() {
                     let output = |label| outputs.as_ref().map_or(0.0, |outputs| outputs[labelling][(row, label)]);
-                    guesses[i] = argmax(means.iter().enumerate().map(|(label, mean)| mean + output(label)));
+                    let scores: Vec<f64> = means.iter().enumerate().map(|(label, mean)| mean + output(label)).collect();
+                    guesses[i] = Guess::among(&scores, labellings[labelling][i], 1.0);
                 }
             }
         }
@@ -84,6 +86,7 @@ mod tests {
     use rand::RngExt;
 
     use super::*;
+    use crate::probes::guessed;
 
     const LINEAR: Linear = Linear { folds: 5, ridge: 1.0 };
 
@@ -93,7 +96,7 @@ mod tests {
         // follow the first.
         let labels: Vec<usize> = (0..40).map(|i| i / 20).collect();
         let states = DMatrix::from_fn(40, 2, |i, j| if j == 0 { (i * 7 % 20) as f64 } else { 1e-3 * labels[i] as f64 });
-        assert_eq!(LINEAR.guess(&States::new(states), &[&labels])[0], labels);
+        assert_eq!(guessed(&LINEAR, &States::new(states), &labels), labels);
     }
 
     #[test]

@@ -35,8 +35,41 @@ pub trait Probe: Debug + Send + Sync {
     ///
     /// # Shapes
     /// every labelling and every answer `[n]`
-    fn guess(&self, states: &States, labellings: &[&[usize]]) -> Vec<Vec<usize>>;
+    fn guess(&self, states: &States, labellings: &[&[usize]]) -> Vec<Vec<Guess>>;
 }
+
+/// What a probe makes of one state.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Guess {
+    /// The label with the largest score, the lowest of those that tie.
+    pub label: usize,
+    /// What the guess counts, 0 to 1: 1/m where the true label is among the m with the largest score, else 0. So a probe
+    /// that knows nothing is right in the same share of cases for every label.
+    pub credit: f64,
+}
+
+impl Guess {
+    const NONE: Self = Self { label: 0, credit: 0.0 };
+
+    /// From the score of every label, of which there is one or more; scores that differ by at most 1e-12 of `scale` tie.
+    /// Where none is finite, all of them do.
+    pub fn among(scores: &[f64], truth: usize, scale: f64) -> Self {
+        let largest = scores.iter().copied().filter(|score| score.is_finite()).reduce(f64::max);
+        let ties = |label: &usize| largest.is_none_or(|largest| (scores[*label] - largest).abs() <= TIE * scale);
+        let tied: Vec<usize> = (0..scores.len()).filter(ties).collect();
+        Self { label: tied[0], credit: if tied.contains(&truth) { 1.0 / tied.len() as f64 } else { 0.0 } }
+    }
+}
+
+/// Mean credit of some guesses; not a number of none.
+pub fn accuracy<'a>(guesses: impl IntoIterator<Item = &'a Guess>) -> f64 {
+    let (credit, count) =
+        guesses.into_iter().fold((0.0, 0.0), |(credit, count), guess| (credit + guess.credit, count + 1.0));
+    credit / count
+}
+
+/// Numbers tie when they differ by less than this share of their scale.
+const TIE: f64 = 1e-12;
 
 /// The states of all concepts at one layer and token, and what several probes need of them.
 #[derive(Clone, Debug)]
@@ -101,10 +134,16 @@ fn n_labels(labels: &[usize]) -> usize {
     labels.iter().max().map_or(0, |most| most + 1)
 }
 
-/// Place of the largest score, the first among equals.
-fn argmax(scores: impl Iterator<Item = f64>) -> usize {
-    let larger = |best: (usize, f64), next: (usize, f64)| if next.1 > best.1 { next } else { best };
-    scores.enumerate().fold((0, f64::NEG_INFINITY), larger).0
+/// The label that a probe names for every state.
+#[cfg(test)]
+fn guessed(probe: &dyn Probe, states: &States, labels: &[usize]) -> Vec<usize> {
+    probe.guess(states, &[labels])[0].iter().map(|guess| guess.label).collect()
+}
+
+/// What its guess for every state counts.
+#[cfg(test)]
+fn credits(probe: &dyn Probe, states: &States, labels: &[usize]) -> Vec<f64> {
+    probe.guess(states, &[labels])[0].iter().map(|guess| guess.credit).collect()
 }
 
 /// What every probe promises.
@@ -134,11 +173,11 @@ mod tests {
         let states = noise(30, 3);
         let labels: Vec<usize> = (0..30).map(|i| i % 3).collect();
         for probe in every_probe() {
-            let guesses = probe.guess(&states, &[&labels]).swap_remove(0);
+            let guesses = guessed(&*probe, &states, &labels);
             for i in 0..30 {
                 let mut other = labels.clone();
                 other[i] = (labels[i] + 1) % 3;
-                assert_eq!(probe.guess(&states, &[&other])[0][i], guesses[i], "{} at {i}", probe.name());
+                assert_eq!(guessed(&*probe, &states, &other)[i], guesses[i], "{} at {i}", probe.name());
             }
         }
     }
@@ -159,24 +198,55 @@ mod tests {
     fn features_that_are_always_zero_change_no_guess() {
         let (states, labels) = (noise(30, 20), Vec::from_iter((0..30).map(|i| i % 3)));
         for probe in every_probe() {
-            let guesses = probe.guess(&states, &[&labels]);
+            let guesses = guessed(&*probe, &states, &labels);
             for d in [30, 31, 90] {
                 let wider = States::new(states.rows().clone().resize_horizontally(d, 0.0));
-                assert_eq!(probe.guess(&wider, &[&labels]), guesses, "{} of {d} features", probe.name());
+                assert_eq!(guessed(&*probe, &wider, &labels), guesses, "{} of {d} features", probe.name());
             }
         }
     }
 
-    /// As the embedding of a token with which every prompt ends. The first label is the more frequent one in every fold,
-    /// and that of the states with the lowest indices.
+    /// As the embedding of a token with which every prompt ends. Every fold has as many states of every label: a regression
+    /// of which no feature says anything guesses the label that is more frequent where it was fitted.
     #[test]
-    fn states_that_are_all_the_same_are_given_the_first_label() {
-        let few = DMatrix::from_fn(12, 3, |_, j| j as f64);
-        let many = DMatrix::from_fn(12, 40, |_, j| 1.0 / (j + 3) as f64);
+    fn states_that_are_all_the_same_say_nothing_of_any_label() {
+        let few = DMatrix::from_fn(24, 3, |_, j| j as f64);
+        let many = DMatrix::from_fn(24, 40, |_, j| 1.0 / (j + 3) as f64);
         for states in [few, many].map(States::new) {
             for probe in every_probe() {
-                let guesses = probe.guess(&states, &[&[0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1]]);
-                assert_eq!(guesses, [[0; 12]], "{} of {} features", probe.name(), states.rows().ncols());
+                for labels in [2, 3].map(|n| Vec::from_iter((0..24).map(|i| i * n / 24))) {
+                    let each = 1.0 / n_labels(&labels) as f64;
+                    let features = states.rows().ncols();
+                    assert_eq!(
+                        credits(&*probe, &states, &labels),
+                        [each; 24],
+                        "{} of {features} features",
+                        probe.name()
+                    );
+                }
+            }
+        }
+    }
+
+    /// Votes in whole numbers tie often, and whoever gives a tie to the lowest label finds it read above chance and the
+    /// highest below.
+    #[test]
+    fn states_that_say_nothing_are_read_at_chance_for_every_label() {
+        let (labels, resamples) = (Vec::from_iter((0..80).map(|i| i / 20)), 60);
+        let mut rng = data::Stream::new(1, data::Purpose::Probe).rng(0);
+        for probe in every_probe() {
+            let mut by_label = [const { Vec::new() }; 4];
+            for _ in 0..resamples {
+                let states = States::new(DMatrix::from_fn(80, 3, |_, _| rng.random::<f64>() - 0.5));
+                let guesses = probe.guess(&states, &[&labels]).swap_remove(0);
+                guesses.chunks(20).zip(&mut by_label).for_each(|(of_label, all)| all.push(accuracy(of_label)));
+            }
+            for (label, scores) in by_label.iter().enumerate() {
+                let mean = scores.iter().sum::<f64>() / resamples as f64;
+                let variance = scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / (resamples - 1) as f64;
+                // A state is one of 19 left of its own label and one of 20 of another, so chance is a little below 1/4.
+                let error = (variance / resamples as f64).sqrt();
+                assert!((mean - 0.25).abs() < 4.0 * error + 0.01, "{} reads label {label} at {mean}", probe.name());
             }
         }
     }

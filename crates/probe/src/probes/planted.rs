@@ -6,7 +6,7 @@
 use nalgebra::DMatrix;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::{Centroid, Distance, Knn, Linear, Probe, Quadratic, States};
+use super::{Centroid, Distance, Knn, Linear, Probe, Quadratic, States, accuracy};
 
 const KNN: Knn = Knn { neighbours: 10, distance: Distance::Euclidean };
 const KNN_COSINE: Knn = Knn { neighbours: 10, distance: Distance::Cosine };
@@ -35,8 +35,7 @@ fn states(gain: f64) -> (States, Vec<usize>) {
 fn accuracies(probe: &dyn Probe) -> [f64; 3] {
     [0.0, 0.5, 1.0].map(|gain| {
         let (states, labels) = states(gain);
-        let guesses = probe.guess(&states, &[&labels]).swap_remove(0);
-        labels.iter().zip(&guesses).filter(|(label, guess)| label == guess).count() as f64 / labels.len() as f64
+        accuracy(&probe.guess(&states, &[&labels])[0])
     })
 }
 

@@ -4,10 +4,11 @@ use crate::ProbeKind;
 use nalgebra::{Cholesky, DMatrix, DVectorView, RowDVector};
 
 use super::folds::{Fold, Standardised};
-use super::{Probe, States, argmax, n_labels};
+use super::{Guess, Probe, States, n_labels};
 
 /// Quadratic discriminant analysis from the other folds: a Gaussian is fitted to the standardised states of every
 /// label, and the one under which the state is likeliest wins, all labels being as likely beforehand.
+/// Log densities tie when they differ by less than 1e-12 of the larger.
 ///
 /// A covariance is (1 − shrinkage)·S + shrinkage·I, with S the mean square around the mean. The log density is quadratic in the
 /// state: beside means the probe reads variances and correlations. Which coordinates of the regression weights are on is
@@ -30,8 +31,8 @@ impl Probe for Quadratic {
         ProbeKind::Quadratic.name()
     }
 
-    fn guess(&self, states: &States, labellings: &[&[usize]]) -> Vec<Vec<usize>> {
-        let mut guesses = vec![vec![0; states.rows().nrows()]; labellings.len()];
+    fn guess(&self, states: &States, labellings: &[&[usize]]) -> Vec<Vec<Guess>> {
+        let mut guesses = vec![vec![Guess::NONE; states.rows().nrows()]; labellings.len()];
         for Fold { train, test, standardised } in states.folds(self.folds).iter() {
             for (labels, guesses) in labellings.iter().zip(&mut guesses) {
                 let densities: Vec<Vec<f64>> = (0..n_labels(labels))
@@ -41,7 +42,12 @@ impl Probe for Quadratic {
                     })
                     .collect();
                 for (row, &i) in test.iter().enumerate() {
-                    guesses[i] = argmax(densities.iter().map(|densities| densities[row]));
+                    let scores: Vec<f64> = densities.iter().map(|densities| densities[row]).collect();
+                    let largest = scores
+                        .iter()
+                        .filter(|score| score.is_finite())
+                        .fold(1.0, |most: f64, score| most.max(score.abs()));
+                    guesses[i] = Guess::among(&scores, labels[i], largest);
                 }
             }
         }
@@ -146,6 +152,7 @@ mod tests {
     use rand::RngExt;
 
     use super::*;
+    use crate::probes::guessed;
 
     const QUADRATIC: Quadratic = Quadratic { folds: 5, shrinkage: 0.1 };
 
@@ -154,7 +161,7 @@ mod tests {
         // Label 0 lies at ±1, label 1 at ±10.
         let labels: Vec<usize> = (0..40).map(|i| i / 20).collect();
         let states = DMatrix::from_fn(40, 1, |i, _| [1.0, 10.0][labels[i]] * if i % 2 == 0 { 1.0 } else { -1.0 });
-        assert_eq!(QUADRATIC.guess(&States::new(states), &[&labels])[0], labels);
+        assert_eq!(guessed(&QUADRATIC, &States::new(states), &labels), labels);
     }
 
     /// Fewer members than features, as many, and more: the same formula, once written out with an inverse.

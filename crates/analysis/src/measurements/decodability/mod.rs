@@ -12,7 +12,7 @@ use probe::{AnyTask, Control, Delivery, Layer, Prompts, States, Study, Subject, 
 
 pub(crate) use best::at_best_layer;
 pub use rows::{BestLayerRow, DecodabilityRow, Selection};
-pub(super) use scores::{Resample, Scores, accuracy, states_at};
+pub(super) use scores::{Resample, Scores, states_at};
 pub(super) use show::{AtQuery, at_query, decodability_grid, layer_axis, step_axis};
 
 use super::{Live, MeasureError, Measurement, Needs, NoOptions, Session};

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use data::Token;
-use probe::{Control, Layer, Probe, ProbeReading, Representations, States, Study, Subject, SubjectError};
+use probe::{
+    Control, Guess, Layer, Probe, ProbeReading, Representations, States, Study, Subject, SubjectError, accuracy,
+};
 use rayon::prelude::*;
 
 use super::{BestLayerRow, DecodabilityRow, LabelledStates, Selection};
@@ -15,20 +17,47 @@ struct Place {
     token: usize,
     /// Index into the study's probes.
     probe: usize,
+    /// With the true labels.
+    scores: ByResample,
+    /// With permuted labels, where they were scored.
+    shuffled: Option<ByResample>,
+}
+
+/// Accuracies in every resample; not a number in those that were not scored.
+struct ByResample {
     /// `[resamples]`
     overall: Vec<f64>,
     /// `[n_concepts][resamples]`
     by_concept: Vec<Vec<f64>>,
-    /// With permuted labels, `[resamples]`; not a number where they were not scored.
-    shuffled: Vec<f64>,
 }
 
-/// Accuracies of one probe on the states of one resample.
+/// Accuracies of one probe on the states of one resample, with one labelling.
 struct Accuracies {
     overall: f64,
     /// `[n_concepts]`
     by_concept: Vec<f64>,
-    shuffled: Option<f64>,
+}
+
+impl Accuracies {
+    fn of(labels: &[usize], guesses: &[Guess], concepts: usize) -> Self {
+        let of_concept = |concept| {
+            let members = labels.iter().zip(guesses).filter(move |(label, _)| **label == concept);
+            accuracy(members.map(|(_, guess)| guess))
+        };
+        Self { overall: accuracy(guesses), by_concept: (0..concepts).map(of_concept).collect() }
+    }
+}
+
+impl ByResample {
+    fn new(concepts: usize, resamples: usize) -> Self {
+        let none = vec![f64::NAN; resamples];
+        Self { by_concept: vec![none.clone(); concepts], overall: none }
+    }
+
+    fn set(&mut self, resample: usize, Accuracies { overall, by_concept }: &Accuracies) {
+        self.overall[resample] = *overall;
+        self.by_concept.iter_mut().zip(by_concept).for_each(|(all, one)| all[resample] = *one);
+    }
 }
 
 /// Accuracies at every place.
@@ -66,18 +95,18 @@ impl<'a> Scores<'a> {
         let places: Vec<_> =
             (0..states.layers.len()).flat_map(|layer| (0..tokens).map(move |token| (layer, token))).collect();
         let score = |&(layer, token): &(usize, usize)| {
-            let found = self.score(&states.states(layer, token), &states.labels, &labellings);
+            let found = self.score(&states.states(layer, token), &labellings);
             (states.layers[layer], token, found)
         };
         let found: Vec<_> = places.par_iter().map(score).collect();
-        found.into_iter().for_each(|(layer, token, found)| self.set(resample, layer, token, found));
+        found.into_iter().for_each(|(layer, token, found)| self.set(resample, layer, token, &found));
     }
 
     /// Adds states of resample number `resample` that are not a model's, at one layer and token, an index into the tokens.
     pub(super) fn add_states(&mut self, resample: usize, layer: Layer, token: usize, these: &LabelledStates) {
         let LabelledStates { states, labels } = these;
-        let found = self.score(states, labels, &self.labellings(resample, labels));
-        self.set(resample, layer, token, found);
+        let found = self.score(states, &self.labellings(resample, labels));
+        self.set(resample, layer, token, &found);
     }
 
     /// The labels that are guessed: the true ones, and where the states are no control permuted ones behind them.
@@ -86,60 +115,49 @@ impl<'a> Scores<'a> {
         std::iter::once(labels.to_vec()).chain(shuffled).collect()
     }
 
-    /// What every probe makes of some states, of which `labels` are true.
-    fn score(&self, states: &States, labels: &[usize], labellings: &[Vec<usize>]) -> Vec<Accuracies> {
-        let labellings: Vec<&[usize]> = labellings.iter().map(Vec::as_slice).collect();
+    /// What every probe makes of some states, `[probes][labellings]`.
+    fn score(&self, states: &States, labellings: &[Vec<usize>]) -> Vec<Vec<Accuracies>> {
+        let (labellings, concepts): (Vec<&[usize]>, _) =
+            (labellings.iter().map(Vec::as_slice).collect(), self.study.concepts().len());
         let of_probe = |probe: &dyn Probe| {
             let guesses = probe.guess(states, &labellings);
-            let of_concept = |concept| {
-                let members = || labels.iter().zip(&guesses[0]).filter(move |(label, _)| **label == concept);
-                members().filter(|(label, guess)| label == guess).count() as f64 / members().count() as f64
-            };
-            Accuracies {
-                overall: accuracy(labels, &guesses[0]),
-                by_concept: (0..self.study.concepts().len()).map(of_concept).collect(),
-                shuffled: labellings.get(1).map(|shuffled| accuracy(shuffled, &guesses[1])),
-            }
+            labellings.iter().zip(&guesses).map(|(labels, guesses)| Accuracies::of(labels, guesses, concepts)).collect()
         };
         self.probes.iter().map(|probe| of_probe(probe.as_ref())).collect()
     }
 
     /// Notes what every probe made of resample number `resample` at a layer and token.
-    fn set(&mut self, resample: usize, layer: Layer, token: usize, found: Vec<Accuracies>) {
-        for (probe, Accuracies { overall, by_concept, shuffled }) in found.into_iter().enumerate() {
-            let none = vec![f64::NAN; self.resamples];
+    fn set(&mut self, resample: usize, layer: Layer, token: usize, found: &[Vec<Accuracies>]) {
+        for (probe, found) in found.iter().enumerate() {
+            let none = || ByResample::new(self.study.concepts().len(), self.resamples);
             let key = |place: &Place| (place.layer, place.token, place.probe);
             let at = self.places.binary_search_by_key(&(layer, token, probe), key).unwrap_or_else(|at| {
-                let by_concept = vec![none.clone(); by_concept.len()];
-                let place = Place { layer, token, probe, overall: none.clone(), by_concept, shuffled: none };
-                self.places.insert(at, place);
+                let shuffled = found.get(1).map(|_| none());
+                self.places.insert(at, Place { layer, token, probe, scores: none(), shuffled });
                 at
             });
-            let place = &mut self.places[at];
-            place.overall[resample] = overall;
-            place.by_concept.iter_mut().zip(by_concept).for_each(|(all, one)| all[resample] = one);
-            place.shuffled[resample] = shuffled.unwrap_or(f64::NAN);
+            let Place { scores, shuffled, .. } = &mut self.places[at];
+            std::iter::once(scores).chain(shuffled).zip(found).for_each(|(all, one)| all.set(resample, one));
         }
     }
 
-    /// A row for every place and concept, and for the control with permuted labels where it was scored.
+    /// A row for every place and concept, and the same for the control with permuted labels where it was scored.
     pub(in crate::measurements) fn rows(&self, step: usize) -> Vec<DecodabilityRow> {
         let mut rows = Vec::new();
-        for place in &self.places {
-            let kind = self.study.probe.probes[place.probe];
+        for Place { layer, token, probe, scores, shuffled } in &self.places {
             let mut row = |control, concept: Option<&str>, accuracies: &[f64]| {
                 let OverResamples { score, lo, hi, n } = OverResamples::of(accuracies);
-                let (token, chance) = (self.tokens[place.token], self.study.chance());
-                let (layer, concept) = (place.layer, concept.map(str::to_owned));
-                let probe = ProbeReading { probe: kind, control };
+                let (token, chance) = (self.tokens[*token], self.study.chance());
+                let (layer, concept) = (*layer, concept.map(str::to_owned));
+                let probe = ProbeReading { probe: self.study.probe.probes[*probe], control };
                 rows.push(DecodabilityRow { step, layer, token, probe, concept, score, chance, lo, hi, n });
             };
-            row(self.control, None, &place.overall);
-            for (concept, accuracies) in self.study.concepts().iter().zip(&place.by_concept) {
-                row(self.control, Some(&concept.name), accuracies);
-            }
-            if self.control.is_none() {
-                row(Some(Control::Shuffled), None, &place.shuffled);
+            let shuffled = shuffled.iter().map(|scores| (Some(Control::Shuffled), scores));
+            for (control, scores) in std::iter::once((self.control, scores)).chain(shuffled) {
+                row(control, None, &scores.overall);
+                for (concept, accuracies) in self.study.concepts().iter().zip(&scores.by_concept) {
+                    row(control, Some(&concept.name), accuracies);
+                }
             }
         }
         rows
@@ -161,11 +179,6 @@ impl<'a> Scores<'a> {
         }
         best
     }
-}
-
-/// The share of labels that are guessed.
-pub(in crate::measurements) fn accuracy(labels: &[usize], guesses: &[usize]) -> f64 {
-    labels.iter().zip(guesses).filter(|(label, guess)| label == guess).count() as f64 / labels.len() as f64
 }
 
 /// The states of one resample at every probed token, `[tokens]`, each at one layer.
@@ -197,16 +210,16 @@ pub(in crate::measurements) fn states_at(
 /// The best layer and its accuracies: chosen on the first half of the resamples and scored on the second, and both on
 /// all. Among equals the earliest layer is chosen.
 fn best_layers<'a>(layers: &[&'a Place]) -> [(Layer, &'a [f64]); 2] {
-    let half = layers[0].overall.len() / 2;
+    let half = layers[0].scores.overall.len() / 2;
     let choose = |on: std::ops::Range<usize>| {
-        let sum = |place: &Place| place.overall[on.clone()].iter().sum::<f64>();
+        let sum = |place: &Place| place.scores.overall[on.clone()].iter().sum::<f64>();
         // Equal counts of right guesses, in another order, may differ by rounding.
         let better = |best: &'a Place, place: &&'a Place| if sum(place) > sum(best) + 1e-9 { *place } else { best };
         layers[1..].iter().fold(layers[0], |best, place| better(best, place))
     };
-    let all = layers[0].overall.len();
+    let all = layers[0].scores.overall.len();
     let (fair, optimistic) = (choose(0..half), choose(0..all));
-    [(fair.layer, &fair.overall[half..]), (optimistic.layer, &optimistic.overall)]
+    [(fair.layer, &fair.scores.overall[half..]), (optimistic.layer, &optimistic.scores.overall)]
 }
 
 #[cfg(test)]
@@ -219,9 +232,8 @@ mod tests {
             layer,
             token: 0,
             probe: 0,
-            overall: overall.to_vec(),
-            by_concept: Vec::new(),
-            shuffled: Vec::new(),
+            scores: ByResample { overall: overall.to_vec(), by_concept: Vec::new() },
+            shuffled: None,
         };
         // Layer 1 is lucky in the first half; layer 2 is better on the whole.
         let layers = [

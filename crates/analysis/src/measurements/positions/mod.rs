@@ -5,12 +5,12 @@ mod rows;
 mod show;
 
 use data::{Concept, Prompt, Token};
-use probe::{Control, ProbeReading, Study};
+use probe::{Control, Guess, ProbeReading, Study};
 use rayon::prelude::*;
 
 pub use rows::{PositionRow, Reader};
 
-use super::decodability::{Decodability, Tables};
+use super::decodability::{Decodability, DecodabilityRow, Tables};
 use super::{Live, MeasureError, Measurement, Needs, OverResamples, Selection, Session, Steps};
 use crate::show::{Section, Shown};
 
@@ -50,7 +50,8 @@ fn read((cd, best): &Tables) -> Vec<PositionRow> {
     let mut rows = Vec::new();
     for best in best.iter().filter(|row| row.selection == Selection::HeldOut) {
         let reading = ProbeReading::control(best.probe, Control::Shuffled);
-        let control = cd.iter().find(|row| (row.token, row.layer, row.probe) == (best.token, best.layer, reading));
+        let there = |row: &&DecodabilityRow| (row.token, row.layer, row.probe) == (best.token, best.layer, reading);
+        let control = cd.iter().filter(there).find(|row| row.concept.is_none());
         let (Token::X(position), Some(control)) = (best.token, control) else { continue };
         let row = |reading: ProbeReading, [score, lo, hi]: [f64; 3]| PositionRow {
             step: Some(best.step),
@@ -77,14 +78,13 @@ fn inferred(study: &Study) -> Vec<PositionRow> {
     let resamples = study.resamples();
     let mut rows = Vec::new();
     for predictor in study.task.pairs().predictors() {
-        // [resamples][prompts][n_points]: (whether the likeliest is the true one, posterior on the true one)
+        // [resamples][prompts][n_points]: (credit of the likeliest, posterior on the true one)
         let posteriors = resamples.iter().map(|prompts| {
             let of_prompt = |prompt: &Prompt| {
                 let truth = prompt.concept.0;
                 let at_pair = |over: Vec<f64>| {
                     let over = among_equals(over, study.concepts())?;
-                    let likeliest = over.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
-                    Some((f64::from(u8::from(likeliest.is_some_and(|(label, _)| label == truth))), over[truth]))
+                    Some((Guess::among(&over, truth, 1.0).credit, over[truth]))
                 };
                 predictor.posterior(prompt)?.into_iter().map(at_pair).collect::<Option<Vec<_>>>()
             };
@@ -132,7 +132,7 @@ mod tests {
         let (right, posterior) =
             (scores(Reader::Predictor("bayes".to_owned())), scores(Reader::Posterior("bayes".to_owned())));
         assert_eq!((right.len(), posterior.len()), (6, 6));
-        // Before the first pair nothing is known: every concept has ½, and the lower one is named.
+        // Before the first pair nothing is known: every concept has ½, and half of the credit.
         assert_eq!((right[0], posterior[0]), (0.5, 0.5));
         // Later both are nearly 1, and which is larger is up to the prompts drawn.
         assert!((1..4).all(|pair| right[pair] > posterior[pair]), "{right:?} {posterior:?}");

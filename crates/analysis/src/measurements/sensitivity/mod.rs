@@ -3,12 +3,12 @@
 mod rows;
 mod show;
 
-use probe::{Distance, Knn, Layer, Probe, Study, Subject};
+use probe::{Distance, Knn, Layer, Probe, Study, Subject, accuracy};
 use rayon::prelude::*;
 
 pub use rows::SensitivityRow;
 
-use super::decodability::{Resample, accuracy, states_at};
+use super::decodability::{Resample, states_at};
 use super::{MeasureError, Measurement, Needs, OneStep, OverResamples, Session};
 use crate::show::{Section, Shown};
 
@@ -75,9 +75,8 @@ fn with_neighbours(
     for (index, (&token, &layer)) in study.tokens.iter().zip(layers).enumerate() {
         for neighbours in NEIGHBOURS.into_iter().filter(|&neighbours| neighbours <= others) {
             let knn = Knn { neighbours, distance: Distance::Euclidean };
-            let score = |Resample { tokens, labels }: &Resample| {
-                accuracy(labels, &knn.guess(&tokens[&index], &[labels.as_slice()])[0])
-            };
+            let score =
+                |Resample { tokens, labels }: &Resample| accuracy(&knn.guess(&tokens[&index], &[labels.as_slice()])[0]);
             let OverResamples { score, lo, hi, n } =
                 OverResamples::of(&resamples.par_iter().map(score).collect::<Vec<_>>());
             let chance = study.chance();

@@ -5,13 +5,13 @@ mod rows;
 mod show;
 
 use data::Token;
-use probe::{Distance, Knn, Layer, Probe, States, Study, Subject};
+use probe::{Distance, Knn, Layer, Probe, States, Study, Subject, accuracy};
 use rayon::prelude::*;
 
 pub(crate) use pairs_figure::mean_pairs;
 pub use rows::{PairRow, SeparationRow, Statistic};
 
-use super::decodability::{Resample, accuracy, states_at};
+use super::decodability::{Resample, states_at};
 use super::{MeasureError, Measurement, Needs, NoOptions, OverResamples, Session};
 use crate::show::{Section, Shown};
 
@@ -159,7 +159,7 @@ fn told_apart(states: &States, labels: &[usize], pair: &[usize; 2], study: &Stud
     // There may be fewer states of two concepts than the vote over all of them takes.
     let neighbours = study.probe.neighbours.min(members.len() - 1);
     let knn = Knn { neighbours, distance: Distance::Euclidean };
-    accuracy(&labels, &knn.guess(&States::new(states.rows().select_rows(&members)), &[&labels])[0])
+    accuracy(&knn.guess(&States::new(states.rows().select_rows(&members)), &[&labels])[0])
 }
 
 fn separation_rows(resamples: &[&Measured], step: usize, layer: Layer, token: Token) -> Vec<SeparationRow> {
