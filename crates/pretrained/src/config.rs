@@ -1,5 +1,6 @@
 //! What is measured on which models: presets, files, `extends` and `--set`.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::lora::{FinetuneConfig, Free};
+use crate::material::{Material, files_at, material};
 
 /// The presets built into the program, by name.
 pub const PRESETS: [(&str, &str); 3] = [
@@ -61,6 +63,8 @@ pub struct LmExperiment {
     pub text: TextSettings,
     /// What is asked.
     pub study: Study,
+    /// The files that its task was made from.
+    pub(crate) corpora: Material,
 }
 
 impl LmConfig {
@@ -104,9 +108,15 @@ impl LmConfig {
     pub fn build(self) -> Result<LmExperiment, ConfigError> {
         check_name(&self.name)?;
         let task = TextTaskConfig::read(&self.task)?;
-        let built: Arc<dyn TextTask> = task.build(&read_files)?;
+        let corpora = RefCell::new(Material::new());
+        let read = |path: &Path| {
+            let files = read_files(path)?;
+            corpora.borrow_mut().extend(material([&path.to_owned()], |_| true).map_err(std::io::Error::other)?);
+            Ok(files)
+        };
+        let built: Arc<dyn TextTask> = task.build(&read)?;
         let study = Study::of_text(self.seed, built, self.eval.clone(), self.probe.clone(), &task.settings.shots)?;
-        Ok(LmExperiment { text: task.settings, study, config: self })
+        Ok(LmExperiment { text: task.settings, study, config: self, corpora: corpora.into_inner() })
     }
 
     /// As a file.
@@ -134,14 +144,7 @@ fn read(name: &str) -> Result<Table, ConfigError> {
         .map_err(|error: toml::de::Error| ConfigError::Syntax { origin: name.to_owned(), reason: error.to_string() })
 }
 
-/// The file at a path, or all files of the folder there by name.
+/// The file at a path, or all files of the folder there by name, with what they hold.
 fn read_files(path: &Path) -> std::io::Result<Vec<TextFile>> {
-    let mut paths = vec![path.to_owned()];
-    if path.is_dir() {
-        let entries = std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
-        paths = entries.collect::<std::io::Result<Vec<_>>>()?;
-        paths.retain(|path| path.is_file());
-        paths.sort();
-    }
-    paths.into_iter().map(|path| Ok(TextFile { bytes: std::fs::read(&path)?, path })).collect()
+    files_at(path)?.into_iter().map(|path| Ok(TextFile { bytes: std::fs::read(&path)?, path })).collect()
 }

@@ -11,6 +11,7 @@ mod folder;
 mod golden_tests;
 mod head;
 mod lora;
+mod material;
 mod model;
 mod passes;
 mod run_folder;

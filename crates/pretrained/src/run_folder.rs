@@ -15,6 +15,7 @@ use terminal::{Failure, in_shell};
 use toml::Table;
 
 use crate::lora::{Adapters, CHECKPOINT, Example};
+use crate::material;
 use crate::model::LanguageModel;
 use crate::passes::Watch;
 use crate::{LmConfig, LmExperiment, PretrainedError, Series, TextSubject};
@@ -35,10 +36,10 @@ pub struct LmRun {
 
 impl LmRun {
     /// The run of an experiment in the folder `root`, made if it is not there. Its name has a part that follows from the
-    /// configuration and the models, so that the same question is asked once.
+    /// configuration and the shape of the models, so that the same question is asked once.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// When the disk fails, or the run is there and was made of another corpus or other weights.
     pub fn create(root: &Path, experiment: LmExperiment, series: &Series) -> Result<Self, CliError> {
         let mut digest = Sha256::new();
         digest.update(experiment.config.to_toml());
@@ -49,10 +50,14 @@ impl LmRun {
         let path = root.join(format!("{}-{digest}", experiment.config.name));
         let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
         let made = path.ancestors().take_while(missing).map(Path::to_owned).collect();
+        let mut material = series.material().map_err(wrong)?;
+        material.extend(experiment.corpora.clone());
+        material::check(&Folder::at(&path), &material).map_err(wrong)?;
         let folder = Folder::create(&path)?.with_figures_in(FIGURES);
         folder.create_inside(FIGURES)?;
         let text = experiment.config.to_toml();
-        let seal = Seal::of(text.parse().expect("a configuration that was written as TOML is TOML")).to_toml();
+        let seal = Seal::of(text.parse().expect("a configuration that was written as TOML is TOML"));
+        let seal = seal.with_files(material).to_toml();
         record::write_together(&[(path.join(CONFIG), text.as_bytes()), (path.join(Seal::FILE), seal.as_bytes())])?;
         folder.write_toml(Legend::FILE, &Legend::of_text(experiment.study.task.text().as_ref()))?;
         Ok(Self { folder, made, experiment })
@@ -85,7 +90,8 @@ impl LmRun {
     /// Opens a run.
     ///
     /// # Errors
-    /// When the folder is no run of language models, its configuration was changed, or its task cannot be built again.
+    /// When the folder is no run of language models, its configuration or corpus was changed, or its task cannot be built
+    /// again.
     pub fn open(path: &Path) -> Result<Self, CliError> {
         let folder = Folder::at(path).with_figures_in(FIGURES);
         let Some(table) = folder.read_toml::<Table>(CONFIG)? else {
@@ -100,7 +106,9 @@ impl LmRun {
             return Err(wrong(PretrainedError::file(path, reason)));
         }
         let config: LmConfig = run::read_as(table)?;
-        Ok(Self { folder, made: Vec::new(), experiment: config.build()? })
+        let experiment = config.build()?;
+        material::check(&folder, &experiment.corpora).map_err(wrong)?;
+        Ok(Self { folder, made: Vec::new(), experiment })
     }
 
     /// Where its tables are.
@@ -111,9 +119,10 @@ impl LmRun {
     /// Its models.
     ///
     /// # Errors
-    /// When a folder cannot be opened.
+    /// When a folder cannot be opened, or was changed since the run was made.
     pub fn series(&self) -> Result<Series, PretrainedError> {
         let mut series = Series::open(&self.experiment.config.models)?;
+        material::check(&self.folder, &series.material()?)?;
         self.read_adapters(&mut series)?;
         Ok(series)
     }

@@ -8,6 +8,7 @@ use probe::{Anatomy, Layer, Subject, SubjectError, Subjects};
 
 use crate::decoder::DrawnAnew;
 use crate::lora::{Adapters, Merged};
+use crate::material::{Material, material};
 use crate::model::LanguageModel;
 use crate::passes::Watch;
 use crate::subject::TextSubject;
@@ -88,6 +89,14 @@ impl Series {
     /// The models by their step.
     pub fn models(&self) -> impl Iterator<Item = &(usize, ModelFolder)> {
         self.models.iter()
+    }
+
+    /// What the folders hold.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub(crate) fn material(&self) -> Result<Material, PretrainedError> {
+        material(self.models.iter().map(|(_, folder)| &folder.path), ModelFolder::has_part)
     }
 
     /// The same models, asked about a task.

@@ -1,4 +1,4 @@
-//! `seal.toml`: the values that a folder was made with, so that a changed configuration is seen.
+//! `seal.toml`: the values and files that a folder was made with, so that a change of them is seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,14 +9,17 @@ use toml::{Table, Value};
 
 use crate::{Folder, RecordError};
 
-/// The values that a folder was made with.
+/// The values and files that a folder was made with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seal {
-    /// SHA-256 of the values, in the order of their names: a seal that was edited itself is seen as well.
+    /// SHA-256 of the values and files, in the order of their names: a seal that was edited itself is seen as well.
     digest: String,
     /// The values.
     values: Table,
+    /// SHA-256 of what was read from elsewhere, by its path.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    files: BTreeMap<String, String>,
 }
 
 /// A field that has another value than the sealed one.
@@ -36,7 +39,12 @@ impl Seal {
 
     /// A seal of `values`.
     pub fn of(values: Table) -> Self {
-        Self { digest: digest(&values), values }
+        Self { digest: digest(&values, &BTreeMap::new()), values, files: BTreeMap::new() }
+    }
+
+    /// The same, and of `files`: the SHA-256 of what is read from elsewhere, by its path.
+    pub fn with_files(self, files: BTreeMap<String, String>) -> Self {
+        Self { digest: digest(&self.values, &files), files, ..self }
     }
 
     /// The seal of `folder`; `None` where it has none.
@@ -44,11 +52,19 @@ impl Seal {
     /// # Errors
     /// When the disk fails, or the file is damaged or was edited.
     pub fn read(folder: &Folder) -> Result<Option<Self>, RecordError> {
-        let Some(seal) = folder.read_toml::<Self>(Self::FILE)? else { return Ok(None) };
-        let found = digest(&seal.values);
+        Self::read_from(folder, Self::FILE)
+    }
+
+    /// The seal in another file of `folder`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_from(folder: &Folder, file: &str) -> Result<Option<Self>, RecordError> {
+        let Some(seal) = folder.read_toml::<Self>(file)? else { return Ok(None) };
+        let found = digest(&seal.values, &seal.files);
         if found != seal.digest {
-            let reason = format!("its digest must be that of its values ({found}), but is {}", seal.digest);
-            return Err(RecordError::malformed(&folder.path().join(Self::FILE), reason));
+            let reason = format!("its digest must be that of what it holds ({found}), but is {}", seal.digest);
+            return Err(RecordError::malformed(&folder.path().join(file), reason));
         }
         Ok(Some(seal))
     }
@@ -58,7 +74,15 @@ impl Seal {
     /// # Errors
     /// When the disk fails.
     pub fn write(&self, folder: &Folder) -> Result<(), RecordError> {
-        folder.write(Self::FILE, self.to_toml().as_bytes())
+        self.write_to(folder, Self::FILE)
+    }
+
+    /// Writes another file of `folder`, whole.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn write_to(&self, folder: &Folder, file: &str) -> Result<(), RecordError> {
+        folder.write(file, self.to_toml().as_bytes())
     }
 
     /// The file's text.
@@ -74,6 +98,11 @@ impl Seal {
     /// The sealed values.
     pub fn values(&self) -> &Table {
         &self.values
+    }
+
+    /// SHA-256 of what was read from elsewhere, by its path.
+    pub fn files(&self) -> &BTreeMap<String, String> {
+        &self.files
     }
 
     /// Fields whose value in `found` is another than the sealed one, by their paths.
@@ -126,9 +155,10 @@ fn leaves(table: &Table) -> BTreeMap<String, &Value> {
     found
 }
 
-fn digest(values: &Table) -> String {
-    let lines: String = leaves(values).into_iter().map(|(field, value)| format!("{field} = {value}\n")).collect();
-    Sha256::digest(lines).iter().map(|byte| format!("{byte:02x}")).collect()
+fn digest(values: &Table, files: &BTreeMap<String, String>) -> String {
+    let values = leaves(values).into_iter().map(|(field, value)| format!("{field} = {value}\n"));
+    let files = files.iter().map(|(path, digest)| format!("{path}: {digest}\n"));
+    Sha256::digest(values.chain(files).collect::<String>()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -158,12 +188,15 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::at(place.path());
         assert_eq!(Seal::read(&folder).unwrap(), None);
-        let seal = Seal::of(values("seed = 1\n[task]\nd_x = 4"));
+        let files = BTreeMap::from([("corpus".to_owned(), "00ff".to_owned())]);
+        let seal = Seal::of(values("seed = 1\n[task]\nd_x = 4")).with_files(files);
         seal.write(&folder).unwrap();
         assert_eq!(Seal::read(&folder).unwrap(), Some(seal));
         let path = place.path().join("seal.toml");
-        let edited = std::fs::read_to_string(&path).unwrap().replace("d_x = 4", "d_x = 5");
-        std::fs::write(&path, edited).unwrap();
-        assert!(Seal::read(&folder).unwrap_err().to_string().contains("its digest must be"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        for edited in [text.replace("d_x = 4", "d_x = 5"), text.replace("00ff", "01ff")] {
+            std::fs::write(&path, edited).unwrap();
+            assert!(Seal::read(&folder).unwrap_err().to_string().contains("its digest must be"));
+        }
     }
 }

@@ -163,6 +163,21 @@ pub enum RunError {
         /// The options that ask for the new values.
         sets: String,
     },
+    /// A sweep that has not all runs of the one that was compared in the same folder.
+    #[error(
+        "{}: the runs compared there must all be in this sweep, but {missing} of them are not, first {first} ({changes}); \
+         choose another folder with --out, or compare these runs instead with --force", path.display()
+    )]
+    OtherSweep {
+        /// The file that says what was compared.
+        path: PathBuf,
+        /// How many are missing.
+        missing: usize,
+        /// The name of the first.
+        first: String,
+        /// The fields that differ, with both values.
+        changes: String,
+    },
     /// A change of a run's configuration that is malformed or not allowed.
     #[error(transparent)]
     Refused {
@@ -207,6 +222,7 @@ impl RunError {
                 | Self::NoStart { .. }
                 | Self::Config { error: ConfigError::Task(TaskError::UnknownKind { .. }), .. }
                 | Self::MeasuredOtherwise { .. }
+                | Self::OtherSweep { .. }
                 | Self::Refused { .. }
         )
     }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use record::{Change, Folder, Seal};
 use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::checks::check_name;
 use crate::resolve::{apply, insert, lay_over, read_as};
-use crate::{Config, ConfigError, Source};
+use crate::sealing::listed;
+use crate::{Config, ConfigError, RunError, Source};
 
 /// Configurations that differ in some fields.
 ///
@@ -33,7 +35,12 @@ pub struct Sweep {
     pub name: String,
     /// The configurations: list by grid by seeds, the seeds fastest.
     pub configs: Vec<Config>,
+    /// The whole file: what it extends, its own fields and the changes that were asked for.
+    pub values: Table,
 }
+
+const RUNS: &str = "runs";
+const FILE: &str = "file";
 
 /// What a sweep's file has beside a preset's fields.
 #[derive(Deserialize)]
@@ -53,6 +60,7 @@ impl Sweep {
     pub fn resolve(source: &Source, sets: &[String]) -> Result<Self, ConfigError> {
         let mut table = source.table(1)?;
         sets.iter().try_for_each(|set| apply(&mut table, set))?;
+        let values = table.clone();
         let varied = take_varied(&mut table)?;
         let mut tables = match varied.runs {
             None => vec![table.clone()],
@@ -75,7 +83,39 @@ impl Sweep {
         }
         let name = read_as::<Config>(table)?.name;
         check_name(&name)?;
-        Ok(Self { name, configs })
+        Ok(Self { name, configs, values })
+    }
+
+    /// The file in the folder of a comparison that says what was compared.
+    pub const SEAL: &str = "compared.toml";
+
+    /// The names of the runs, and what they came from.
+    pub fn seal(&self) -> Seal {
+        let runs = self.configs.iter().map(|config| Value::String(config.run_name())).collect();
+        let (runs, file) = (Value::Array(runs), Value::Table(self.values.clone()));
+        Seal::of([(RUNS.to_owned(), runs), (FILE.to_owned(), file)].into_iter().collect())
+    }
+
+    /// Checks that every run that was compared in `folder` is in the sweep that `seal` is of: it may get more.
+    ///
+    /// # Errors
+    /// When one is missing. Names it, and what was changed.
+    pub fn check_sealed(folder: &Folder, seal: &Seal) -> Result<(), RunError> {
+        let Some(sealed) = Seal::read_from(folder, Self::SEAL)? else { return Ok(()) };
+        let runs = |seal: &Seal| match seal.values().get(RUNS) {
+            Some(Value::Array(runs)) => runs.clone(),
+            _ => Vec::new(),
+        };
+        let file = |seal: &Seal| match seal.values().get(FILE) {
+            Some(Value::Table(file)) => file.clone(),
+            _ => Table::new(),
+        };
+        let now = runs(seal);
+        let gone: Vec<Value> = runs(&sealed).into_iter().filter(|run| !now.contains(run)).collect();
+        let Some(first) = gone.first() else { return Ok(()) };
+        let changes = listed(&Change::between(&file(&sealed), &file(seal)));
+        let path = folder.path().join(Self::SEAL);
+        Err(RunError::OtherSweep { path, missing: gone.len(), first: first.to_string(), changes })
     }
 }
 

@@ -50,4 +50,10 @@ impl ModelFolder {
         let tokens = TextTokens::read(&path.join("tokenizer.json"), &config)?;
         Ok(Self { path: path.to_owned(), config, tensors, tokens })
     }
+
+    /// Whether a model has this file for a part of its own, in its folder.
+    pub(crate) fn has_part(file: &Path) -> bool {
+        let name = file.file_name().unwrap_or_default();
+        name == "config.json" || name == "tokenizer.json" || file.extension().is_some_and(|kind| kind == "safetensors")
+    }
 }

@@ -26,7 +26,7 @@ use data::TaskRegistry;
 use model::Device;
 use probe::ProbeKind;
 use rayon::ThreadPool;
-use record::{Folder, Holder, RecordError};
+use record::{Folder, Holder, RecordError, Seal};
 use run::{Experiment, RunDir, RunError, Source};
 use terminal::{Failure, note, stop_signal};
 
@@ -50,7 +50,7 @@ pub struct Sweep {
     /// Folder that runs, tables and figures are made in [default: runs/NAME]
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Write over tables and figures in that folder that no comparison wrote
+    /// Write over tables and figures in that folder that no comparison wrote, or the comparison of other runs
     #[arg(long)]
     force: bool,
 }
@@ -68,12 +68,16 @@ enum End {
 impl Sweep {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
         let sweep = run::Sweep::resolve(&Source::named(&self.file), &self.sets)?;
+        let seal = sweep.seal();
         let experiments = sweep.configs.into_iter().map(|config| config.build(registry));
         let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
         let device = self.job.machine.device()?;
         experiments.iter().try_for_each(|experiment| memory::check(experiment, device))?;
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs").join(&sweep.name));
         check_comparison(&Folder::at(&out), self.force)?;
+        if !self.force {
+            run::Sweep::check_sealed(&Folder::at(&out), &seal)?;
+        }
         // All are looked at before the first is made.
         let existing = experiments.iter().map(|experiment| RunDir::existing(&out, experiment));
         let existing = existing.collect::<Result<Vec<_>, RunError>>()?;
@@ -81,6 +85,7 @@ impl Sweep {
             Ok((existing.map_or_else(|| RunDir::create(&out, &experiment), Ok)?, experiment))
         };
         let runs = experiments.into_iter().zip(existing).map(create).collect::<Result<Vec<_>, RunError>>()?;
+        seal_in_turn(&seal, &out)?;
         let stop = stop_signal()?;
         let ends = self.complete_all(&runs, device, &stop)?;
         let done = ends.iter().filter(|end| matches!(end, End::Done)).count();
@@ -184,6 +189,13 @@ impl Sweep {
             Err(_) => End::Failed("a bug, reported above".to_owned()),
         }
     }
+}
+
+/// Notes what the folder's comparison is of.
+fn seal_in_turn(seal: &Seal, out: &Path) -> Result<(), CliError> {
+    let folder = Folder::create(out)?;
+    let _turn = folder.lock_in_turn()?;
+    Ok(seal.write_to(&folder, run::Sweep::SEAL)?)
 }
 
 /// Waits a second, or until asked to stop. So a thread looks at one run a second, however many there are: each look costs
