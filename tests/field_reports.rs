@@ -1,10 +1,12 @@
 //! What users of such programs report, a short case each, named by what they saw.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::lm::{FEW, corpus, golden};
-use crate::program::{check, files, only_run, succeed, write_files};
+use crate::program::{asking_signals, check, emergence, files, kill, only_run, stderr, succeed, write_files};
 
 /// Changes the last byte of a file, and gives back what it held.
 fn flip_last_byte(path: &Path) -> Vec<u8> {
@@ -65,4 +67,74 @@ fn my_comparison_was_gone_after_i_edited_the_file_of_the_sweep() {
     );
     assert!(files(&out) == before);
     succeed(&[&sweep[..], &["--force"]].concat());
+}
+
+/// The smoke preset with four steps, and probes that take seconds at each of its checkpoints.
+const SLOW_TO_MEASURE: [&str; 6] = ["smoke", "--quiet", "--set", "train.steps=4", "--set", "probe.resamples=1000"];
+
+/// Starts a command, sends it a signal once `reached` says so, and returns what it said. It must leave with exit code 130
+/// within two seconds, and one more for a loaded machine.
+fn leaves_soon(args: &[&str], signal: &str, reached: impl Fn() -> bool) -> String {
+    let mut child = emergence(args).spawn().unwrap();
+    let started = Instant::now();
+    while !reached() {
+        assert!(started.elapsed() < Duration::from_secs(60) && child.try_wait().unwrap().is_none(), "{args:?}");
+        sleep(Duration::from_millis(5));
+    }
+    let asked = Instant::now();
+    kill(signal, &child);
+    let output = child.wait_with_output().unwrap();
+    let took = asked.elapsed();
+    assert_eq!(output.status.code(), Some(130), "{args:?}, {signal}: {}", stderr(&output));
+    assert!(took < Duration::from_secs(3), "{args:?}, {signal}: {took:?}");
+    stderr(&output)
+}
+
+#[test]
+fn my_job_was_killed_since_it_did_not_leave_in_time() {
+    let place = tempfile::tempdir().unwrap();
+    let [whole, out] = ["whole", "runs"].map(|name| place.path().join(name));
+    let [train_whole, train] =
+        [&whole, &out].map(|out| [&["train"], &SLOW_TO_MEASURE[..], &["--out", out.to_str().unwrap()]].concat());
+    succeed(&train_whole);
+    let Some(signal) = asking_signals().pop() else { return };
+    // While the second checkpoint is measured.
+    let measuring = || only(&out).is_some_and(|run| run.join("checkpoints/00000001.unmeasured").exists());
+    let said = leaves_soon(&train, signal, measuring);
+    assert!(said.contains("everything is saved; go on with"), "{said}");
+    let run = only_run(&out);
+    assert!(!run.join("run.lock").exists());
+    // While its measurement is made again.
+    let resume = ["resume", run.to_str().unwrap(), "--quiet"];
+    leaves_soon(&resume, signal, || run.join("run.lock").exists());
+    succeed(&resume);
+    for (name, bytes) in files(&only_run(&whole)) {
+        let is_result = name.extension().is_some_and(|kind| kind == "csv" || kind == "safetensors");
+        assert!(!is_result || fs::read(run.join(&name)).unwrap() == bytes, "{}", name.display());
+    }
+    assert_eq!(fs::read_dir(run.join("checkpoints")).unwrap().count(), 4);
+
+    // A command that measures leaves the table of before.
+    let before = fs::read(run.join("cd.csv")).unwrap();
+    let said = leaves_soon(&["cd", run.to_str().unwrap()], signal, || run.join("run.lock").exists());
+    assert!(said.contains("what was there before is unchanged"), "{said}");
+    assert!(fs::read(run.join("cd.csv")).unwrap() == before && !run.join("run.lock").exists());
+}
+
+/// The run under `root`, if it was begun.
+fn only(root: &Path) -> Option<PathBuf> {
+    let run = fs::read_dir(root).ok()?.next()?.ok()?.path();
+    run.join("config.toml").exists().then_some(run)
+}
+
+#[test]
+fn my_job_was_killed_before_its_first_step() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("runs");
+    let train = ["train", "smoke", "--quiet", "--set", "model.d_model=2048", "--set", "eval.prompts_per_concept=20000"];
+    for signal in asking_signals() {
+        let command = [&train[..], &["--out", out.to_str().unwrap()]].concat();
+        leaves_soon(&command, signal, || only(&out).is_some_and(|run| run.join("run.lock").exists()));
+        fs::remove_dir_all(&out).unwrap();
+    }
 }

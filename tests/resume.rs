@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use analysis::{MetricRow, Shown};
@@ -14,7 +13,8 @@ use probe::Subject;
 use rand::RngExt;
 use run::{Config, Experiment, RunDir, RunError, Source};
 use trainer::{
-    CheckpointObserver, Headline, LiveMeasurements, Observers, Outcome, Parallelism, TrainError, TrainingTable, train,
+    CheckpointObserver, Headline, LiveMeasurements, Observers, Outcome, Parallelism, Stop, TrainError, TrainingTable,
+    train,
 };
 
 use crate::program::{
@@ -178,7 +178,7 @@ fn train_in(root: &Path, measures_beside: bool, and: Option<FailsAt>) -> (RunDir
         Observers { steps: vec![Box::new(TrainingTable { run: &run })], checkpoints: vec![Box::new(live)] };
     observers.checkpoints.extend(and.map(|fails| Box::new(fails) as _));
     let parallelism = Parallelism { measures_beside, ..Parallelism::on(Device::Flex, &experiment) };
-    let stop = AtomicBool::new(false);
+    let stop = Stop::new();
     let outcome = train::<Autodiff<Flex>>(&run, &experiment, parallelism, &device, observers, &stop);
     (run, outcome)
 }
@@ -206,7 +206,7 @@ fn measuring_beside_the_training_changes_nothing() {
 }
 
 #[test]
-fn a_checkpoint_that_cannot_be_measured_is_not_saved_and_ends_the_training() {
+fn a_checkpoint_that_cannot_be_measured_does_not_count_and_ends_the_training() {
     for measures_beside in [false, true] {
         let root = tempfile::tempdir().unwrap();
         let (run, outcome) = train_in(root.path(), measures_beside, Some(FailsAt(8)));

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use analysis::CliError;
 use clap::{Parser, Subcommand};
 use data::TaskRegistry;
 
@@ -26,9 +27,11 @@ enum Command {
 
 /// Every command of `trainer`, `analysis` and `pretrained` in one program, for the tasks in `registry`.
 pub fn command_line(registry: &TaskRegistry) -> ExitCode {
-    terminal::conclude(match Cli::parse().command {
+    let command = Cli::parse().command;
+    let run = || match command {
         Command::Train(command) => command.run(registry),
         Command::Analyse(command) => command.run(registry),
         Command::Lm(command) => command.run(),
-    })
+    };
+    terminal::conclude(terminal::listen(record::leave).map_err(CliError::from).and_then(|()| run()))
 }

@@ -3,8 +3,24 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use crate::RecordError;
+use crate::{RecordError, lock};
+
+/// Held by whoever writes, and forever by a program that leaves.
+static WRITING: RwLock<()> = RwLock::new(());
+
+/// To be held while files are written that are to be whole.
+pub fn writing() -> RwLockReadGuard<'static, ()> {
+    WRITING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits until what is being written is whole, lets nothing more be written, and gives back every lock: a program that is
+/// ended now leaves nothing behind.
+pub fn leave() {
+    std::mem::forget(WRITING.write().unwrap_or_else(PoisonError::into_inner));
+    lock::release_all();
+}
 
 /// Writes a file so that it is there whole or not at all.
 ///
@@ -20,6 +36,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
 /// # Errors
 /// When the disk fails, or something is there that is no file; names it.
 pub fn write_together(files: &[(impl AsRef<Path>, impl AsRef<[u8]>)]) -> Result<(), RecordError> {
+    let _writing = writing();
     let partial = |path: &Path| {
         let mut name = path.as_os_str().to_owned();
         name.push(".partial");

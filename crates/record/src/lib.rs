@@ -42,7 +42,7 @@ mod seal;
 mod table;
 
 pub use error::RecordError;
-pub use files::{remove_file, write_through, write_together, write_whole};
+pub use files::{leave, remove_file, write_through, write_together, write_whole, writing};
 pub use folder::Folder;
 pub use holder::Holder;
 pub use lock::Lock;

@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
@@ -43,6 +44,7 @@ impl Lock {
             }
             let text = toml::to_string(&Holder::here()).expect("strings and small integers are TOML");
             if let Some(file) = occupy(&place, text.as_bytes()).map_err(fail)? {
+                held().push((file.clone(), place.clone()));
                 let mut lock = Self { place, file, renewal: None };
                 lock.renewal = Some(lock.start_renewal(text).map_err(fail)?);
                 return Ok(lock);
@@ -70,10 +72,27 @@ impl Drop for Lock {
             // A file that is open while it is removed leaves another behind on network disks.
             let _ = thread.join();
         }
-        let _ = fs::remove_file(&self.file);
-        // Unless the next one has it already.
-        let _ = fs::remove_dir(&self.place);
+        held().retain(|(file, _)| *file != self.file);
+        give_back(&self.file, &self.place);
     }
+}
+
+/// The files of this process's locks, each with its folder.
+static HELD: Mutex<Vec<(PathBuf, PathBuf)>> = Mutex::new(Vec::new());
+
+fn held() -> MutexGuard<'static, Vec<(PathBuf, PathBuf)>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives back all locks of this process, which is about to end.
+pub(crate) fn release_all() {
+    held().drain(..).for_each(|(file, place)| give_back(&file, &place));
+}
+
+fn give_back(file: &Path, place: &Path) {
+    let _ = fs::remove_file(file);
+    // Unless the next one has it already.
+    let _ = fs::remove_dir(place);
 }
 
 /// Who holds the lock; the file of a holder that is gone is removed.

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::RecordError;
 use crate::columns::columns;
-use crate::files::{remove_file, write_whole};
+use crate::files::{remove_file, write_whole, writing};
 
 /// A row type and the table it belongs to: a struct whose fields, in order, are the columns.
 pub trait Row: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
@@ -117,6 +117,7 @@ impl<R: Row> Table<R> {
     /// Adds rows at the end and hands them to the operating system before it returns. What has other columns than today's
     /// is refused: its rows would be read as something else.
     pub fn append(&self, rows: &[R]) -> Result<(), RecordError> {
+        let _writing = writing();
         let fail = |error| RecordError::io("append to", &self.path, error);
         let file = OpenOptions::new().create(true).append(true).open(&self.path).map_err(fail)?;
         let fresh = file.metadata().map_err(fail)?.len() == 0;

@@ -47,20 +47,20 @@ struct Meta {
 }
 
 impl Checkpoint {
-    /// Writes every file to `folder`, which must not be there yet: under another name, flushed to the disk, renamed.
-    /// What could not be written as a whole is removed.
+    /// Writes every file to `folder`: under another name, flushed to the disk, renamed. What could not be written as a whole
+    /// is removed.
     pub(crate) fn save(&self, folder: &Path) -> Result<(), RecordError> {
+        let _writing = record::writing();
         let partial = folder.with_extension("partial");
-        if partial.exists() {
-            fs::remove_dir_all(&partial).map_err(|error| RecordError::io("remove", &partial, error))?;
+        for before in [&partial, folder].into_iter().filter(|before| before.exists()) {
+            fs::remove_dir_all(before).map_err(|error| RecordError::io("remove", before, error))?;
         }
-        self.write(&partial, folder).inspect_err(|_| drop(fs::remove_dir_all(&partial)))?;
-        let parent = folder.parent().unwrap_or(folder);
-        File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| RecordError::io("flush", parent, error))
+        let written = self.write(&partial).and_then(|()| rename(&partial, folder));
+        written.inspect_err(|_| drop(fs::remove_dir_all(&partial)))
     }
 
-    /// Writes every file to `partial`, and gives that the name `folder`.
-    fn write(&self, partial: &Path, folder: &Path) -> Result<(), RecordError> {
+    /// Writes every file to `partial`.
+    fn write(&self, partial: &Path) -> Result<(), RecordError> {
         fs::create_dir_all(partial).map_err(|error| RecordError::io("create", partial, error))?;
         let mut sha256 = BTreeMap::new();
         for (name, weights) in self.files() {
@@ -69,8 +69,7 @@ impl Checkpoint {
             write(&partial.join(name), &bytes)?;
         }
         let meta = toml::to_string(&Meta { version: VERSION, step: self.step, sha256 });
-        write(&partial.join(META), meta.expect("strings and integers are TOML").as_bytes())?;
-        fs::rename(partial, folder).map_err(|error| RecordError::io("rename", partial, error))
+        write(&partial.join(META), meta.expect("strings and integers are TOML").as_bytes())
     }
 
     /// SHA-256 of its weights as [`model::encode`] writes them.
@@ -103,6 +102,13 @@ impl Checkpoint {
         }
         files
     }
+}
+
+/// Gives a folder another name, down to the disk.
+pub(crate) fn rename(folder: &Path, name: &Path) -> Result<(), RecordError> {
+    fs::rename(folder, name).map_err(|error| RecordError::io("rename", folder, error))?;
+    let parent = name.parent().unwrap_or(name);
+    File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| RecordError::io("flush", parent, error))
 }
 
 /// Removes what it takes to train on, and keeps the weights.

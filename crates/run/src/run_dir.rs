@@ -20,6 +20,9 @@ const PLOTS: &str = "plots";
 const EXPORT: &str = "export";
 const REPORT: &str = "report.html";
 
+/// What stands behind the step of a checkpoint that is not measured yet.
+const UNMEASURED: &str = "unmeasured";
+
 /// Where a run was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
@@ -156,13 +159,25 @@ impl RunDir {
     }
 
     /// Steps of all checkpoints, ascending; one was added wherever the run was interrupted.
+    ///
+    /// # Errors
+    /// When the disk fails.
     pub fn steps(&self) -> Result<Vec<usize>, RunError> {
+        self.steps_with(None)
+    }
+
+    /// Steps of the folders whose names have that extension, ascending.
+    fn steps_with(&self, extension: Option<&str>) -> Result<Vec<usize>, RunError> {
         let path = self.path().join(CHECKPOINTS);
         let entries = match fs::read_dir(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(|error| RecordError::io("read", &path, error))?,
         };
-        let step = |entry: fs::DirEntry| entry.file_name().to_str().filter(|name| name.len() == 8)?.parse().ok();
+        let step = |entry: fs::DirEntry| {
+            let name = PathBuf::from(entry.file_name());
+            let is_asked = name.extension().and_then(|found| found.to_str()) == extension;
+            name.file_stem()?.to_str().filter(|stem| is_asked && stem.len() == 8)?.parse().ok()
+        };
         let mut steps: Vec<usize> = entries.flatten().filter_map(step).collect();
         steps.sort_unstable();
         Ok(steps)
@@ -175,11 +190,7 @@ impl RunDir {
     pub fn checkpoint(&self, experiment: &Experiment, step: usize) -> Result<Checkpoint, RunError> {
         self.require(step)?;
         let path = self.checkpoint_folder(step);
-        let checkpoint = Checkpoint::load(&path, step)?;
-        match experiment.check_weights(&checkpoint.architecture) {
-            Ok(()) => Ok(checkpoint),
-            Err(error) => Err(RunError::OtherModel { path, error }),
-        }
+        of_model(experiment, Checkpoint::load(&path, step)?, path)
     }
 
     /// Nothing, if there is a checkpoint at `step`.
@@ -244,11 +255,42 @@ impl RunDir {
         Ok((None, damaged))
     }
 
-    /// Saves a checkpoint at a step that has none, and lets all but the last `full` ones go down to their weights. What
-    /// was measured in `tables` until then is on the disk before it.
-    pub fn save(&self, checkpoint: &Checkpoint, full: usize, tables: &[Box<dyn AnyTable>]) -> Result<(), RunError> {
+    /// Saves a checkpoint at a step that has none, before it is measured: training can go on from it, but it counts only when
+    /// it is [`completed`](Self::complete).
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn save(&self, checkpoint: &Checkpoint) -> Result<(), RunError> {
+        Ok(checkpoint.save(&self.checkpoint_folder(checkpoint.step).with_extension(UNMEASURED))?)
+    }
+
+    /// The checkpoint that was saved last and not completed, if it is newer than those that were; a damaged one counts as
+    /// none.
+    ///
+    /// # Errors
+    /// When the disk fails, or it is of another model.
+    pub fn unmeasured(&self, experiment: &Experiment) -> Result<Option<Checkpoint>, RunError> {
+        let Some(step) = self.steps_with(Some(UNMEASURED))?.pop() else { return Ok(None) };
+        if self.steps()?.last().is_some_and(|&last| last >= step) {
+            return Ok(None);
+        }
+        let path = self.checkpoint_folder(step).with_extension(UNMEASURED);
+        match Checkpoint::load(&path, step) {
+            Err(error) if error.is_damage() => Ok(None),
+            loaded => of_model(experiment, loaded?, path).map(Some),
+        }
+    }
+
+    /// Completes the checkpoint saved at `step`, and lets all but the last `full` ones go down to their weights. What was
+    /// measured in `tables` until then is on the disk before it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn complete(&self, step: usize, full: usize, tables: &[Box<dyn AnyTable>]) -> Result<(), RunError> {
         tables.iter().try_for_each(|table| table.flush())?;
-        checkpoint.save(&self.checkpoint_folder(checkpoint.step))?;
+        let folder = self.checkpoint_folder(step);
+        let _writing = record::writing();
+        checkpoint::rename(&folder.with_extension(UNMEASURED), &folder)?;
         let steps = self.steps()?;
         let older = steps.len().saturating_sub(full);
         let drop_moments = |&step: &usize| checkpoint::drop_moments(&self.checkpoint_folder(step));
@@ -272,6 +314,14 @@ impl RunDir {
 
     fn checkpoint_folder(&self, step: usize) -> PathBuf {
         self.path().join(CHECKPOINTS).join(format!("{step:08}"))
+    }
+}
+
+/// The checkpoint loaded from `path`, if its model is that of `experiment`.
+fn of_model(experiment: &Experiment, checkpoint: Checkpoint, path: PathBuf) -> Result<Checkpoint, RunError> {
+    match experiment.check_weights(&checkpoint.architecture) {
+        Ok(()) => Ok(checkpoint),
+        Err(error) => Err(RunError::OtherModel { path, error }),
     }
 }
 

@@ -7,6 +7,9 @@ use thiserror::Error;
 
 use crate::note;
 
+/// The exit code of a program that was asked to stop.
+pub(crate) const INTERRUPTED: i32 = 130;
+
 /// Why a program ends other than well.
 #[derive(Debug, Error)]
 pub enum Failure {
@@ -35,7 +38,7 @@ pub fn conclude(result: Result<(), impl Into<Failure>>) -> ExitCode {
     let (code, kind) = match failure {
         Failure::Request(_) => (2, "error: "),
         Failure::Run(_) => (1, "error: "),
-        Failure::Interrupted(_) => (130, ""),
+        Failure::Interrupted(_) => (INTERRUPTED as u8, ""),
     };
     note(&format!("{kind}{failure}"));
     ExitCode::from(code)

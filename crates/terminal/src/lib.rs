@@ -29,5 +29,5 @@ mod speech;
 pub use failure::{Failure, conclude};
 pub use progress::{Progress, clock};
 pub use shell::{in_shell, program_name};
-pub use signals::stop_signal;
+pub use signals::{Held, Stop, listen, stop_signal};
 pub use speech::{note, patient_note, say, say_json};

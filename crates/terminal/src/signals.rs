@@ -1,13 +1,22 @@
 //! Being asked to stop.
+//!
+//! Work that would be lost asks not to be ended while it goes on, and looks whether it is asked to stop; all other work is
+//! ended where it is, since every file is written whole or not at all. So a program leaves soon whatever it is at, and what
+//! it is at need not know.
 
 use std::ffi::c_int;
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::exit;
 
-use crate::Failure;
+use crate::failure::INTERRUPTED;
+use crate::{Failure, note};
 
 /// What asks a program to stop: a person, the system, a terminal that closes, and what Slurm and submitit send ahead of a
 /// time limit.
@@ -16,24 +25,127 @@ const ASKING: [c_int; 5] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2];
 /// Of which a second one does not wait. The others are sent by machines, some of which repeat themselves.
 const INSISTING: [c_int; 2] = [SIGINT, SIGTERM];
 
-/// Set by the first signal that asks to stop; a SIGINT or SIGTERM behind it ends the program at once. A signal that was
-/// ignored when the program started, as `nohup` has it, stays ignored.
+/// How long a program that nothing holds may take to end by itself.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Whether a program is asked to stop, and what must be done before.
+#[derive(Debug, Default)]
+pub struct Stop {
+    asked: AtomicBool,
+    work: Mutex<Work>,
+    released: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    /// Pieces of work that are not to be ended now.
+    held: usize,
+    /// Those that there ever were.
+    begun: usize,
+    /// What is said when the program is ended.
+    farewell: Option<String>,
+}
+
+/// While it is there, the program is not ended.
+#[derive(Debug)]
+pub struct Held<'a>(&'a Stop);
+
+impl Stop {
+    /// Of work that is not asked to stop but by [`ask`](Self::ask).
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether to stop.
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Asks to stop.
+    pub fn ask(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps the program from being ended until what comes back is dropped: it is then that a signal is to be looked for.
+    pub fn hold(&self) -> Held<'_> {
+        let mut work = self.work();
+        work.held += 1;
+        work.begun += 1;
+        Held(self)
+    }
+
+    /// Sets what is said when the program is ended.
+    pub fn on_exit_say(&self, farewell: String) {
+        self.work().farewell = Some(farewell);
+    }
+
+    /// Waits until nothing is held, and nothing was for a while.
+    fn wait_until_idle(&self) {
+        loop {
+            let work = self.released.wait_while(self.work(), |work| work.held > 0);
+            let begun = work.unwrap_or_else(PoisonError::into_inner).begun;
+            thread::sleep(GRACE);
+            let work = self.work();
+            if work.held == 0 && work.begun == begun {
+                return;
+            }
+        }
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.work().held -= 1;
+        self.0.released.notify_all();
+    }
+}
+
+static LISTENING: OnceLock<Arc<Stop>> = OnceLock::new();
+
+/// Listens to signals from now on. The first one asks to stop, and ends the program with exit code 130 as soon as nothing is
+/// held, `leave` being called before; a SIGINT or SIGTERM behind it ends the program at once. A signal that was ignored when
+/// the program started, as `nohup` has it, stays ignored.
 ///
 /// # Errors
 /// When the system does not let signals be caught.
-pub fn stop_signal() -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let ignored = ignored();
-    for signal in ASKING.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0) {
-        let register = || {
-            if INSISTING.contains(&signal) {
-                signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
-            }
-            signal_hook::flag::register(signal, stop.clone())
-        };
-        register().map_err(|error| Failure::Run(error.into()))?;
+pub fn listen(leave: fn()) -> Result<(), Failure> {
+    if LISTENING.get().is_some() {
+        return Ok(());
     }
-    Ok(stop)
+    let ignored = ignored();
+    let heard = ASKING.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    let signals = Signals::new(heard).map_err(|error| Failure::Run(error.into()))?;
+    let stop = LISTENING.get_or_init(Arc::default).clone();
+    let watch = thread::Builder::new().name("signals".to_owned()).spawn(move || watch(signals, &stop, leave));
+    watch.map(drop).map_err(|error| Failure::Run(error.into()))
+}
+
+/// What signals set, where the program listens to them; otherwise nobody asks to stop.
+pub fn stop_signal() -> Arc<Stop> {
+    LISTENING.get().cloned().unwrap_or_default()
+}
+
+fn watch(mut signals: Signals, stop: &Arc<Stop>, leave: fn()) {
+    for signal in signals.forever() {
+        if !stop.is_asked() {
+            stop.ask();
+            let stop = stop.clone();
+            // This thread goes on to listen.
+            thread::spawn(move || {
+                stop.wait_until_idle();
+                leave();
+                let farewell = stop.work().farewell.take();
+                note(farewell.as_deref().unwrap_or("interrupted; what was there before is unchanged"));
+                exit(INTERRUPTED);
+            });
+        } else if INSISTING.contains(&signal) {
+            exit(INTERRUPTED);
+        }
+    }
 }
 
 /// The signals that are ignored, the first in the lowest bit; none where the system does not say.
@@ -41,4 +153,26 @@ fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_waited_for_and_what_goes_on_soon_is_too() {
+        let stop = Arc::new(Stop::new());
+        let (held, done) = (stop.clone(), Arc::new(AtomicBool::new(false)));
+        let noted = done.clone();
+        let work = thread::spawn(move || {
+            for _ in 0..2 {
+                let _held = held.hold();
+                thread::sleep(GRACE / 4);
+            }
+            noted.store(true, Ordering::Relaxed);
+        });
+        stop.wait_until_idle();
+        assert!(done.load(Ordering::Relaxed));
+        work.join().unwrap();
+    }
 }

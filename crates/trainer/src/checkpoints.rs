@@ -1,4 +1,4 @@
-//! What happens at a checkpoint: it is measured, then saved.
+//! What happens at a checkpoint: it is saved, then measured, and counts from then on.
 
 use std::io;
 use std::sync::mpsc::{self, SyncSender};
@@ -8,6 +8,7 @@ use model::{Kernels, Transformer};
 use rayon::ThreadPoolBuilder;
 use record::AnyTable;
 use run::{Checkpoint, Experiment, ModelSubject, RunDir};
+use terminal::Stop;
 
 use crate::{CheckpointObserver, TrainError};
 
@@ -16,9 +17,10 @@ pub(crate) struct Keeper<'a, B: Kernels> {
     pub(crate) run: &'a RunDir,
     pub(crate) experiment: &'a Experiment,
     pub(crate) device: B::Device,
-    /// What was measured in them is on the disk before a checkpoint is saved.
+    /// What was measured in them is on the disk before a checkpoint counts.
     pub(crate) tables: Vec<Box<dyn AnyTable>>,
     pub(crate) observers: Vec<Box<dyn CheckpointObserver + 'a>>,
+    pub(crate) stop: &'a Stop,
 }
 
 /// A checkpoint on its way to the disk, and its model if observers are to see it first.
@@ -26,11 +28,16 @@ type Due<B> = (Checkpoint, Option<Transformer<B>>);
 
 impl<B: Kernels> Keeper<'_, B> {
     fn keep(&mut self, (checkpoint, measured): Due<B>) -> Result<(), TrainError> {
+        let saving = self.stop.hold();
+        self.run.save(&checkpoint)?;
+        // Who ends the program here loses nothing that took training.
+        drop(saving);
         if let Some(model) = measured {
             let subject = ModelSubject::new(model, self.experiment, self.device.clone());
             self.observers.iter_mut().try_for_each(|observer| observer.on_checkpoint(checkpoint.step, &subject))?;
         }
-        Ok(self.run.save(&checkpoint, self.experiment.config.checkpoints.full, &self.tables)?)
+        let _completing = self.stop.hold();
+        Ok(self.run.complete(checkpoint.step, self.experiment.config.checkpoints.full, &self.tables)?)
     }
 }
 

@@ -22,4 +22,5 @@ pub use gradients::{Gradients, gradients};
 pub use observers::{CheckpointObserver, LiveMeasurements, LiveReport, Observers, Origin, StepObserver, TrainingTable};
 pub use progress::{Headline, Progress};
 pub use rows::TrainingRow;
+pub use terminal::Stop;
 pub use train::{Outcome, Parallelism, TrainError, train};

@@ -18,7 +18,7 @@ pub trait StepObserver: Debug {
     fn on_step(&mut self, step: usize, row: Option<&TrainingRow>) -> Result<(), RunError>;
 
     /// The tables that it adds rows to: what was measured behind the checkpoint that training goes on from is dropped,
-    /// and what was measured before a checkpoint is on the disk before that is saved.
+    /// and what was measured before a checkpoint is on the disk before that counts.
     fn tables(&self) -> Vec<Box<dyn AnyTable>> {
         Vec::new()
     }
@@ -26,7 +26,7 @@ pub trait StepObserver: Debug {
 
 /// Measures the model at checkpoints: while the training waits, or on a thread beside it.
 pub trait CheckpointObserver: Send {
-    /// At every scheduled checkpoint, before it is saved: a checkpoint that is there has all its rows.
+    /// At every scheduled checkpoint, before it counts: a checkpoint that does has all its rows.
     fn on_checkpoint(&mut self, step: usize, subject: &dyn Subject) -> Result<(), TrainError>;
 
     /// As [`StepObserver::tables`].

@@ -1,7 +1,6 @@
 //! The loop.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use analysis::MeasureError;
 use burn::module::AutodiffModule;
@@ -9,8 +8,8 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use data::{Purpose, Stream};
 use model::{Device, Kernels, ModelError, TrainingBackend, Transformer, Weights};
-use record::AnyTable;
 use run::{Checkpoint, Experiment, RunDir, RunError, TrainConfig};
+use terminal::Stop;
 use thiserror::Error;
 
 use crate::batches::Batches;
@@ -96,7 +95,8 @@ pub enum TrainError {
     },
 }
 
-/// Trains `experiment` in `run` until it is done or `stop` is set, from the last checkpoint if there is one.
+/// Trains `experiment` in `run` until it is done or `stop` is asked for, from the last checkpoint if there is one. Steps and
+/// saving hold the program; measuring does not, for nothing is lost where it is ended then.
 /// Parameters that the configuration freezes are never changed.
 ///
 /// A batch is a function of its step, sums have a fixed order and the optimizer's state is saved in full, so a run
@@ -111,15 +111,14 @@ pub fn train<B: TrainingBackend>(
     parallelism: Parallelism,
     device: &B::Device,
     observers: Observers<'_>,
-    stop: &AtomicBool,
+    stop: &Stop,
 ) -> Result<Outcome, TrainError> {
     let config = &experiment.config.train;
+    let Start { mut step, measured, mut model, mut adam } = start::<B>(run, experiment, &observers, device)?;
+    let mut pending = Pending { first: step, last_good: measured, scalars: Vec::new(), read: None };
     let tables = observers.tables();
-    let (last, mut model, mut adam) = start::<B>(run, experiment, &tables, device)?;
-    let mut step = last.unwrap_or(0);
-    let mut pending = Pending { first: step, last_good: last, scalars: Vec::new(), read: None };
     let Observers { steps: mut watching, checkpoints: measuring } = observers;
-    let keeper = Keeper { run, experiment, device: device.clone(), tables, observers: measuring };
+    let keeper = Keeper { run, experiment, device: device.clone(), tables, observers: measuring, stop };
     std::thread::scope(|scope| {
         let mut checkpoints = match parallelism.measures_beside {
             true => Checkpoints::beside(scope, keeper)?,
@@ -128,7 +127,8 @@ pub fn train<B: TrainingBackend>(
         // One more than are trained on, for a look at the last weights.
         let batches = Batches::new(experiment).ahead(scope, step..config.steps + 1)?;
         loop {
-            let stopped = stop.load(Ordering::Relaxed);
+            let stopped = stop.is_asked();
+            let mut working = Some(stop.hold());
             let prompts = batches.recv().expect("the sampling thread ends after the last step");
             let found = gradients(&model, &prompts, parallelism.shards, device);
             let factor = config.clip_norm.is_finite().then(|| found.clip_factor(config.clip_norm));
@@ -139,6 +139,8 @@ pub fn train<B: TrainingBackend>(
                 pending.check()?;
                 let model = model.valid();
                 let checkpoint = checkpoint(experiment, step, &model, &adam);
+                // The keeper holds what must be.
+                working.take();
                 checkpoints = checkpoints.hand_over(checkpoint, due.then_some(model))?;
                 pending.last_good = Some(step);
             }
@@ -146,6 +148,7 @@ pub fn train<B: TrainingBackend>(
                 checkpoints.finish()?;
                 return Ok(if step == config.steps { Outcome::Finished } else { Outcome::Interrupted(step) });
             }
+            working.get_or_insert_with(|| stop.hold());
             let learning_rate = config.learning_rate * config.schedule.factor(step);
             model = adam.step(model, found.parameters, factor, learning_rate, step);
             step += 1;
@@ -155,41 +158,56 @@ pub fn train<B: TrainingBackend>(
     })
 }
 
-/// The last checkpoint, or the model that the run starts from and a new optimizer; the rows behind it in `tables` are
-/// dropped.
+/// Where training goes on.
+struct Start<B: TrainingBackend> {
+    step: usize,
+    /// The last checkpoint that was measured.
+    measured: Option<usize>,
+    model: Transformer<B>,
+    adam: Adam,
+}
+
+/// The last checkpoint, be it measured or not, or the model that the run starts from and a new optimizer. The rows of steps
+/// behind it are dropped, and what was measured behind the last one that was measured.
 fn start<B: TrainingBackend>(
     run: &RunDir,
     experiment: &Experiment,
-    tables: &[Box<dyn AnyTable>],
+    observers: &Observers<'_>,
     device: &B::Device,
-) -> Result<(Option<usize>, Transformer<B>, Adam), TrainError> {
+) -> Result<Start<B>, TrainError> {
     let (architecture, config) = (&experiment.architecture, &experiment.config);
     let model = |weights: &Weights| -> Result<_, ModelError> {
         Ok(Transformer::<B>::new(architecture, weights, device)?.freeze_all_but(config.free()))
     };
-    let last = run.steps()?.last().copied();
-    let (model, adam) = match last {
-        Some(step) => {
-            let Checkpoint { weights, moments, .. } = run.checkpoint(experiment, step)?;
+    let measured = run.steps()?.last().copied();
+    let last = match (run.unmeasured(experiment)?, measured) {
+        (None, Some(step)) => Some(run.checkpoint(experiment, step)?),
+        (unmeasured, _) => unmeasured,
+    };
+    let (step, model, adam) = match last {
+        Some(Checkpoint { step, weights, moments, .. }) => {
             if step > config.train.steps {
                 return Err(TrainError::BehindTheEnd { last: step, steps: config.train.steps });
             }
             let moments = moments.ok_or(TrainError::NoMoments { step })?;
             let model = model(&weights)?;
             let adam = Adam::restore(&config.train, &moments, &model.valid(), architecture, device)?;
-            (model, adam)
+            (Some(step), model, adam)
         }
         None => {
             let drawn = || config.model.init(architecture, &mut Stream::new(config.seed, Purpose::Init).rng(0));
             let weights = run.start(experiment)?.unwrap_or_else(drawn);
-            (model(&weights)?, Adam::new(&config.train))
+            (None, model(&weights)?, Adam::new(&config.train))
         }
     };
     // Not before it is certain that training goes on and measures them again.
-    for table in tables {
+    let of_steps = observers.steps.iter().flat_map(|observer| observer.tables()).map(|table| (table, step));
+    let of_checkpoints =
+        observers.checkpoints.iter().flat_map(|observer| observer.tables()).map(|table| (table, measured));
+    for (table, last) in of_steps.chain(of_checkpoints) {
         last.map_or_else(|| table.clear(), |step| table.truncate_after(step)).map_err(RunError::from)?;
     }
-    Ok((last, model, adam))
+    Ok(Start { step: step.unwrap_or(0), measured, model, adam })
 }
 
 fn checkpoint<B: Kernels>(experiment: &Experiment, step: usize, model: &Transformer<B>, adam: &Adam) -> Checkpoint {

@@ -8,7 +8,7 @@ use data::TaskRegistry;
 use model::Device;
 use record::{AnyTable, Lock, Made, Maker};
 use run::{Checkpoints, Experiment, RunDir};
-use terminal::patient_note;
+use terminal::{patient_note, stop_signal};
 use toml::Table;
 
 use crate::cli::{CliError, OnRun, legend_of, report_run, say_path};
@@ -167,6 +167,8 @@ impl Remeasure {
         for step in run.scheduled_steps(&experiment)? {
             run.checkpoint(&experiment, step)?;
         }
+        let again = "interrupted; some tables are missing yet; go on with the same command".to_owned();
+        stop_signal().on_exit_say(again);
         let tables: Vec<_> = ALL.iter().flat_map(|entry| (entry.tables)(run.folder())).collect();
         run.remeasure(&lock, &experiment, &tables)?;
         let mut made = Made::read(run.folder())?;

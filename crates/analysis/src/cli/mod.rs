@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use data::{Legend, TaskRegistry};
 use model::{Device, DeviceChoice};
+use record::leave;
 use run::{Experiment, RunDir};
-use terminal::{Failure, conclude, note, say, say_json};
+use terminal::{Failure, conclude, listen, note, say, say_json};
 
 use crate::{Shown, Summary};
 
@@ -77,7 +78,8 @@ pub struct Machine {
 
 /// The program `analysis`, for runs of the tasks in `registry`.
 pub fn command_line(registry: &TaskRegistry) -> ExitCode {
-    conclude(Cli::parse().command.run(registry))
+    let command = Cli::parse().command;
+    conclude(listen(leave).map_err(CliError::from).and_then(|()| command.run(registry)))
 }
 
 impl Machine {

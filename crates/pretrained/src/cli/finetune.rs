@@ -67,7 +67,7 @@ impl Finetune {
 /// Tunes adapters on the prompts to train on, from where that was stopped.
 fn tune(run: &LmRun, series: &Series, device: Device) -> Result<Adapters, CliError> {
     let _lock = run.folder().lock()?;
-    let work = Work::new()?;
+    let work = Work::new();
     work.name("tuning");
     let config = &run.experiment.config;
     let model = LanguageModel::new(series.last(), device);

@@ -83,7 +83,8 @@ pub(super) fn whole(path: &Path) -> PathBuf {
 pub(super) fn measure_all(run: &LmRun, series: &Series, device: Device) -> Result<(), CliError> {
     let _lock = run.folder().lock()?;
     let path = run.folder().path();
-    let work = Work::new()?;
+    let work = Work::new();
+    work.stop().on_exit_say("interrupted; what is finished is kept; go on with the same command".to_owned());
     let watch = |done, total| work.watch(done, total);
     let subjects = series.asked(&run.experiment, device, &watch);
     note(&format!("{}: about {}", path.display(), expected(run, series)?));
@@ -207,7 +208,7 @@ impl OnRun {
         let run = LmRun::open(&self.of.run)?;
         let series = run.series().map_err(Failure::from)?;
         let _lock = run.folder().lock()?;
-        let work = Work::new()?;
+        let work = Work::new();
         work.name(self.entry.name);
         let watch = |done, total| work.watch(done, total);
         let subjects = series.asked(&run.experiment, device, &watch);

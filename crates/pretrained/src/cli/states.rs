@@ -68,7 +68,7 @@ impl States {
             note(&format!("{} texts, {tokens} tokens: about {}", sequences.len(), Cost::of(&folder.config, tokens)));
         }
         let model = LanguageModel::new(&folder, device);
-        let work = Work::new()?;
+        let work = Work::new();
         let found = last_states(&model, sequences, &work).map_err(Failure::from)?;
         let (reading_s, forward_s) = (found.passed.reading.as_secs_f64(), started.elapsed().as_secs_f64());
         let logits = model.logits(&found.passed.last).map_err(Failure::from)?;

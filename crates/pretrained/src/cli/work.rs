@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use terminal::{Failure, Progress, stop_signal};
+use terminal::{Progress, Stop, stop_signal};
 
 /// Long work: what it has come to is shown, and a signal to stop is seen.
 #[derive(Debug)]
 pub(super) struct Work {
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
     shown: Mutex<Option<(usize, Progress)>>,
     name: Mutex<String>,
 }
 
 impl Work {
-    /// Begins to listen to signals.
-    pub(super) fn new() -> Result<Self, Failure> {
-        Ok(Self { stop: stop_signal()?, shown: Mutex::default(), name: Mutex::default() })
+    /// Nothing is done yet.
+    pub(super) fn new() -> Self {
+        Self { stop: stop_signal(), shown: Mutex::default(), name: Mutex::default() }
     }
 
     /// Names what is worked at from now on.
@@ -28,14 +27,14 @@ impl Work {
     }
 
     /// Set when the work is to stop.
-    pub(super) fn stop(&self) -> &AtomicBool {
+    pub(super) fn stop(&self) -> &Stop {
         &self.stop
     }
 
     /// Shows that `done` of `total` steps are done, and says whether to go on.
     pub(super) fn watch(&self, done: usize, total: usize) -> bool {
         self.say(done, total, String::new());
-        !self.stop.load(Ordering::Relaxed)
+        !self.stop.is_asked()
     }
 
     /// Shows that `done` of `total` steps are done, and something beside it.

@@ -1,12 +1,12 @@
 //! The loop of tuning.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use kernels::{Kernels, OnBackend};
 use record::{Folder, Row, write_together};
 use serde::{Deserialize, Serialize};
+use terminal::Stop;
 
 use super::FinetuneConfig;
 use super::adapter::Adapters;
@@ -56,7 +56,7 @@ impl Row for TuningLoss {
     }
 }
 
-/// Tunes adapters of `model` in `folder` until they are done or `stop` is set, from the checkpoint there if there is one.
+/// Tunes adapters of `model` in `folder` until they are done or `stop` is asked for, from the checkpoint there if there is one.
 /// They come back, and lie in the folder in PEFT's format.
 ///
 /// The model is in memory as a whole while it is tuned: four bytes a parameter. To that come the states that gradients
@@ -76,15 +76,9 @@ pub fn finetune(
     tuning: &Finetune<'_>,
     folder: &Folder,
     watch: &mut dyn FnMut(Progress),
-    stop: &AtomicBool,
+    stop: &Stop,
 ) -> Result<Adapters, PretrainedError> {
-    struct Loop<'a, 'b>(
-        &'a LanguageModel<'b>,
-        &'a Finetune<'a>,
-        &'a Folder,
-        &'a mut dyn FnMut(Progress),
-        &'a AtomicBool,
-    );
+    struct Loop<'a, 'b>(&'a LanguageModel<'b>, &'a Finetune<'a>, &'a Folder, &'a mut dyn FnMut(Progress), &'a Stop);
     impl OnBackend for Loop<'_, '_> {
         type Output = Result<Adapters, PretrainedError>;
 
@@ -129,7 +123,7 @@ fn run<B: Kernels>(
     tuning: &Finetune<'_>,
     folder: &Folder,
     watch: &mut dyn FnMut(Progress),
-    stop: &AtomicBool,
+    stop: &Stop,
     device: &B::Device,
 ) -> Result<Adapters, PretrainedError> {
     let (config, path) = (tuning.config, folder.path().join(FILE));
@@ -149,7 +143,8 @@ fn run<B: Kernels>(
     let steps = config.steps();
     loop {
         let step = tuner.steps();
-        let (done, stopped) = (step == steps, stop.load(Ordering::Relaxed));
+        let _working = stop.hold();
+        let (done, stopped) = (step == steps, stop.is_asked());
         if saved != Some(step) && (done || stopped || step.is_multiple_of(config.checkpoint_every)) {
             table.flush()?;
             tuner.state().write(&path, &with)?;
@@ -253,10 +248,12 @@ mod tests {
         place: &Path,
         stop_behind: Option<usize>,
     ) -> Result<Adapters, PretrainedError> {
-        let stop = AtomicBool::new(false);
+        let stop = Stop::new();
         let mut watch = |progress: Progress| {
             assert!(progress.steps == config.steps() && progress.tokens_per_second > 0.0);
-            stop.store(stop_behind == Some(progress.step), Ordering::Relaxed);
+            if stop_behind == Some(progress.step) {
+                stop.ask();
+            }
         };
         let tuning = Finetune { config, seed: 3, examples: &|numbers| Ok(examples(numbers)) };
         let model = LanguageModel::new(model, Device::Flex);
@@ -330,7 +327,7 @@ mod tests {
             let tuning = Finetune { config: &config, seed: 0, examples };
             let folder = Folder::create(place.path()).unwrap();
             std::fs::remove_file(place.path().join(FILE)).ok();
-            finetune(&model, &tuning, &folder, &mut |_| {}, &AtomicBool::new(false)).unwrap_err().to_string()
+            finetune(&model, &tuning, &folder, &mut |_| {}, &Stop::new()).unwrap_err().to_string()
         };
         let one = |answers: &'static [(usize, usize)], last: u32| {
             let answers: Vec<_> = answers.iter().map(|(start, end)| *start..*end).collect();

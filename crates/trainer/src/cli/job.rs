@@ -1,6 +1,5 @@
 //! One run from its first step to its report, whichever command asks for it.
 
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use analysis::{
@@ -12,7 +11,7 @@ use data::Legend;
 use model::{Device, Kernels, OnBackend};
 use record::Lock;
 use run::{Environment, Experiment, RunDir, RunError};
-use terminal::{Failure, clock, in_shell, note, program_name, stop_signal};
+use terminal::{Failure, Stop, clock, in_shell, note, program_name, stop_signal};
 
 use crate::{
     Headline, LiveMeasurements, LiveReport, Observers, Origin, Outcome, Parallelism, Progress, TrainError, TrainingRow,
@@ -47,7 +46,9 @@ impl Job {
             note("while it learns, the error falls (to 1 × optimal at best) and CD rises above chance");
             note(&format!("figures, kept up to date from the first minute on: {}", run.report().display()));
         }
-        let (stop, started) = (stop_signal()?, Instant::now());
+        let (stop, started) = (stop_signal(), Instant::now());
+        let go_on = format!("everything is saved; go on with: {} resume {}", program_name(), in_shell(run.path()));
+        stop.on_exit_say(format!("interrupted, {go_on}"));
         let outcome = complete(run, &run.lock()?, experiment, device, self.quiet, &stop)?;
         if !self.quiet {
             note(&format!("took {}", clock(started.elapsed())));
@@ -55,11 +56,7 @@ impl Job {
         match outcome {
             Outcome::Finished => say_summary(run, &Legend::of(experiment.study.task.pairs().as_ref()), self.json),
             Outcome::Interrupted(step) => {
-                let (program, path) = (program_name(), in_shell(run.path()));
-                Err(Failure::Interrupted(format!(
-                    "interrupted after step {step}, everything is saved; go on with: {program} resume {path}"
-                ))
-                .into())
+                Err(Failure::Interrupted(format!("interrupted after step {step}, {go_on}")).into())
             }
         }
     }
@@ -72,7 +69,7 @@ pub(super) fn complete(
     experiment: &Experiment,
     device: Device,
     quiet: bool,
-    stop: &AtomicBool,
+    stop: &Stop,
 ) -> Result<Outcome, CliError> {
     for (kept, reason) in run.set_damaged_aside(experiment)? {
         note(&format!("{reason}; it is kept as {}, and training goes on from the one before", kept.display()));
@@ -126,7 +123,7 @@ struct TrainHere<'a> {
     legend: &'a Legend,
     device: Device,
     quiet: bool,
-    stop: &'a AtomicBool,
+    stop: &'a Stop,
 }
 
 impl OnBackend for TrainHere<'_> {

@@ -10,8 +10,9 @@ use clap::{Args, Parser, Subcommand};
 use data::TaskRegistry;
 use model::{Device, Kernels, OnBackend};
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use record::leave;
 use run::{Config, ConfigError, Experiment, PRESETS, RunDir, Source};
-use terminal::{Failure, conclude, note, say, say_json};
+use terminal::{Failure, conclude, listen, note, say, say_json};
 
 use crate::{BenchPlan, BenchResult, Parallelism, bench, memory};
 
@@ -119,7 +120,7 @@ pub fn command_line(registry: &TaskRegistry) -> ExitCode {
     let Some(command) = cli.command else {
         return conclude(Err(Failure::Request(anyhow::anyhow!("a command is missing; see --help"))));
     };
-    conclude(command.run(registry))
+    conclude(listen(leave).map_err(CliError::from).and_then(|()| command.run(registry)))
 }
 
 impl Command {

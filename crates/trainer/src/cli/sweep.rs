@@ -13,7 +13,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,7 +27,7 @@ use probe::ProbeKind;
 use rayon::ThreadPool;
 use record::{Folder, Holder, RecordError, Seal};
 use run::{Experiment, RunDir, RunError, Source};
-use terminal::{Failure, note, stop_signal};
+use terminal::{Failure, Stop, note, stop_signal};
 
 use super::job::{complete, is_complete};
 use super::{Job, pools};
@@ -86,7 +85,8 @@ impl Sweep {
         };
         let runs = experiments.into_iter().zip(existing).map(create).collect::<Result<Vec<_>, RunError>>()?;
         seal_in_turn(&seal, &out)?;
-        let stop = stop_signal()?;
+        let stop = stop_signal();
+        stop.on_exit_say("interrupted, everything is saved; go on with the same command".to_owned());
         let ends = self.complete_all(&runs, device, &stop)?;
         let done = ends.iter().filter(|end| matches!(end, End::Done)).count();
         if ends.iter().any(|end| matches!(end, End::Stopped)) {
@@ -112,12 +112,7 @@ impl Sweep {
     }
 
     /// Completes every run, a few at a time, each on its share of the threads; in the order of `runs`.
-    fn complete_all(
-        &self,
-        runs: &[(RunDir, Experiment)],
-        device: Device,
-        stop: &AtomicBool,
-    ) -> Result<Vec<End>, Failure> {
+    fn complete_all(&self, runs: &[(RunDir, Experiment)], device: Device, stop: &Stop) -> Result<Vec<End>, Failure> {
         let jobs = self.jobs_for(runs.len(), device);
         let pools = pools(self.job.machine.threads(), jobs)?;
         // Runs that have not ended, by their places in `runs`, and what came of the last look at each.
@@ -162,8 +157,8 @@ impl Sweep {
     }
 
     /// Completes a run, unless it is complete already or another process has it.
-    fn complete_one(&self, (run, experiment): &(RunDir, Experiment), device: Device, stop: &AtomicBool) -> End {
-        if stop.load(Ordering::Relaxed) {
+    fn complete_one(&self, (run, experiment): &(RunDir, Experiment), device: Device, stop: &Stop) -> End {
+        if stop.is_asked() {
             return End::Stopped;
         }
         let complete = || {
@@ -200,9 +195,9 @@ fn seal_in_turn(seal: &Seal, out: &Path) -> Result<(), CliError> {
 
 /// Waits a second, or until asked to stop. So a thread looks at one run a second, however many there are: each look costs
 /// those who share the disk.
-fn pause(stop: &AtomicBool) {
+fn pause(stop: &Stop) {
     let until = Instant::now() + Duration::from_secs(1);
-    while Instant::now() < until && !stop.load(Ordering::Relaxed) {
+    while Instant::now() < until && !stop.is_asked() {
         thread::sleep(Duration::from_millis(50));
     }
 }
