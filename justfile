@@ -42,6 +42,11 @@ pretrained *ARGS:
 compare:
     python benches/pytorch/compare.py --rounds 2 --seconds 5
 
+# Compare the memory that runs are expected to take with the most they take, over a grid of shapes
+memory:
+    cargo build -p emergence
+    python benches/memory.py target/debug/emergence
+
 # The same on a GPU; PyTorch also with CUDA graphs, and everything in f32 and TF32
 compare-cuda:
     python benches/pytorch/compare.py --device cuda

@@ -138,3 +138,22 @@ fn my_job_was_killed_before_its_first_step() {
         fs::remove_dir_all(&out).unwrap();
     }
 }
+
+#[test]
+fn the_kernel_killed_my_run_without_a_word() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("runs");
+    let too_many = ["smoke", "--set", "train.batch_size=65536", "--set", "task.n_points=4096"];
+    check(&[&["bench"], &too_many[..]].concat(), 2, &["memory", "train.batch_size = ", "would fit"]);
+    check(&[&["train"], &too_many[..], &["--out", out.to_str().unwrap()]].concat(), 2, &["memory", "would fit"]);
+    assert!(!out.exists());
+
+    // A run that was made on a larger machine, or with fewer prompts.
+    let train = ["train", "smoke", "--quiet", "--set", "train.steps=1", "--out", out.to_str().unwrap()];
+    succeed(&train);
+    let run = only_run(&out);
+    let before = files(&run);
+    let more = ["remeasure", run.to_str().unwrap(), "--set", "probe.prompts_per_concept=10000"];
+    check(&[&more[..], &["--threads", "1024"]].concat(), 2, &["memory", "probe.prompts_per_concept = ", "would fit"]);
+    assert!(files(&run) == before);
+}

@@ -1,9 +1,28 @@
 //! What is wrong is refused with the field, the range and the value, and never with a panic.
 
+use data::TaskRegistry;
 use proptest::prelude::*;
-use run::{Config, Source};
+use run::{Config, Source, Sweep};
 
 use crate::program::{check, only_run, smoke_run, succeed};
+
+/// One request in so many is made of the program itself as well; the others of the library, which costs no process.
+const WHOLE: usize = 10;
+
+/// Checks that `sets` of a configuration are each refused in words that contain these.
+fn check_sets(config: &str, cases: &[(&str, &[&str])]) {
+    for (number, (set, words)) in cases.iter().enumerate() {
+        let built = Config::resolve(&Source::named(config), &[(*set).to_owned()])
+            .and_then(|config| config.build(&TaskRegistry::builtin()));
+        let message = built.expect_err(set).to_string();
+        for word in *words {
+            assert!(message.contains(word), "{set}: no {word:?} in: {message}");
+        }
+        if number % WHOLE == 0 {
+            check(&["train", config, "--out", "/dev/null/never", "--set", set], 2, &[&message]);
+        }
+    }
+}
 
 #[test]
 fn a_field_out_of_range_is_named_with_its_range_and_value() {
@@ -92,9 +111,7 @@ fn a_field_out_of_range_is_named_with_its_range_and_value() {
         ("checkpoints.every=0", &["checkpoints.every", "at least 1", "0"]),
         ("checkpoints.full=0", &["checkpoints.full", "at least 1", "0"]),
     ];
-    for (set, words) in cases {
-        check(&["train", "smoke", "--out", "/dev/null/never", "--set", set], 2, words);
-    }
+    check_sets("smoke", cases);
     let sets = ["--set", "model.latent={width=4,decoder_layers=1}", "--set", "task.n_points=1"];
     let of_one_pair = [&["train", "smoke", "--out", "/dev/null/never"], &sets[..]].concat();
     check(&of_one_pair, 2, &["task.n_points must be at least 2 with model.latent, but is 1"]);
@@ -117,9 +134,7 @@ fn a_family_out_of_range_is_named_with_its_range_and_value() {
         ("task.families=[{leaky_relu={width=0,slope=0.1}}]", &["task.families[0].leaky_relu.width", "between 1", "0"]),
         ("task.families=[{leaky_relu={width=4,slope=1.5}}]", &["task.families[0].leaky_relu.slope", "0 and 1", "1.5"]),
     ];
-    for (set, words) in cases {
-        check(&["train", families, "--out", "/dev/null/never", "--set", set], 2, words);
-    }
+    check_sets(families, cases);
 }
 
 #[test]
@@ -128,8 +143,14 @@ fn what_no_machine_has_memory_for_is_refused_before_anything_is_made() {
     let runs = tempfile::tempdir().unwrap();
     let out = runs.path().join("runs");
     let large = ["--set", "model.d_model=8192", "--set", "model.n_layers=128", "--set", "train.batch_size=64"];
-    let words =
-        ["model.d_model = 8192", "model.n_layers = 128", "train.batch_size = 64", "at most", "flex", "at least"];
+    let words = [
+        "model.d_model = 8192",
+        "model.n_layers = 128",
+        "train.batch_size = 64",
+        "at most",
+        "flex",
+        "a smaller model would fit",
+    ];
     for command in ["train", "sweep"] {
         check(&[&[command, "smoke", "--out", out.to_str().unwrap()], &large[..]].concat(), 2, &words);
     }
@@ -170,9 +191,7 @@ fn a_field_of_another_shape_is_named() {
         ("nosection.field=3", &["--set", "nosection"]),
         ("name.field=3", &["--set", "not a section", "name"]),
     ];
-    for (set, words) in cases {
-        check(&["train", "smoke", "--out", "/dev/null/never", "--set", set], 2, words);
-    }
+    check_sets("smoke", cases);
 }
 
 #[test]
@@ -319,10 +338,19 @@ fn a_sweep_that_makes_no_sense_is_refused() {
         ("name = \"\"\n[[runs]]\nname = \"a\"", &["name", "1 to 64", "\"\""]),
         ("[grid]\ncheckpoints = [[10, 2]]", &["checkpoints must be a table", "[10, 2]"]),
     ];
-    for (text, words) in cases {
+    for (number, (text, words)) in cases.iter().enumerate() {
         let path = root.path().join("sweep.toml");
         std::fs::write(&path, format!("extends = \"smoke\"\n{text}\n")).unwrap();
-        check(&["sweep", path.to_str().unwrap(), "--out", "/dev/null/never"], 2, words);
+        let build = |config: Config| config.build(&TaskRegistry::builtin()).map(drop);
+        let built = Sweep::resolve(&Source::File(path.clone()), &[])
+            .and_then(|sweep| sweep.configs.into_iter().try_for_each(build));
+        let message = built.expect_err(text).to_string();
+        for word in *words {
+            assert!(message.contains(word), "{text}: no {word:?} in: {message}");
+        }
+        if number % WHOLE == 0 {
+            check(&["sweep", path.to_str().unwrap(), "--out", "/dev/null/never"], 2, &[&message]);
+        }
     }
     check(&["sweep", "nothing-here"], 2, &["nothing-here", "quickstart"]);
     check(&["sweep", "smoke", "--jobs", "0"], 2, &["--jobs", "0"]);

@@ -9,6 +9,7 @@ use burn_flex::{Flex, FlexDevice};
 
 #[cfg(feature = "cuda")]
 use crate::cuda;
+use crate::host_memory::host_memory;
 use crate::{DeviceError, Kernels};
 
 /// Where a model runs.
@@ -63,7 +64,7 @@ impl Device {
         }
     }
 
-    /// Bytes of memory there are for it in all, a CPU's swap space too, if the system says so.
+    /// Bytes of memory that this process may have there, a CPU's swap space too, if the system says so.
     pub fn memory(self) -> Option<u64> {
         match self {
             Self::Flex | Self::NdArray => host_memory(),
@@ -89,14 +90,6 @@ impl Device {
         }
         Self::Flex
     }
-}
-
-/// By Linux, in whose file both are in KiB.
-fn host_memory() -> Option<u64> {
-    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let kib =
-        |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok());
-    Some(1024 * (kib("MemTotal:")? + kib("SwapTotal:").unwrap_or(0u64)))
 }
 
 /// Which device a user asks for.

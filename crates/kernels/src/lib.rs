@@ -39,6 +39,7 @@ mod error;
 mod f64_matmul;
 #[cfg(feature = "gpu")]
 mod gpu;
+mod host_memory;
 mod loss;
 mod operation;
 mod way;

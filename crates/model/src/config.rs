@@ -4,8 +4,9 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal, Uniform};
 use serde::{Deserialize, Serialize};
 
+use crate::parameters::{self, Spec};
 use crate::weights::{HostTensor, Weights};
-use crate::{Latent, ModelError, parameters};
+use crate::{Free, Latent, ModelError};
 
 /// The `[model]` section of a configuration.
 ///
@@ -155,17 +156,15 @@ impl Architecture {
         3 * batch_size as u64 * (blocks + tokens * 2 * d_x * d + n_points * 2 * d)
     }
 
-    /// Bytes that training every parameter takes at least, with `prompts` of them in work at once.
-    ///
-    /// Of a parameter those are the weight, its gradient and Adam's two moments, in f32. Of a token, what every block but
-    /// the last and the one before a latent keeps for its gradient: input, query, key, value, what attention mixes, and
-    /// the feed-forward part's inner layer.
-    pub fn training_bytes(&self, prompts: usize) -> u64 {
-        let parameters: usize = parameters::specs(self).iter().map(|spec| spec.shape.iter().product::<usize>()).sum();
-        let [n_points, d, layers] = [self.n_points, self.d_model, self.n_layers].map(|n| n as u64);
-        let tokens = prompts as u64 * 2 * (n_points - 1);
-        let kept = layers.saturating_sub(2) * tokens * 9 * d;
-        size_of::<f32>() as u64 * (4 * parameters as u64 + kept)
+    /// How many parameters there are.
+    pub fn parameters(&self) -> usize {
+        self.free_parameters(Free::All)
+    }
+
+    /// How many parameters training may change.
+    pub fn free_parameters(&self, free: Free) -> usize {
+        let is_free = |spec: &&Spec| free.has(&spec.name, self.n_layers);
+        parameters::specs(self).iter().filter(is_free).map(|spec| spec.shape.iter().product::<usize>()).sum()
     }
 
     pub(crate) fn check(&self) -> Result<(), ModelError> {

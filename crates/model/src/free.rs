@@ -37,6 +37,18 @@ impl Free {
         }
     }
 
+    /// Whether the parameter of that name is free in a model of `n_layers` blocks.
+    pub(crate) fn has(self, name: &str, n_layers: usize) -> bool {
+        let block = name.strip_prefix("blocks.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        match block {
+            Some(block) => self.has_block(block + 1, n_layers),
+            None if name.starts_with("final_norm.") || name.starts_with("read_out.") => {
+                matches!(self, Self::All | Self::ReadOut)
+            }
+            None => self == Self::All,
+        }
+    }
+
     /// Whether the block that writes `layer` is free in a model of `n_layers` blocks.
     pub(crate) fn has_block(self, layer: usize, n_layers: usize) -> bool {
         match self {

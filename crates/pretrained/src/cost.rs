@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use kernels::products_per_second;
+use kernels::{Device, products_per_second};
 use terminal::clock;
 
-use crate::DecoderConfig;
+use crate::{DecoderConfig, PretrainedError};
 
 /// Share of the rate of products at which a pass runs: the rest of the time is spent between them.
 const SHARE: f64 = 0.7;
@@ -38,6 +38,18 @@ impl Cost {
 
     pub(crate) fn bytes(self) -> u64 {
         self.bytes
+    }
+
+    /// Errors if there is not so much memory.
+    pub(crate) fn check_memory(self, device: Device) -> Result<(), PretrainedError> {
+        match device.memory() {
+            Some(most) if self.bytes > most => Err(PretrainedError::out_of_range(
+                "the memory for probe.prompts_per_concept and probe.resamples",
+                format!("at most {:.1} GB on {device}", most as f64 / 1e9),
+                format!("about {:.1} GB; half of the prompts take about half of it", self.bytes as f64 / 1e9),
+            )),
+            _ => Ok(()),
+        }
     }
 }
 

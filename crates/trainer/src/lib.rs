@@ -9,7 +9,6 @@ mod bench;
 mod checkpoints;
 mod cli;
 mod gradients;
-mod memory;
 mod observers;
 mod progress;
 mod rows;

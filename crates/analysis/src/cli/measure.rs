@@ -7,7 +7,7 @@ use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 use data::TaskRegistry;
 use model::Device;
 use record::{AnyTable, Lock, Made, Maker};
-use run::{Checkpoints, Experiment, RunDir};
+use run::{Checkpoints, Experiment, RunDir, Work};
 use terminal::{patient_note, stop_signal};
 use toml::Table;
 
@@ -160,6 +160,7 @@ impl Remeasure {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
         let run = RunDir::open(&self.on.run)?;
         let experiment = run.with_sets(&self.sets, registry)?;
+        experiment.check_memory(Work::Measuring, Device::Flex, self.on.machine.threads(), 1)?;
         let legend = legend_of(&run, registry)?;
         let device = self.on.machine.prepare()?;
         let lock = run.lock()?;

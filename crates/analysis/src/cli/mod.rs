@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use data::{Legend, TaskRegistry};
 use model::{Device, DeviceChoice};
 use record::leave;
-use run::{Experiment, RunDir};
+use run::{Experiment, RunDir, Work};
 use terminal::{Failure, conclude, listen, note, say, say_json};
 
 use crate::{Shown, Summary};
@@ -158,6 +158,7 @@ impl OnRun {
     fn open(&self, registry: &TaskRegistry) -> Result<(RunDir, Experiment, Device), CliError> {
         let run = RunDir::open(&self.run)?;
         let experiment = run.experiment(registry)?;
+        experiment.check_memory(Work::Measuring, Device::Flex, self.machine.threads(), 1)?;
         Ok((run, experiment, self.machine.prepare()?))
     }
 }

@@ -11,7 +11,7 @@ use terminal::{Failure, note, program_name, say, say_json};
 use super::work::Work;
 use crate::cost::Cost;
 use crate::run_folder::{check_lengths, entry};
-use crate::{LmConfig, LmRun, Series};
+use crate::{LmConfig, LmExperiment, LmRun, Series};
 
 /// What `lm measure` measures, in this order.
 const MEASURED: [&str; 2] = ["accuracy", "cd"];
@@ -67,6 +67,7 @@ impl Measure {
         let mut series = Series::open(&config.models).map_err(Failure::from)?;
         let experiment = config.build()?;
         check_lengths(&experiment, &series).map_err(Failure::from)?;
+        expected(&experiment, &series)?.check_memory(device).map_err(Failure::from)?;
         let run = LmRun::create(&self.out, experiment, &series)?;
         run.read_adapters(&mut series).map_err(|error| run.ended(Failure::from(error).into()))?;
         measure_all(&run, &series, device).map_err(|error| run.ended(error))?;
@@ -87,7 +88,7 @@ pub(super) fn measure_all(run: &LmRun, series: &Series, device: Device) -> Resul
     work.stop().on_exit_say("interrupted; what is finished is kept; go on with the same command".to_owned());
     let watch = |done, total| work.watch(done, total);
     let subjects = series.asked(&run.experiment, device, &watch);
-    note(&format!("{}: about {}", path.display(), expected(run, series)?));
+    note(&format!("{}: about {}", path.display(), expected(&run.experiment, series)?));
     for name in MEASURED {
         if run.has(entry(name), device)? {
             note(&format!("{name}: already there"));
@@ -104,17 +105,17 @@ pub(super) fn measure_all(run: &LmRun, series: &Series, device: Device) -> Resul
 }
 
 /// What all that is measured takes, from the tokens of a few of its prompts.
-fn expected(run: &LmRun, series: &Series) -> Result<Cost, CliError> {
-    let study = &run.experiment.study;
+fn expected(experiment: &LmExperiment, series: &Series) -> Result<Cost, CliError> {
+    let study = &experiment.study;
     let some = study.balanced(data::Purpose::Eval, 0, 1);
-    let written = some.text().iter().map(|prompt| run.experiment.text.template.write(prompt).text);
+    let written = some.text().iter().map(|prompt| experiment.text.template.write(prompt).text);
     let tokens = written.map(|text| Ok(series.last().tokens.encode(&text)?.ids.len()));
     let tokens: usize = tokens.sum::<Result<usize, crate::PretrainedError>>().map_err(Failure::from)?;
     // Resamples pass once as they are and once through the untrained model; permuted answers once for each number of
     // demonstrations from two on, up to its query.
     let points = study.n_points() as f64;
     let permuted: f64 =
-        run.experiment.text.shots.iter().filter(|shots| **shots >= 2).map(|&k| (k + 1) as f64 / points).sum();
+        experiment.text.shots.iter().filter(|shots| **shots >= 2).map(|&k| (k + 1) as f64 / points).sum();
     let resamples = study.probe.prompts_per_concept as f64 * study.probe.resamples as f64;
     let models = series.models().count() as f64;
     let passes = models * (study.eval.prompts_per_concept as f64 + resamples * (1.0 + permuted)) + resamples;

@@ -10,12 +10,12 @@ use clap::Args;
 use data::Legend;
 use model::{Device, Kernels, OnBackend};
 use record::Lock;
-use run::{Environment, Experiment, RunDir, RunError};
+use run::{Environment, Experiment, RunDir, RunError, Work};
 use terminal::{Failure, Stop, clock, in_shell, note, program_name, stop_signal};
 
 use crate::{
     Headline, LiveMeasurements, LiveReport, Observers, Origin, Outcome, Parallelism, Progress, TrainError, TrainingRow,
-    TrainingTable, memory, train,
+    TrainingTable, train,
 };
 
 /// How to train.
@@ -33,9 +33,9 @@ pub struct Job {
 
 impl Job {
     /// Where to train, if the experiment fits there.
-    pub(super) fn prepare(&self, experiment: &Experiment) -> Result<Device, Failure> {
+    pub(super) fn prepare(&self, experiment: &Experiment) -> Result<Device, CliError> {
         let device = self.machine.prepare()?;
-        memory::check(experiment, device)?;
+        experiment.check_memory(Work::Training, device, self.machine.threads(), 1)?;
         Ok(device)
     }
 

@@ -11,10 +11,11 @@ use data::TaskRegistry;
 use model::{Device, Kernels, OnBackend};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use record::leave;
-use run::{Config, ConfigError, Experiment, PRESETS, RunDir, Source};
+use run::{Config, ConfigError, Experiment, PRESETS, RunDir, Source, Work};
+use serde::Serialize;
 use terminal::{Failure, conclude, listen, note, say, say_json};
 
-use crate::{BenchPlan, BenchResult, Parallelism, bench, memory};
+use crate::{BenchPlan, BenchResult, Parallelism, bench};
 
 mod finetune;
 mod job;
@@ -157,13 +158,15 @@ impl Command {
             Self::Bench { config, change, machine, steps, warm_up, jobs, json } => {
                 let experiment = change.resolve(&Source::named(&config))?.build(registry)?;
                 let device = machine.device()?;
-                memory::check(&experiment, device)?;
-                let pools = pools(machine.threads(), usize::from(jobs))?;
+                let jobs = usize::from(jobs);
+                experiment.check_memory(Work::Steps, device, machine.threads().div_ceil(jobs), jobs)?;
+                let pools = pools(machine.threads(), jobs)?;
                 // Waiting for a GPU after every step would leave it idle while the next one is prepared.
                 let at_a_time = if device.is_cpu() { 1 } else { 10 };
                 let plan = BenchPlan { warm_up: warm_up as usize, counted: steps as usize, at_a_time };
                 let result = device.run(BenchHere { experiment: &experiment, device, plan, pools: &pools });
-                Ok(say_bench(&result.map_err(|error| Failure::threads(2 * pools.len(), error))?, json)?)
+                let result = result.map_err(|error| Failure::threads(2 * pools.len(), error))?;
+                Ok(say_bench(&Benched::new(result, &experiment, device), json)?)
             }
         }
     }
@@ -200,10 +203,31 @@ impl OnBackend for BenchHere<'_> {
     }
 }
 
-fn say_bench(result: &BenchResult, json: bool) -> Result<(), Failure> {
-    if json {
-        return say_json(result);
+/// What was timed, beside the memory that was expected.
+#[derive(Serialize)]
+struct Benched {
+    #[serde(flatten)]
+    result: BenchResult,
+    /// Of the steps, in MiB.
+    expected_memory_mib: f64,
+    /// Of measuring a checkpoint, in MiB.
+    expected_to_measure_mib: f64,
+}
+
+impl Benched {
+    fn new(result: BenchResult, experiment: &Experiment, device: Device) -> Self {
+        let mib = |bytes: f64| bytes / f64::from(1 << 20);
+        let expected = |work| mib(experiment.bytes_for(work, device, result.threads));
+        let expected_memory_mib = result.jobs as f64 * expected(Work::Steps);
+        Self { expected_memory_mib, expected_to_measure_mib: expected(Work::Measuring), result }
     }
+}
+
+fn say_bench(benched: &Benched, json: bool) -> Result<(), Failure> {
+    if json {
+        return say_json(benched);
+    }
+    let result = &benched.result;
     let BenchResult { name, device, jobs, threads, steps, median_ms, min_ms, max_ms, .. } = result;
     let times = if *jobs > 1 { format!("{jobs} × ") } else { String::new() };
     let share = result

@@ -26,12 +26,12 @@ use model::Device;
 use probe::ProbeKind;
 use rayon::ThreadPool;
 use record::{Folder, Holder, RecordError, Seal};
-use run::{Experiment, RunDir, RunError, Source};
+use run::{Experiment, RunDir, RunError, Source, Work};
 use terminal::{Failure, Stop, note, stop_signal};
 
 use super::job::{complete, is_complete};
 use super::{Job, pools};
-use crate::{Outcome, memory};
+use crate::Outcome;
 
 /// What to sweep over, and how.
 #[derive(Debug, Args)]
@@ -71,7 +71,10 @@ impl Sweep {
         let experiments = sweep.configs.into_iter().map(|config| config.build(registry));
         let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
         let device = self.job.machine.device()?;
-        experiments.iter().try_for_each(|experiment| memory::check(experiment, device))?;
+        let (runs, threads) = (usize::from(self.jobs).min(experiments.len()), self.job.machine.threads());
+        let fits =
+            |experiment: &Experiment| experiment.check_memory(Work::Training, device, threads.div_ceil(runs), runs);
+        experiments.iter().try_for_each(fits)?;
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs").join(&sweep.name));
         check_comparison(&Folder::at(&out), self.force)?;
         if !self.force {
