@@ -3,6 +3,7 @@
 //! - `layering`: which crate may use which, read from the manifests
 //! - `golden`: the model, its gradients and ten Adam steps equal PyTorch's
 //! - `parity`: another backend gives the numbers of flex, in training and in eight commands
+//! - `shapes`: a model of any shape computes the same in one piece as by burn's operations, and learns the same
 //! - `resume`: a run stopped anywhere goes on to the same bits
 //! - `finetune`: a run that continues from another; what is frozen keeps its bits
 //! - `sweep`: many runs from one file, stopped, failed and resumed one by one, shared by processes, and compared
@@ -46,4 +47,5 @@ mod report;
 mod requests;
 mod resume;
 mod settings;
+mod shapes;
 mod sweep;

@@ -21,7 +21,7 @@ pub struct Gradients<B: Backend> {
 
 /// Gradients of the mean squared error over all prompts and positions.
 ///
-/// The batch is cut into `shards` parts of nearly the same size. Every part has its own graph, since threads that
+/// The batch is cut into `shards` parts of nearly the same size, or into single prompts where it has fewer. Every part has its own graph, since threads that
 /// share one wait for each other; their gradients are summed in the order of the parts.
 pub fn gradients<B: TrainingBackend>(
     model: &Transformer<B>,
@@ -30,6 +30,8 @@ pub fn gradients<B: TrainingBackend>(
     device: &B::Device,
 ) -> Gradients<B::InnerBackend> {
     let total = prompts.len() * prompts[0].ys.len();
+    // None of them is empty.
+    let shards = shards.min(prompts.len());
     let bounds = |shard: usize| shard * prompts.len() / shards;
     let part = |shard: usize| {
         let forked = (shards > 1).then(|| model.clone().fork(device));
