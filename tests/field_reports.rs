@@ -6,7 +6,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::lm::{FEW, corpus, golden};
-use crate::program::{asking_signals, check, emergence, files, kill, only_run, stderr, succeed, write_files};
+use crate::program::{
+    asking_signals, check, emergence, emergence_within, files, kill, notes_of, only_run, smoke_run, stderr, succeed,
+    write_files,
+};
 
 /// Changes the last byte of a file, and gives back what it held.
 fn flip_last_byte(path: &Path) -> Vec<u8> {
@@ -156,4 +159,22 @@ fn the_kernel_killed_my_run_without_a_word() {
     let more = ["remeasure", run.to_str().unwrap(), "--set", "probe.prompts_per_concept=10000"];
     check(&[&more[..], &["--threads", "1024"]].concat(), 2, &["memory", "probe.prompts_per_concept = ", "would fit"]);
     assert!(files(&run) == before);
+}
+
+#[test]
+fn i_could_not_look_at_a_run_that_lies_in_an_archive_or_is_still_training() {
+    let (_root, run) = smoke_run();
+    let name = run.to_str().unwrap();
+    let summary = succeed(&["report", name]);
+    let before = files(&run);
+    // No file can be written, not even a lock, as on a disk that is mounted to be read.
+    let limited = emergence_within("trap '' XFSZ; ulimit -f 0", &["report", name]).output().unwrap();
+    assert!(limited.status.success(), "{}", stderr(&limited));
+    assert!(stderr(&limited).contains("are as they were: could not lock"), "{}", stderr(&limited));
+    assert!(String::from_utf8_lossy(&limited.stdout) == summary && files(&run) == before);
+
+    let run = record::Folder::at(&run);
+    let lock = run.lock().unwrap();
+    assert!(notes_of(&["report", name]).contains("are as they were: ") && succeed(&["report", name]) == summary);
+    drop(lock);
 }

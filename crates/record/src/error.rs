@@ -83,6 +83,15 @@ impl RecordError {
         }
     }
 
+    /// Whether something could only not be written: because the disk refuses, or another process writes there.
+    pub fn is_of_writing(&self) -> bool {
+        match self {
+            Self::Locked { .. } => true,
+            Self::Io { verb, .. } => *verb != "read",
+            _ => false,
+        }
+    }
+
     /// The file at `path` is not what it must be.
     pub fn malformed(path: &Path, reason: impl ToString) -> Self {
         Self::Malformed { path: path.to_owned(), reason: reason.to_string() }

@@ -3,7 +3,7 @@
 use probe::{ProbeError, SubjectError};
 use record::RecordError;
 use run::{ConfigError, RunError};
-use terminal::Failure;
+use terminal::{Failure, note};
 use thiserror::Error;
 
 use crate::MeasureError;
@@ -44,6 +44,24 @@ impl From<CliError> for Failure {
             CliError::Failure(failure) => failure,
             error if asks_wrong(&error) => Self::Request(error.into()),
             error => Self::Run(error.into()),
+        }
+    }
+}
+
+impl CliError {
+    /// Passes over an error of writing alone, which is noted: what is read from a folder can be told wherever that lies.
+    ///
+    /// # Errors
+    /// Any other.
+    pub fn unless_of_writing(result: Result<(), Self>) -> Result<(), Self> {
+        match result {
+            Err(
+                Self::Record(error) | Self::Run(RunError::Record(error)) | Self::Measure(MeasureError::Record(error)),
+            ) if error.is_of_writing() => {
+                note(&format!("figures and report.html are as they were: {error}"));
+                Ok(())
+            }
+            result => result,
         }
     }
 }

@@ -129,8 +129,8 @@ impl Command {
             Self::Report { on, json } => {
                 let run = RunDir::open(&on.run)?;
                 let legend = legend_of(&run, registry)?;
-                let _lock = run.lock()?;
-                report_run(&run, &legend)?;
+                let drawn = run.lock().map_err(CliError::from).and_then(|_lock| report_run(&run, &legend));
+                CliError::unless_of_writing(drawn)?;
                 Ok(say_summary(&run, &legend, json)?)
             }
         }

@@ -59,8 +59,8 @@ impl Command {
             Self::Compare(compare) => compare.run(),
             Self::Report { run, json } => {
                 let run = LmRun::open(&run)?;
-                let _lock = run.folder().lock()?;
-                run.report()?;
+                let drawn = run.folder().lock().map_err(CliError::from).and_then(|_lock| run.report().map(drop));
+                CliError::unless_of_writing(drawn)?;
                 measure::say_summary(&run, json)
             }
             Self::States(states) => states.run(),
