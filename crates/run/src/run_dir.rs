@@ -248,7 +248,14 @@ impl RunDir {
     /// was measured in `tables` until then is on the disk before it.
     pub fn save(&self, checkpoint: &Checkpoint, full: usize, tables: &[Box<dyn AnyTable>]) -> Result<(), RunError> {
         tables.iter().try_for_each(|table| table.flush())?;
+        // First, so that nothing is left to do when the last checkpoint is there; but it takes one to go on from.
+        self.drop_moments_but_of((full - 1).max(1))?;
         checkpoint.save(&self.checkpoint_folder(checkpoint.step))?;
+        self.drop_moments_but_of(full)
+    }
+
+    /// Lets all but the last `full` checkpoints go down to their weights.
+    fn drop_moments_but_of(&self, full: usize) -> Result<(), RunError> {
         let steps = self.steps()?;
         let older = steps.len().saturating_sub(full);
         let drop_moments = |&step: &usize| checkpoint::drop_moments(&self.checkpoint_folder(step));
@@ -280,8 +287,6 @@ fn set_aside(folder: PathBuf) -> Result<PathBuf, RunError> {
     let numbered = (2..).map(|number| folder.with_extension(format!("damaged-{number}")));
     let mut names = std::iter::once(folder.with_extension("damaged")).chain(numbered);
     let free = names.find(|path| !path.exists()).expect("there is no end of numbers");
-    match fs::rename(&folder, &free) {
-        Ok(()) => Ok(free),
-        Err(error) => Err(RecordError::io("rename", &folder, error).into()),
-    }
+    record::rename(&folder, &free)?;
+    Ok(free)
 }
