@@ -10,6 +10,14 @@ check:
 test:
     cargo test
 
+# Let every change to the disk fail, in a run, a sweep of two and every measuring command, and go on each time
+faults:
+    cargo test --test main -- --ignored --nocapture faults > /dev/null
+
+# Change files of every kind at random, so many times a kind, and read them
+fuzz MUTATIONS="10000" SEED=`date +%s`:
+    MUTATIONS={{MUTATIONS}} MUTATION_SEED={{SEED}} cargo test --test main -- --nocapture mutations
+
 # Let the program of the commit BASE and that of this tree do the same work, and compare what they write byte by byte
 same BASE *ARGS:
     python3 tests/same/same.py {{BASE}} {{ARGS}}

@@ -19,7 +19,7 @@ use crate::program::{files, only_run, succeed, write_files};
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/run-a1da5a0/fixture-1f8253e2");
 
 /// A copy of the fixture, and the folder that it lies in, which goes when it is dropped.
-fn fixture() -> (TempDir, PathBuf) {
+pub(crate) fn fixture() -> (TempDir, PathBuf) {
     let root = tempfile::tempdir().unwrap();
     let run = root.path().join(Path::new(FIXTURE).file_name().unwrap());
     write_files(&files(Path::new(FIXTURE)), &run);

@@ -1,8 +1,8 @@
 //! Which crate uses which: the table in ARCHITECTURE.md is what the manifests say. A new arrow between crates is a design
-//! decision and changes that table.
+//! decision and changes that table. And which file alone changes the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -61,4 +61,41 @@ fn no_arrow_points_up() {
             assert!(floor[below.as_str()] < floor[name.as_str()], "{name} uses {below}");
         }
     }
+}
+
+/// What changes the disk, in the standard library.
+const CHANGES: [&str; 9] = [
+    "fs::write",
+    "fs::rename",
+    "fs::copy",
+    "fs::remove",
+    "fs::create_dir",
+    "fs::hard_link",
+    "File::create",
+    "File::options",
+    "OpenOptions",
+];
+
+/// The files of the crates' programs and libraries.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn one_file_changes_the_disk() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
+    let folders = std::fs::read_dir(&crates).unwrap().map(|entry| entry.unwrap().path().join("src"));
+    let is_of_tests = |path: &Path| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.ends_with("tests.rs") || name == "planted.rs"
+    };
+    let changes = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let code = text.split("\n#[cfg(test)]").next().unwrap().split("\n#[cfg(all(test").next().unwrap();
+        CHANGES.iter().any(|change| code.contains(change))
+    };
+    let all = folders.filter(|folder| folder.is_dir()).flat_map(|folder| sources(&folder));
+    let found: Vec<PathBuf> = all.filter(|path| !is_of_tests(path)).filter(changes).collect();
+    assert_eq!(found, [crates.join("record/src/disk.rs")]);
 }

@@ -11,6 +11,7 @@
 //! - `requests`: what is wrong is refused with the field, the range and the value, and never with a panic
 //! - `damage`: a damaged run, a full disk and a system that refuses are named in a line, and nothing is lost
 //! - `field_reports`: what users of such programs report, a case each
+//! - `faults`: whichever change to the disk fails, the file is named, nothing is lost and the run goes on to the same bits
 //! - `outputs`: a command writes over its own earlier output and over nothing else
 //! - `report`: a finished run has every table, figure and a report that opens offline
 //! - `fixture`: a run of an older program opens, reports and compares
@@ -29,6 +30,7 @@ mod bench;
 mod custom_task;
 mod damage;
 mod documents;
+mod faults;
 mod field_reports;
 mod finetune;
 mod fixture;

@@ -9,7 +9,7 @@ use data::{Legend, Purpose, Stream, TextSampler};
 use kernels::Device;
 use probe::{Prompts, SubjectError, Subjects};
 use rayon::prelude::*;
-use record::{Folder, Made, Maker, RecordError, Seal};
+use record::{Folder, Made, Maker, RecordError, Seal, remove_empty_folder, remove_folder};
 use sha2::{Digest, Sha256};
 use terminal::{Failure, in_shell};
 use toml::Table;
@@ -70,7 +70,8 @@ impl LmRun {
         if matches!(failure, Failure::Request(_)) && !self.has_results() {
             for path in &self.made {
                 // What is not the run's own is removed only if nothing else came into it.
-                let removed = if path == self.folder.path() { fs::remove_dir_all(path) } else { fs::remove_dir(path) };
+                let is_own = path == self.folder.path();
+                let removed = if is_own { remove_folder(path) } else { remove_empty_folder(path) };
                 if removed.is_err() {
                     break;
                 }
@@ -165,11 +166,7 @@ impl LmRun {
         let session = Session { study: &self.experiment.study, subjects, folder: &self.folder, progress: &|_| {} };
         let planned = (entry.plan)(matches, &session).map_err(of_subject)?;
         let maker = self.maker(entry, planned.options, device);
-        let paths = (planned.run)().map_err(of_subject)?;
-        let mut made = Made::read(&self.folder)?;
-        made.note(&self.folder, (entry.tables)(&self.folder), &maker);
-        made.write(&self.folder)?;
-        Ok(paths)
+        Made::noting(&self.folder, &(entry.tables)(&self.folder), &maker, || (planned.run)().map_err(of_subject))
     }
 
     /// Whether this program made the tables of a measurement with its default options, so that they need not be made again.

@@ -1,17 +1,17 @@
 //! Files that are there whole or not at all.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use crate::{RecordError, lock};
+use crate::{RecordError, disk, lock};
 
 /// Held by whoever writes, and forever by a program that leaves.
 static WRITING: RwLock<()> = RwLock::new(());
 
-/// To be held while files are written that are to be whole.
-pub fn writing() -> RwLockReadGuard<'static, ()> {
+/// To be held while something is written that is to be whole.
+pub(crate) fn writing() -> RwLockReadGuard<'static, ()> {
     WRITING.read().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -37,42 +37,67 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
 /// When the disk fails, or something is there that is no file; names it.
 pub fn write_together(files: &[(impl AsRef<Path>, impl AsRef<[u8]>)]) -> Result<(), RecordError> {
     let _writing = writing();
-    let partial = |path: &Path| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".partial");
-        PathBuf::from(name)
-    };
     let through_links = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let files: Vec<(PathBuf, &[u8])> =
         files.iter().map(|(path, bytes)| (through_links(path.as_ref()), bytes.as_ref())).collect();
-    let each = |action: &dyn Fn(&Path, &[u8]) -> std::io::Result<()>| {
+    let each = |action: &dyn Fn(&Path, &[u8]) -> io::Result<()>| {
         files
             .iter()
             .try_for_each(|(path, bytes)| action(path, bytes).map_err(|error| RecordError::io("write", path, error)))
     };
     let write = |path: &Path, bytes: &[u8]| {
         if path.exists() && !path.is_file() {
-            return Err(std::io::Error::other("what is there is not a file"));
+            return Err(io::Error::other("what is there is not a file"));
         }
-        fs::create_dir_all(path.parent().unwrap_or(path))?;
-        write_through(&partial(path), bytes)
+        disk::create_folder(path.parent().unwrap_or(path))?;
+        disk::write(&partial(path), bytes)
     };
-    let written = each(&write).and_then(|()| each(&|path, _| fs::rename(partial(path), path)));
+    let written = each(&write).and_then(|()| each(&|path, _| disk::rename(&partial(path), path)));
     if written.is_err() {
         // What has its own name already, or was never begun, is not there to be removed.
-        files.iter().for_each(|(path, _)| drop(fs::remove_file(partial(path))));
+        files.iter().for_each(|(path, _)| drop(disk::remove_file(&partial(path))));
     }
     written
+}
+
+/// Makes a folder that must not be there yet, so that it is there whole or not at all: under another name, which `fill`
+/// gets, then on the disk, then under its own.
+///
+/// # Errors
+/// When the disk or `fill` fails; nothing of the folder stays then.
+pub fn write_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<(), RecordError>) -> Result<(), RecordError> {
+    let _writing = writing();
+    let partial = partial(path);
+    if partial.exists() {
+        remove_folder(&partial)?;
+    }
+    let written = create_folder(&partial).and_then(|()| fill(&partial)).and_then(|()| rename(&partial, path));
+    written.inspect_err(|_| drop(disk::remove_folder(&partial)))
+}
+
+/// The name of what is not whole yet.
+fn partial(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".partial");
+    PathBuf::from(name)
 }
 
 /// Writes a file, down to the disk: what gets its name afterwards is whole even if the machine stops.
 ///
 /// # Errors
 /// When the disk fails.
-pub fn write_through(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+pub fn write_through(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
+    disk::write(path, bytes).map_err(|error| RecordError::io("write", path, error))
+}
+
+/// Gives a file or folder another name, down to the disk.
+///
+/// # Errors
+/// When the disk fails.
+pub fn rename(from: &Path, to: &Path) -> Result<(), RecordError> {
+    disk::rename(from, to).map_err(|error| RecordError::io("rename", from, error))?;
+    let parent = to.parent().unwrap_or(to);
+    disk::sync(parent).map_err(|error| RecordError::io("flush", parent, error))
 }
 
 /// Removes a file, if it is there.
@@ -80,14 +105,30 @@ pub fn write_through(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// # Errors
 /// When the disk fails.
 pub fn remove_file(path: &Path) -> Result<(), RecordError> {
-    match fs::remove_file(path) {
+    match disk::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(RecordError::io("remove", path, error)),
         _ => Ok(()),
     }
 }
 
+/// Removes a folder with all that is in it.
+///
+/// # Errors
+/// When the disk fails.
+pub fn remove_folder(path: &Path) -> Result<(), RecordError> {
+    disk::remove_folder(path).map_err(|error| RecordError::io("remove", path, error))
+}
+
+/// Removes a folder with nothing in it.
+///
+/// # Errors
+/// When the disk fails, or something is in it.
+pub fn remove_empty_folder(path: &Path) -> Result<(), RecordError> {
+    disk::remove_empty_folder(path).map_err(|error| RecordError::io("remove", path, error))
+}
+
 pub(crate) fn create_folder(path: &Path) -> Result<(), RecordError> {
-    fs::create_dir_all(path).map_err(|error| RecordError::io("create", path, error))
+    disk::create_folder(path).map_err(|error| RecordError::io("create", path, error))
 }
 
 #[cfg(all(test, unix))]

@@ -30,7 +30,9 @@
 //! ```
 
 mod columns;
+mod disk;
 mod error;
+pub mod faults;
 mod files;
 mod folder;
 mod holder;
@@ -42,7 +44,10 @@ mod seal;
 mod table;
 
 pub use error::RecordError;
-pub use files::{leave, remove_file, write_through, write_together, write_whole, writing};
+pub use files::{
+    leave, remove_empty_folder, remove_file, remove_folder, rename, write_folder, write_through, write_together,
+    write_whole,
+};
 pub use folder::Folder;
 pub use holder::Holder;
 pub use lock::Lock;

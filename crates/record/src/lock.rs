@@ -5,17 +5,18 @@
 //! the same time one succeeds, on network disks as well. Every holder's file has a name that no other ever has. So the
 //! file of a holder that is gone can be removed by whoever sees that, however late: it never is the file of the next one.
 
-use std::fs::{self, OpenOptions};
+use std::collections::BTreeMap;
+use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, ErrorKind, Write};
+use std::io;
+use std::io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory, NotFound};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
-use crate::files::write_through;
-use crate::{Holder, RecordError};
+use crate::{Holder, RecordError, disk};
 
 const NAME: &str = "run.lock";
 
@@ -26,10 +27,13 @@ const RENEWAL: Duration = Duration::from_secs(20);
 /// network disks show a change up to a minute later.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The files of locks that this process has or is about to take, by their names. A file of this process that is not among
+/// them was given back, though the disk did not let it be removed.
+static HELD: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+
 /// The right to write to a folder, until dropped.
 #[derive(Debug)]
 pub struct Lock {
-    place: PathBuf,
     file: PathBuf,
     renewal: Option<(Sender<()>, JoinHandle<()>)>,
 }
@@ -44,9 +48,9 @@ impl Lock {
             }
             let text = toml::to_string(&Holder::here()).expect("strings and small integers are TOML");
             if let Some(file) = occupy(&place, text.as_bytes()).map_err(fail)? {
-                held().push((file.clone(), place.clone()));
-                let mut lock = Self { place, file, renewal: None };
+                let mut lock = Self { file, renewal: None };
                 lock.renewal = Some(lock.start_renewal(text).map_err(fail)?);
+                remove_remains(folder);
                 return Ok(lock);
             }
         }
@@ -57,8 +61,9 @@ impl Lock {
         let file = self.file.clone();
         let renew = move || {
             while dropped.recv_timeout(RENEWAL) == Err(RecvTimeoutError::Timeout) {
-                // What fails now may succeed the next time.
-                let _ = renew(&file, text.as_bytes());
+                // What the file says already, so that the disk notes the time. What fails now may succeed the next time, and
+                // what is not there any more is not made again.
+                let _ = disk::write_into(&file, text.as_bytes());
             }
         };
         Ok((held, thread::Builder::new().name(NAME.to_owned()).spawn(renew)?))
@@ -72,27 +77,22 @@ impl Drop for Lock {
             // A file that is open while it is removed leaves another behind on network disks.
             let _ = thread.join();
         }
-        held().retain(|(file, _)| *file != self.file);
-        give_back(&self.file, &self.place);
+        give_back(&self.file);
+        held().remove(&name_of(&self.file));
     }
-}
-
-/// The files of this process's locks, each with its folder.
-static HELD: Mutex<Vec<(PathBuf, PathBuf)>> = Mutex::new(Vec::new());
-
-fn held() -> MutexGuard<'static, Vec<(PathBuf, PathBuf)>> {
-    HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gives back all locks of this process, which is about to end.
 pub(crate) fn release_all() {
-    held().drain(..).for_each(|(file, place)| give_back(&file, &place));
+    held().values().for_each(|file| give_back(file));
 }
 
-fn give_back(file: &Path, place: &Path) {
-    let _ = fs::remove_file(file);
-    // Unless the next one has it already.
-    let _ = fs::remove_dir(place);
+fn give_back(file: &Path) {
+    let _ = disk::remove_file(file);
+    if let Some(place) = file.parent() {
+        // Unless the next one has it already.
+        let _ = disk::remove_empty_folder(place);
+    }
 }
 
 /// Who holds the lock; the file of a holder that is gone is removed.
@@ -100,19 +100,28 @@ fn holder(place: &Path) -> io::Result<Option<Holder>> {
     for file in files_in(place)? {
         let holder = unless_gone(fs::read(&file))?.and_then(|bytes| toml::from_slice::<Holder>(&bytes).ok());
         match holder {
-            Some(holder) if holder.lives().map_or_else(|| was_renewed(&file, place), Ok)? => return Ok(Some(holder)),
+            Some(holder) if holds(&holder, &file, place)? => return Ok(Some(holder)),
             // A file that names no holder is what a power failure may leave of one.
-            _ => drop(unless_gone(fs::remove_file(&file))?),
+            _ => drop(unless_gone(disk::remove_file(&file))?),
         }
     }
     Ok(None)
 }
 
+/// Whether the process that a lock's file names has the lock.
+fn holds(holder: &Holder, file: &Path, place: &Path) -> io::Result<bool> {
+    match holder.lives() {
+        Some(true) if *holder == Holder::here() => Ok(held().contains_key(&name_of(file))),
+        Some(lives) => Ok(lives),
+        None => was_renewed(file, place),
+    }
+}
+
 fn files_in(place: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(place) {
         // Earlier programs locked a file, which stayed. It may be a folder by now, which this leaves as it is.
-        Err(error) if error.kind() == ErrorKind::NotADirectory => {
-            let _ = fs::remove_file(place);
+        Err(error) if error.kind() == NotADirectory => {
+            let _ = disk::remove_file(place);
             Ok(Vec::new())
         }
         entries => match unless_gone(entries)? {
@@ -132,8 +141,8 @@ fn was_renewed(file: &Path, place: &Path) -> io::Result<bool> {
 
 fn clock_of_the_disk(place: &Path) -> io::Result<SystemTime> {
     let file = beside(place, &unique_name());
-    let now = write_through(&file, b"now").and_then(|()| fs::metadata(&file)?.modified());
-    let _ = fs::remove_file(&file);
+    let now = disk::write(&file, b"now").and_then(|()| fs::metadata(&file)?.modified());
+    let _ = disk::remove_file(&file);
     now
 }
 
@@ -141,30 +150,48 @@ fn clock_of_the_disk(place: &Path) -> io::Result<SystemTime> {
 fn occupy(place: &Path, text: &[u8]) -> io::Result<Option<PathBuf>> {
     let name = unique_name();
     let made = beside(place, &name);
-    fs::create_dir(&made)?;
-    let renamed = write_through(&made.join(&name), text).and_then(|()| fs::rename(&made, place));
+    disk::create_new_folder(&made)?;
+    held().insert(name.clone(), place.join(&name));
+    let renamed = disk::write(&made.join(&name), text).and_then(|()| disk::rename(&made, place));
     // What lies there is what counts: over a network the answer to a rename may be lost, and that to its repetition is an
     // error.
-    let file = place.join(name);
+    let file = place.join(&name);
     if file.exists() {
         return Ok(Some(file));
     }
-    let _ = fs::remove_dir_all(&made);
+    held().remove(&name);
+    let _ = disk::remove_folder(&made);
     match renamed {
-        Err(error) if !matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => Err(error),
+        // Another has it, or took what was made for the remains of one that stopped.
+        Err(error) if !matches!(error.kind(), DirectoryNotEmpty | AlreadyExists | NotFound) => Err(error),
         _ => Ok(None),
     }
 }
 
-/// Writes what the file says already, so that the disk notes the time. It fails if the file is not there any more.
-fn renew(file: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).open(file)?;
-    file.write_all(text)?;
-    file.sync_all()
+/// Removes what those left who stopped while they took the lock of `folder`, or asked for the time. It is in nobody's
+/// way, so what cannot be removed stays.
+fn remove_remains(folder: &Path) {
+    let is_old = |path: &Path| {
+        let modified = fs::metadata(path).and_then(|there| there.modified());
+        modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > PATIENCE))
+    };
+    for path in fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if name_of(&path).starts_with(&format!("{NAME}.")) && is_old(&path) {
+            let _ = if path.is_dir() { disk::remove_folder(&path) } else { disk::remove_file(&path) };
+        }
+    }
 }
 
 fn beside(place: &Path, name: &str) -> PathBuf {
     place.with_file_name(format!("{NAME}.{name}"))
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn held() -> MutexGuard<'static, BTreeMap<String, PathBuf>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A name that nothing else ever has, on any host: 64 bits from the system's source of randomness.
@@ -175,7 +202,7 @@ fn unique_name() -> String {
 /// `None` where what it is about is not there, or not any more.
 fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == NotFound => Ok(None),
         result => result.map(Some),
     }
 }
@@ -187,6 +214,7 @@ mod tests {
 
     use super::*;
     use crate::Folder;
+    use crate::faults::{Fault, Watch};
 
     fn refused(folder: &Path) -> Holder {
         match Folder::at(folder).lock() {
@@ -252,13 +280,13 @@ mod tests {
         File::options().write(true).open(&file).unwrap().set_modified(SystemTime::now() + PATIENCE * 9).unwrap();
         assert_eq!(refused(place.path()).host, "elsewhere");
         written_ago(&file, PATIENCE + RENEWAL);
-        renew(&file, &fs::read(&file).unwrap()).unwrap();
+        disk::write_into(&file, &fs::read(&file).unwrap()).unwrap();
         assert_eq!(refused(place.path()).host, "elsewhere");
         written_ago(&file, PATIENCE + RENEWAL);
         let _lock = Folder::at(place.path()).lock().unwrap();
         // It comes back, and has no part in what another holds now.
-        assert_eq!(renew(&file, b"late").unwrap_err().kind(), ErrorKind::NotFound);
-        drop(Lock { place: place.path().join(NAME), file, renewal: None });
+        assert_eq!(disk::write_into(&file, b"late").unwrap_err().kind(), NotFound);
+        drop(Lock { file, renewal: None });
         assert_eq!(refused(place.path()), Holder::here());
     }
 
@@ -272,6 +300,36 @@ mod tests {
         occupy(&place.path().join(NAME), b"").unwrap().unwrap();
         drop(Folder::at(place.path()).lock().unwrap());
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_was_given_back_is_free_though_its_file_stayed() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::at(place.path());
+        let lock = folder.lock().unwrap();
+        let watch = Watch::with(place.path(), 1, Fault::Error);
+        drop(lock);
+        drop(watch);
+        assert!(place.path().join(NAME).exists());
+        drop(folder.lock().unwrap());
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_stopped_while_it_took_the_lock_is_cleared_away_after_a_while() {
+        let place = tempfile::tempdir().unwrap();
+        for number in 1..=5 {
+            let watch = Watch::with(place.path(), number, Fault::Cut);
+            assert!(Folder::at(place.path()).lock().is_err());
+            drop(watch);
+            let remains = || fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().path());
+            assert_eq!(remains().count(), usize::from(number > 1), "another may be about to take it");
+            remains().for_each(|path| {
+                File::open(path).unwrap().set_modified(SystemTime::now() - PATIENCE * 2).unwrap();
+            });
+            drop(Folder::at(place.path()).lock().unwrap());
+            assert_eq!(remains().count(), 0);
+        }
     }
 
     #[test]

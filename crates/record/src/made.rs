@@ -64,8 +64,31 @@ impl Made {
         Ok(folder.read_toml(FILE)?.unwrap_or_default())
     }
 
+    /// Makes tables of `folder` with `make`, and notes what made them. Where another maker was noted of one, that goes
+    /// first: wherever this stops, no note is one of other rows.
+    ///
+    /// # Errors
+    /// When the disk or `make` fails.
+    pub fn noting<T, E: From<RecordError>>(
+        folder: &Folder,
+        tables: &[Box<dyn AnyTable>],
+        maker: &Maker,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let before = Self::read(folder)?;
+        let mut made = before.clone();
+        made.tables.retain(|file, noted| noted == maker || tables.iter().all(|table| table.file() != file));
+        if made != before {
+            made.write(folder)?;
+        }
+        let result = make()?;
+        made.note(folder, tables, maker);
+        made.write(folder)?;
+        Ok(result)
+    }
+
     /// Notes what made some tables of `folder`; nothing of those that have no rows, and so are not there.
-    pub fn note(&mut self, folder: &Folder, tables: impl IntoIterator<Item = Box<dyn AnyTable>>, maker: &Maker) {
+    pub fn note(&mut self, folder: &Folder, tables: &[Box<dyn AnyTable>], maker: &Maker) {
         for table in tables {
             match folder.path().join(table.file()).exists() {
                 true => self.tables.insert(table.file().to_owned(), maker.clone()),
@@ -86,6 +109,41 @@ impl Made {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A table of some measurement.
+    #[derive(Clone, Serialize, Deserialize)]
+    struct Length {
+        metres: f64,
+    }
+
+    impl crate::Row for Length {
+        const FILE: &'static str = "lengths.csv";
+
+        fn step(&self) -> Option<usize> {
+            None
+        }
+    }
+
+    #[test]
+    fn no_note_is_one_of_other_rows() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::at(place.path());
+        let tables: [Box<dyn AnyTable>; 1] = [Box::new(folder.table::<Length>())];
+        let make = |maker: &str, metres| {
+            Made::noting(&folder, &tables, &Maker::this_program(maker), || {
+                folder.table().replace(&[Length { metres }])?;
+                if metres > 2.0 { Err(RecordError::malformed(place.path(), "what comes behind it")) } else { Ok(()) }
+            })
+        };
+        let noted = || Made::read(&folder).unwrap().tables.get("lengths.csv").cloned();
+        make("first", 1.0).unwrap();
+        make("second", 2.0).unwrap();
+        assert_eq!(noted(), Some(Maker::this_program("second")));
+        assert!(make("second", 3.0).is_err());
+        assert_eq!(noted(), Some(Maker::this_program("second")));
+        assert!(make("third", 3.0).is_err());
+        assert_eq!(noted(), None);
+    }
 
     #[test]
     fn what_was_made_is_read_again_and_the_rest_stays() {

@@ -4,8 +4,8 @@
 //! today's or one that an earlier program wrote, and refused by name if it is any other.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
@@ -13,9 +13,9 @@ use csv::StringRecord;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::RecordError;
 use crate::columns::columns;
 use crate::files::{remove_file, write_whole, writing};
+use crate::{RecordError, disk};
 
 /// A row type and the table it belongs to: a struct whose fields, in order, are the columns.
 pub trait Row: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
@@ -118,13 +118,12 @@ impl<R: Row> Table<R> {
     /// is refused: its rows would be read as something else.
     pub fn append(&self, rows: &[R]) -> Result<(), RecordError> {
         let _writing = writing();
-        let fail = |error| RecordError::io("append to", &self.path, error);
-        let file = OpenOptions::new().create(true).append(true).open(&self.path).map_err(fail)?;
-        let fresh = file.metadata().map_err(fail)?.len() == 0;
+        let fresh = fs::metadata(&self.path).map_or(true, |file| file.len() == 0);
         if !fresh {
             self.check_header()?;
         }
-        write_rows(BufWriter::new(file), rows, fresh).map_err(fail)
+        let written = text(rows, fresh).and_then(|text| disk::append(&self.path, &text));
+        written.map_err(|error| RecordError::io("append to", &self.path, error))
     }
 
     /// Writes the whole table anew, under another name first. Without rows there is no table: it would have no header.
@@ -132,8 +131,7 @@ impl<R: Row> Table<R> {
         if rows.is_empty() {
             return self.clear();
         }
-        let mut text = Vec::new();
-        write_rows(&mut text, rows, true).map_err(|error| RecordError::io("write", &self.path, error))?;
+        let text = text(rows, true).map_err(|error| RecordError::io("write", &self.path, error))?;
         write_whole(&self.path, &text)
     }
 
@@ -150,7 +148,7 @@ impl<R: Row> Table<R> {
 
     /// Sees to it that what was added is on the disk, should the machine stop.
     pub fn flush(&self) -> Result<(), RecordError> {
-        match OpenOptions::new().append(true).open(&self.path).and_then(|file| file.sync_all()) {
+        match disk::sync(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(RecordError::io("flush", &self.path, error)),
             _ => Ok(()),
         }
@@ -246,12 +244,11 @@ impl Older {
     }
 }
 
-fn write_rows<R: Serialize>(sink: impl Write, rows: &[R], header: bool) -> std::io::Result<()> {
-    let mut writer = csv::WriterBuilder::new().has_headers(header).from_writer(sink);
-    for row in rows {
-        writer.serialize(row).map_err(std::io::Error::other)?;
-    }
-    writer.flush()
+/// Rows as they stand in a table's file, below the columns if `header` says so.
+fn text<R: Serialize>(rows: &[R], header: bool) -> std::io::Result<Vec<u8>> {
+    let mut writer = csv::WriterBuilder::new().has_headers(header).from_writer(Vec::new());
+    rows.iter().try_for_each(|row| writer.serialize(row)).map_err(std::io::Error::other)?;
+    writer.into_inner().map_err(|error| error.into_error())
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! One checkpoint: a folder that is there whole or not at all.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 
 use model::{Architecture, Weights};
-use record::{RecordError, remove_file, write_through};
+use record::{RecordError, remove_file, write_folder, write_through};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -47,29 +47,18 @@ struct Meta {
 }
 
 impl Checkpoint {
-    /// Writes every file to `folder`: under another name, flushed to the disk, renamed. What could not be written as a whole
-    /// is removed.
+    /// Writes every file to `folder`, which must not be there yet.
     pub(crate) fn save(&self, folder: &Path) -> Result<(), RecordError> {
-        let _writing = record::writing();
-        let partial = folder.with_extension("partial");
-        for before in [&partial, folder].into_iter().filter(|before| before.exists()) {
-            fs::remove_dir_all(before).map_err(|error| RecordError::io("remove", before, error))?;
-        }
-        let written = self.write(&partial).and_then(|()| rename(&partial, folder));
-        written.inspect_err(|_| drop(fs::remove_dir_all(&partial)))
-    }
-
-    /// Writes every file to `partial`.
-    fn write(&self, partial: &Path) -> Result<(), RecordError> {
-        fs::create_dir_all(partial).map_err(|error| RecordError::io("create", partial, error))?;
-        let mut sha256 = BTreeMap::new();
-        for (name, weights) in self.files() {
-            let bytes = model::encode(&self.architecture, weights);
-            sha256.insert(name.to_owned(), hex(&Sha256::digest(&bytes)));
-            write(&partial.join(name), &bytes)?;
-        }
-        let meta = toml::to_string(&Meta { version: VERSION, step: self.step, sha256 });
-        write(&partial.join(META), meta.expect("strings and integers are TOML").as_bytes())
+        write_folder(folder, |folder| {
+            let mut sha256 = BTreeMap::new();
+            for (name, weights) in self.files() {
+                let bytes = model::encode(&self.architecture, weights);
+                sha256.insert(name.to_owned(), hex(&Sha256::digest(&bytes)));
+                write_through(&folder.join(name), &bytes)?;
+            }
+            let meta = toml::to_string(&Meta { version: VERSION, step: self.step, sha256 });
+            write_through(&folder.join(META), meta.expect("strings and integers are TOML").as_bytes())
+        })
     }
 
     /// SHA-256 of its weights as [`model::encode`] writes them.
@@ -102,13 +91,6 @@ impl Checkpoint {
         }
         files
     }
-}
-
-/// Gives a folder another name, down to the disk.
-pub(crate) fn rename(folder: &Path, name: &Path) -> Result<(), RecordError> {
-    fs::rename(folder, name).map_err(|error| RecordError::io("rename", folder, error))?;
-    let parent = name.parent().unwrap_or(name);
-    File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| RecordError::io("flush", parent, error))
 }
 
 /// Removes what it takes to train on, and keeps the weights.
@@ -146,8 +128,4 @@ impl Meta {
         }
         model::decode(&bytes).map_err(|error| RecordError::malformed(&path, error))
     }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
-    write_through(path, bytes).map_err(|error| RecordError::io("write", path, error))
 }

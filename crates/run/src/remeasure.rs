@@ -1,9 +1,10 @@
 //! Other settings of what is measured, for a run that is there: its weights stay, its tables are made anew.
 
 use data::TaskRegistry;
-use record::{AnyTable, Change, Lock};
+use record::{AnyTable, Change, Lock, Seal};
 
 use crate::resolve::{apply, read_as};
+use crate::run_dir::CONFIG;
 use crate::{Config, ConfigError, Experiment, RunDir, RunError};
 
 impl RunDir {
@@ -32,7 +33,8 @@ impl RunDir {
     }
 
     /// Makes `experiment`, which [`with_sets`](Self::with_sets) gave, the configuration of the run, and empties `tables`:
-    /// rows that were measured with other settings. They go first, so that no row is ever taken for one of the new settings.
+    /// rows that were measured with other settings. They go first, so that no row is ever taken for one of the new settings,
+    /// and then the seal, so that wherever this stops no configuration stands beside the seal of another.
     ///
     /// # Errors
     /// When the disk fails.
@@ -43,14 +45,15 @@ impl RunDir {
         tables: &[Box<dyn AnyTable>],
     ) -> Result<(), RunError> {
         tables.iter().try_for_each(|table| table.clear())?;
-        self.write_sealed(&experiment.config, &[])
+        record::remove_file(&self.path().join(Seal::FILE))?;
+        let text = experiment.config.to_toml();
+        self.folder().write(CONFIG, text.as_bytes())?;
+        Ok(Seal::of(text.parse().expect("a configuration that was written as TOML is TOML")).write(self.folder())?)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use record::Seal;
-
     use super::*;
     use crate::Source;
 

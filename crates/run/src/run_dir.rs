@@ -261,7 +261,15 @@ impl RunDir {
     /// # Errors
     /// When the disk fails.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<(), RunError> {
-        Ok(checkpoint.save(&self.checkpoint_folder(checkpoint.step).with_extension(UNMEASURED))?)
+        let folder = self.checkpoint_folder(checkpoint.step).with_extension(UNMEASURED);
+        if folder.exists() {
+            // Training went on from it, or would have, were it whole.
+            if Checkpoint::load(&folder, checkpoint.step).is_ok_and(|there| there == *checkpoint) {
+                return Ok(());
+            }
+            record::remove_folder(&folder)?;
+        }
+        Ok(checkpoint.save(&folder)?)
     }
 
     /// The checkpoint that was saved last and not completed, if it is newer than those that were; a damaged one counts as
@@ -288,9 +296,15 @@ impl RunDir {
     /// When the disk fails.
     pub fn complete(&self, step: usize, full: usize, tables: &[Box<dyn AnyTable>]) -> Result<(), RunError> {
         tables.iter().try_for_each(|table| table.flush())?;
+        // First, so that nothing is left to do when the last checkpoint is there; but it takes one to go on from.
+        self.drop_moments_but_of((full - 1).max(1))?;
         let folder = self.checkpoint_folder(step);
-        let _writing = record::writing();
-        checkpoint::rename(&folder.with_extension(UNMEASURED), &folder)?;
+        record::rename(&folder.with_extension(UNMEASURED), &folder)?;
+        self.drop_moments_but_of(full)
+    }
+
+    /// Lets all but the last `full` checkpoints go down to their weights.
+    fn drop_moments_but_of(&self, full: usize) -> Result<(), RunError> {
         let steps = self.steps()?;
         let older = steps.len().saturating_sub(full);
         let drop_moments = |&step: &usize| checkpoint::drop_moments(&self.checkpoint_folder(step));
@@ -330,8 +344,6 @@ fn set_aside(folder: PathBuf) -> Result<PathBuf, RunError> {
     let numbered = (2..).map(|number| folder.with_extension(format!("damaged-{number}")));
     let mut names = std::iter::once(folder.with_extension("damaged")).chain(numbered);
     let free = names.find(|path| !path.exists()).expect("there is no end of numbers");
-    match fs::rename(&folder, &free) {
-        Ok(()) => Ok(free),
-        Err(error) => Err(RecordError::io("rename", &folder, error).into()),
-    }
+    record::rename(&folder, &free)?;
+    Ok(free)
 }

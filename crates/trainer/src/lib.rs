@@ -16,9 +16,11 @@ mod train;
 
 pub use adam::Adam;
 pub use bench::{BenchPlan, BenchResult, bench};
-pub use cli::{Change, Command, Finetune, Job, Sweep, command_line};
+pub use cli::{Change, Command, Finetune, Job, Sweep, command_line, complete};
 pub use gradients::{Gradients, gradients};
-pub use observers::{CheckpointObserver, LiveMeasurements, LiveReport, Observers, Origin, StepObserver, TrainingTable};
+pub use observers::{
+    CheckpointObserver, LiveMeasurements, LiveReport, Observers, Origin, Provenance, StepObserver, TrainingTable,
+};
 pub use progress::{Headline, Progress};
 pub use rows::TrainingRow;
 pub use terminal::Stop;

@@ -4,10 +4,11 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-use analysis::{LIVE, MeasureError, Shown};
+use analysis::{LIVE, MeasureError, Shown, note_trained};
+use model::Device;
 use probe::{Study, Subject};
 use record::AnyTable;
-use run::{Environment, RunDir, RunError};
+use run::{Environment, Experiment, RunDir, RunError};
 
 use crate::progress::Headline;
 use crate::{TrainError, TrainingRow};
@@ -109,6 +110,24 @@ impl CheckpointObserver for LiveMeasurements<'_> {
 
     fn tables(&self) -> Vec<Box<dyn AnyTable>> {
         LIVE.iter().flat_map(|live| (live.tables)(self.shown.folder)).collect()
+    }
+}
+
+/// Notes what makes the tables of training, before a checkpoint is saved: a run that ends with the last one has nothing
+/// left to note.
+pub struct Provenance<'a> {
+    /// Whose tables.
+    pub run: &'a RunDir,
+    /// Its settings.
+    pub experiment: &'a Experiment,
+    /// Where it is trained.
+    pub device: Device,
+}
+
+impl CheckpointObserver for Provenance<'_> {
+    fn on_checkpoint(&mut self, _step: usize, _subject: &dyn Subject) -> Result<(), TrainError> {
+        let noted = note_trained(self.run, self.experiment, self.device, Box::new(self.run.table::<TrainingRow>()));
+        Ok(noted.map_err(RunError::from)?)
     }
 }
 

@@ -1,13 +1,12 @@
 //! `analysis export`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use data::TaskRegistry;
 use model::Latent;
 use probe::Subjects;
-use record::{Output, write_together};
+use record::{Output, remove_empty_folder, write_together};
 use run::{Checkpoints, Experiment, RunDir};
 use terminal::Failure;
 
@@ -143,7 +142,7 @@ fn write_gpt2(run: &RunDir, experiment: &Experiment, step: usize, folder: &Path,
     checked.iter().try_for_each(|(path, _)| output.check(path))?;
     write_together(&files).map_err(|error| {
         // Only an empty folder can be removed in this way.
-        let _ = fs::remove_dir(folder);
+        let _ = remove_empty_folder(folder);
         error.into()
     })
 }

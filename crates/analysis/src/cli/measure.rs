@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 use data::TaskRegistry;
 use model::Device;
-use record::{AnyTable, Lock, Made, Maker};
+use record::{AnyTable, Lock, Made, Maker, RecordError};
 use run::{Checkpoints, Experiment, RunDir, Work};
 use terminal::{patient_note, stop_signal};
 use toml::Table;
@@ -83,26 +83,12 @@ fn measure(
     };
     let planned = (entry.plan)(matches, &session)?;
     let lock = if locked { None } else { Some(run.lock()?) };
-    let options = planned.options;
-    let paths = (planned.run)()?;
-    note_maker(entry, options, run, experiment, device)?;
+    let (folder, maker) = (run.folder(), maker(entry.name, planned.options, experiment, device));
+    let paths = Made::noting(folder, &(entry.tables)(folder), &maker, planned.run)?;
     Ok((paths, lock))
 }
 
-/// Notes which program, settings and options made the tables of a measurement; nothing of one that has no rows.
-fn note_maker(
-    entry: &Entry,
-    options: Table,
-    run: &RunDir,
-    experiment: &Experiment,
-    device: Device,
-) -> Result<(), CliError> {
-    let mut made = Made::read(run.folder())?;
-    made.note(run.folder(), (entry.tables)(run.folder()), &maker(entry.name, options, experiment, device));
-    Ok(made.write(run.folder())?)
-}
-
-/// Notes what made the tables that training writes, `more` beside those that can be measured again.
+/// Notes what makes the tables that training writes, `more` beside those that can be measured again.
 ///
 /// # Errors
 /// When the disk fails.
@@ -111,11 +97,12 @@ pub fn note_trained(
     experiment: &Experiment,
     device: Device,
     more: Box<dyn AnyTable>,
-) -> Result<(), CliError> {
-    let mut made = Made::read(run.folder())?;
-    let tables = LIVE.iter().flat_map(|live| (live.tables)(run.folder())).chain([more]);
-    made.note(run.folder(), tables, &maker("train", Table::new(), experiment, device));
-    Ok(made.write(run.folder())?)
+) -> Result<(), RecordError> {
+    let before = Made::read(run.folder())?;
+    let mut made = before.clone();
+    let tables: Vec<_> = LIVE.iter().flat_map(|live| (live.tables)(run.folder())).chain([more]).collect();
+    made.note(run.folder(), &tables, &maker("train", Table::new(), experiment, device));
+    if made == before { Ok(()) } else { made.write(run.folder()) }
 }
 
 /// What is noted of tables that `command` makes.

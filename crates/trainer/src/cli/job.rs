@@ -1,21 +1,21 @@
 //! One run from its first step to its report, whichever command asks for it.
 
+use std::fs;
+use std::path::Path;
 use std::time::Instant;
 
-use analysis::{
-    BaselineRow, CliError, LIVE, LiveEntry, Machine, MapRow, Shown, measure_now, note_trained, report_run, say_summary,
-};
+use analysis::{BaselineRow, CliError, LIVE, LiveEntry, Machine, MapRow, Shown, measure_now, report_run, say_summary};
 use burn::backend::Autodiff;
 use clap::Args;
 use data::Legend;
 use model::{Device, Kernels, OnBackend};
-use record::Lock;
+use record::{Lock, Made, Row};
 use run::{Environment, Experiment, RunDir, RunError, Work};
 use terminal::{Failure, Stop, clock, in_shell, note, program_name, stop_signal};
 
 use crate::{
-    Headline, LiveMeasurements, LiveReport, Observers, Origin, Outcome, Parallelism, Progress, TrainError, TrainingRow,
-    TrainingTable, train,
+    Headline, LiveMeasurements, LiveReport, Observers, Origin, Outcome, Parallelism, Progress, Provenance, TrainError,
+    TrainingRow, TrainingTable, train,
 };
 
 /// How to train.
@@ -62,8 +62,12 @@ impl Job {
     }
 }
 
-/// Trains, computes what is computed once, and reports. What is done already is left out.
-pub(super) fn complete(
+/// Trains, computes what is computed once, and reports. What is done already is left out, so that a run which was stopped
+/// anywhere comes to the same end.
+///
+/// # Errors
+/// When the run cannot be read or written, or training cannot go on.
+pub fn complete(
     run: &RunDir,
     _lock: &Lock,
     experiment: &Experiment,
@@ -77,7 +81,8 @@ pub(super) fn complete(
     let legend = Legend::of(experiment.study.task.pairs().as_ref());
     // Runs of older programs have none.
     run.folder().write_toml(Legend::FILE, &legend)?;
-    if run.table::<BaselineRow>().read()?.is_empty() {
+    // Before the first checkpoint nothing says whether they were finished.
+    if run.steps()?.is_empty() || run.table::<BaselineRow>().read()?.is_empty() {
         measure_now("baselines", run, experiment, device)?;
     }
     for name in unmeasured(run, experiment)? {
@@ -85,20 +90,25 @@ pub(super) fn complete(
     }
     let was_trained = is_trained(run, experiment)?;
     let outcome = device.run(TrainHere { run, experiment, legend: &legend, device, quiet, stop })?;
-    if !was_trained {
-        note_trained(run, experiment, device, Box::new(run.table::<TrainingRow>()))?;
-    }
-    if outcome == Outcome::Finished && (!was_trained || run.table::<MapRow>().read()?.is_empty()) {
+    if outcome == Outcome::Finished && !(was_trained && is_mapped(run)?) {
         measure_now("map", run, experiment, device)?;
     }
     report_run(run, &legend)?;
     Ok(outcome)
 }
 
-/// Whether [`complete`] has nothing left to do but to draw the report again.
+/// Whether [`complete`] has nothing left to do but to draw the same report again.
 pub(super) fn is_complete(run: &RunDir, experiment: &Experiment) -> Result<bool, RunError> {
-    let measured = unmeasured(run, experiment)?.is_empty() && !run.table::<MapRow>().read()?.is_empty();
-    Ok(measured && is_trained(run, experiment)?)
+    let is_measured = is_trained(run, experiment)? && unmeasured(run, experiment)?.is_empty() && is_mapped(run)?;
+    let written = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
+    Ok(is_measured && written(&run.report()) >= written(run.table::<MapRow>().path()))
+}
+
+/// Whether the map is there, and what made it is noted. Of runs that an older program trained nothing is.
+fn is_mapped(run: &RunDir) -> Result<bool, RunError> {
+    let noted = Made::read(run.folder())?.tables;
+    let is_noted = noted.contains_key(MapRow::FILE) || !noted.contains_key(TrainingRow::FILE);
+    Ok(is_noted && !run.table::<MapRow>().read()?.is_empty())
 }
 
 /// What training measured at the checkpoints that are there, and whose table is not: measuring again was interrupted.
@@ -142,7 +152,11 @@ impl OnBackend for TrainHere<'_> {
         });
         let mut observers = Observers {
             steps: vec![Box::new(TrainingTable { run }), Box::new(Origin::new(run, environment))],
-            checkpoints: vec![Box::new(live), Box::new(report)],
+            checkpoints: vec![
+                Box::new(live),
+                Box::new(Provenance { run, experiment, device: self.device }),
+                Box::new(report),
+            ],
         };
         if !quiet {
             let first = run.steps()?.last().copied().unwrap_or(0);

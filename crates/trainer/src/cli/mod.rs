@@ -22,7 +22,7 @@ mod job;
 mod sweep;
 
 pub use finetune::Finetune;
-pub use job::Job;
+pub use job::{Job, complete};
 pub use sweep::Sweep;
 
 /// Train a small transformer on an in-context-learning task and watch it encode the latent concept.
