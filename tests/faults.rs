@@ -59,8 +59,9 @@ fn faults_of(change: &Change) -> Vec<Fault> {
 /// Lets every change that `work` makes in a folder with the files `before` meet the faults that `chosen` chooses, and goes
 /// on each time. Says how many were tried, and what was lost.
 fn try_faults(name: &str, before: &Files, chosen: Choice, work: impl Fn(&Path) -> Result<(), CliError>) {
-    // The same place every time, since a report names it.
-    let root = tempfile::tempdir().unwrap();
+    // The same place every time, since a report names it; in memory where the system has such a disk, since everything
+    // here is flushed thousands of times.
+    let root = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let place = root.path().join("place");
     refill(&place, before);
     let (outcome, changes) = watched(Watch::of(&place), || work(&place));
@@ -73,6 +74,9 @@ fn try_faults(name: &str, before: &Files, chosen: Choice, work: impl Fn(&Path) -
             let meets = || {
                 let (outcome, _) = watched(Watch::with(&place, number, fault), || work(&place));
                 check_message(outcome, &place, change)?;
+                if fault == Fault::Cut {
+                    lose_what_was_not_flushed(&changes[..number]);
+                }
                 check_state(before, &files(&place), &expected)?;
                 check_kept(&changes[..number - 1], &place, &expected)?;
                 two_minutes_pass(&place);
@@ -162,6 +166,28 @@ fn check_state(before: &Files, state: &Files, expected: &Files) -> Result<(), St
 fn is_unfinished(name: &Path) -> bool {
     let name = name.to_str().unwrap();
     name.contains(".partial") || name.contains("run.lock")
+}
+
+/// Cuts off what was added to tables since they were flushed: it may never have come to the disk.
+fn lose_what_was_not_flushed(changes: &[Change]) {
+    let mut added: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    let (met, before) = changes.split_last().unwrap();
+    for change in before {
+        match change.what {
+            "write" => *added.entry(change.path.clone()).or_default() += change.bytes,
+            "flush" | "remove" => drop(added.remove(&change.path)),
+            "rename" => drop(added.remove(&target(change))),
+            _ => {}
+        }
+    }
+    if met.what == "write" {
+        // Of what met the power cut, half was written.
+        *added.entry(met.path.clone()).or_default() += met.bytes / 2;
+    }
+    for (path, bytes) in added {
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_len(file.metadata().unwrap().len() - bytes as u64).unwrap();
+    }
 }
 
 /// Makes what lies around of locks old enough to be nobody's any more.

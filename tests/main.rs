@@ -12,6 +12,7 @@
 //! - `damage`: a damaged run, a full disk and a system that refuses are named in a line, and nothing is lost
 //! - `field_reports`: what users of such programs report, a case each
 //! - `faults`: whichever change to the disk fails, the file is named, nothing is lost and the run goes on to the same bits
+//! - `mutations`: files that were changed at random are read or refused, in little time and memory and without a panic
 //! - `outputs`: a command writes over its own earlier output and over nothing else
 //! - `report`: a finished run has every table, figure and a report that opens offline
 //! - `fixture`: a run of an older program opens, reports and compares
@@ -40,6 +41,8 @@ mod layering;
 mod lm;
 mod lm_refusals;
 mod lm_tuning;
+mod memory;
+mod mutations;
 mod numbers;
 mod outputs;
 mod parity;

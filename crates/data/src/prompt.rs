@@ -114,7 +114,9 @@ impl FromStr for Token {
     type Err = TaskError;
 
     fn from_str(name: &str) -> Result<Self, TaskError> {
-        let pair = |digits: &str| digits.parse::<usize>().ok();
+        /// More pairs than any prompt has.
+        const MOST: usize = 1 << 20;
+        let pair = |digits: &str| digits.parse::<usize>().ok().filter(|pair| (1..=MOST).contains(pair));
         let token = match name.split_at_checked(1) {
             Some(("x", digits)) => pair(digits).map(Self::X),
             Some(("y", digits)) => pair(digits).map(Self::Y),

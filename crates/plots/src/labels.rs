@@ -16,7 +16,8 @@ pub fn shorten(text: &str, length: usize) -> String {
 
 /// `text`, cut to at most `room` units with an ellipsis.
 pub fn fit(text: &str, room: u32) -> Result<String, PlotError> {
-    let mut length = text.chars().count();
+    // A letter is wider than a unit, and a name may be as long as a file.
+    let mut length = text.chars().count().min(room as usize);
     while length > 1 && width(&shorten(text, length))? > room {
         length -= 1;
     }

@@ -4,6 +4,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use data::{Spans, Written};
+use serde::Deserialize;
+use serde_json::Value;
 use tokenizers::Tokenizer;
 
 use crate::PretrainedError;
@@ -53,6 +55,7 @@ impl TextTokens {
         let bytes = std::fs::read(path).map_err(|error| PretrainedError::io("read", path, error))?;
         let damaged =
             |error: tokenizers::Error| PretrainedError::file(path, format!("it must be a tokenizer, but {error}"));
+        check_merges(&bytes).map_err(|reason| damaged(reason.into()))?;
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(damaged)?;
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(damaged)?;
@@ -95,6 +98,31 @@ impl TextTokens {
     pub(crate) fn text_of(&self, id: u32) -> String {
         self.tokenizer.decode(&[id], false).unwrap_or_default()
     }
+}
+
+/// Checks what `tokenizers` 0.23 takes for granted, and panics without: that the file is JSON, and that every merge gives a
+/// token of the vocabulary.
+fn check_merges(bytes: &[u8]) -> Result<(), String> {
+    #[derive(Deserialize)]
+    struct Whole {
+        model: Value,
+    }
+    let Whole { model } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let vocabulary = model.get("vocab").and_then(Value::as_object);
+    let merges = model.get("merges").and_then(Value::as_array);
+    let (Some(vocabulary), Some(merges)) = (vocabulary, merges) else { return Ok(()) };
+    let prefix = model.get("continuing_subword_prefix").and_then(Value::as_str).unwrap_or_default().len();
+    for merge in merges {
+        let parts = match merge {
+            Value::String(text) => text.split_once(' '),
+            pair => pair.get(0).and_then(Value::as_str).zip(pair.get(1).and_then(Value::as_str)),
+        };
+        let merged = parts.and_then(|(one, other)| Some(format!("{one}{}", other.get(prefix..)?)));
+        if !merged.is_some_and(|token| vocabulary.contains_key(&token)) {
+            return Err(format!("its merge {merge} gives no token of its vocabulary"));
+        }
+    }
+    Ok(())
 }
 
 /// Where the pairs of a prompt are among its tokens.

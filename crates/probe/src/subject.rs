@@ -7,8 +7,30 @@ use crate::{Answers, Edit, Prompts, Representations, SubjectError};
 
 /// A place in the residual stream: 0 is the embedding, l is behind block l.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "usize", into = "usize")]
 pub struct Layer(pub usize);
+
+impl Layer {
+    /// More than any model has: a file that says otherwise is damaged, and a figure with all of them would never be drawn.
+    pub const MOST: usize = 1024;
+}
+
+impl TryFrom<usize> for Layer {
+    type Error = String;
+
+    fn try_from(number: usize) -> Result<Self, String> {
+        match number {
+            0..=Self::MOST => Ok(Self(number)),
+            _ => Err(format!("a layer must be between 0 and {}, but is {number}", Self::MOST)),
+        }
+    }
+}
+
+impl From<Layer> for usize {
+    fn from(layer: Layer) -> Self {
+        layer.0
+    }
+}
 
 /// What is read at a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -41,6 +41,8 @@ pub struct Change {
     pub what: &'static str,
     /// The file or folder, under the name that it had before.
     pub path: PathBuf,
+    /// How many bytes it was to write.
+    pub bytes: usize,
 }
 
 /// Looks on while a program changes what is below a folder, until it is dropped.
@@ -99,8 +101,8 @@ impl Watched {
     }
 
     /// As [`portion`].
-    fn portion(&self, change: Change, bytes: usize) -> (usize, Result<()>) {
-        let grows = change.grows();
+    fn portion(&self, change: Change) -> (usize, Result<()>) {
+        let (grows, bytes) = (change.grows(), change.bytes);
         let mut changes = self.changes();
         changes.push(change);
         let number = changes.len();
@@ -129,6 +131,6 @@ pub(crate) fn portion(what: &'static str, path: &Path, bytes: usize) -> (usize, 
     let watched = WATCHED.read().unwrap_or_else(PoisonError::into_inner);
     match watched.iter().find(|watched| path.starts_with(&watched.folder)) {
         None => (bytes, Ok(())),
-        Some(watched) => watched.portion(Change { what, path: path.to_owned() }, bytes),
+        Some(watched) => watched.portion(Change { what, path: path.to_owned(), bytes }),
     }
 }

@@ -2,7 +2,7 @@
 //! there, what it was made from and by what. Nothing here knows what is measured.
 //!
 //! A [`Folder`] holds [`Table`]s of [`Row`]s, figures and files. Its [`Seal`] says with which values it was made, and
-//! [`Made`] which program and options made each table.
+//! [`Made`] which program and options made each table. [`faults`] let any change to the disk fail in a test.
 //!
 //! ```
 //! use record::{Folder, Row};

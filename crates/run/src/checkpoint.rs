@@ -124,7 +124,10 @@ impl Meta {
         let (found, expected) = (hex(&Sha256::digest(&bytes)), self.sha256.get(name));
         if expected != Some(&found) {
             let expected = expected.map_or("absent", String::as_str);
-            return Err(RecordError::malformed(&path, format!("its SHA-256 must be {expected}, but is {found}")));
+            return Err(RecordError::malformed(
+                &path,
+                format!("its SHA-256 must be {expected} as {META} says, but is {found}"),
+            ));
         }
         model::decode(&bytes).map_err(|error| RecordError::malformed(&path, error))
     }

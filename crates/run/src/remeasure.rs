@@ -54,6 +54,8 @@ impl RunDir {
 
 #[cfg(test)]
 mod tests {
+    use record::faults::{Fault, Watch};
+
     use super::*;
     use crate::Source;
 
@@ -91,8 +93,21 @@ mod tests {
         }
         run.table().append(&[MetricRow { step: 0 }]).unwrap();
         let other = with("probe.neighbours=7").unwrap();
-        let lock = run.lock().unwrap();
-        run.remeasure(&lock, &other, &[Box::new(run.table::<MetricRow>())]).unwrap();
+        let remeasure = || {
+            let table: Box<dyn AnyTable> = Box::new(run.table::<MetricRow>());
+            run.lock().and_then(|lock| run.remeasure(&lock, &other, &[table]))
+        };
+        // Wherever it stops, the run can be opened, and remeasured again.
+        for number in 1.. {
+            let watch = Watch::with(run.path(), number, Fault::Cut);
+            let stopped = remeasure().is_err();
+            drop(watch);
+            run.experiment(&registry).unwrap();
+            if !stopped {
+                break;
+            }
+        }
+        remeasure().unwrap();
         assert!(run.table::<MetricRow>().read().unwrap().is_empty());
         assert_eq!(run.experiment(&registry).unwrap().config, other.config);
         assert_eq!(Seal::read(run.folder()).unwrap().unwrap().values()["probe"]["neighbours"].as_integer(), Some(7));

@@ -11,6 +11,9 @@ use crate::resolve::{apply, insert, lay_over, read_as};
 use crate::sealing::listed;
 use crate::{Config, ConfigError, RunError, Source};
 
+/// Runs of a sweep, at most: far more than anybody trains, and few enough to be listed.
+const MOST_RUNS: usize = 10_000;
+
 /// Configurations that differ in some fields.
 ///
 /// The file is a preset with three keys more, each of which may be left out, and it may extend a preset as other
@@ -56,7 +59,7 @@ impl Sweep {
     ///
     /// # Errors
     /// As [`Config::resolve`] for every configuration; also when a list of values is empty or no list, two runs are the
-    /// same, or the name is no name of a run. Ranges are checked by [`Config::build`].
+    /// same, there are more than 10,000, or the name is no name of a run. Ranges are checked by [`Config::build`].
     pub fn resolve(source: &Source, sets: &[String]) -> Result<Self, ConfigError> {
         let mut table = source.table(1)?;
         sets.iter().try_for_each(|set| apply(&mut table, set))?;
@@ -147,6 +150,10 @@ fn leaves(path: &str, value: Value) -> Result<Vec<(String, Vec<Value>)>, ConfigE
 
 /// Every table with every value at `path`.
 fn vary(tables: Vec<Table>, path: &str, values: &[Value]) -> Result<Vec<Table>, ConfigError> {
+    let runs = tables.len() * values.len();
+    if runs > MOST_RUNS {
+        return Err(out_of_range("seeds, grid and runs", &format!("at most {MOST_RUNS} runs together"), runs));
+    }
     let with = |table: &Table, value: &Value| {
         let mut table = table.clone();
         let shape = |reason| ConfigError::Shape { reason: format!("grid.{path}: {reason}") };
@@ -202,6 +209,14 @@ mod tests {
         }
         assert_eq!(sweep.configs.iter().map(found).collect::<Vec<_>>(), expected);
         assert_eq!(sweep.name, "both");
+    }
+
+    #[test]
+    fn more_runs_than_can_be_listed_are_refused() {
+        let hundred = format!("{:?}", (1..=101).collect::<Vec<_>>());
+        let text = format!("extends = \"smoke\"\nseeds = {hundred}\ngrid.train.steps = {hundred}\n");
+        let refusal = resolve(&text, &[]).unwrap_err().to_string();
+        assert!(refusal.contains("at most 10000 runs together, but is 10201"), "{refusal}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use kernels::Activation;
+use probe::Layer;
 use serde_json::{Map, Value};
 
 use super::Family;
@@ -162,10 +163,8 @@ impl DecoderConfig {
 
     fn from_settings(family: Family, settings: &Settings) -> Result<Self, PretrainedError> {
         let d_model = settings.size("hidden_size")?;
-        // More than any model has, and few enough for a list of all tensors.
         let n_layers = settings.size("num_hidden_layers")?;
-        settings
-            .check("num_hidden_layers", n_layers <= 1024, || "a whole number above 0 and at most 1024".to_owned())?;
+        settings.check("num_hidden_layers", n_layers <= Layer::MOST, || format!("between 1 and {}", Layer::MOST))?;
         let n_heads = settings.size("num_attention_heads")?;
         let n_kv_heads = settings.size_or("num_key_value_heads", n_heads)?;
         settings.check("num_key_value_heads", n_heads.is_multiple_of(n_kv_heads), || {

@@ -1,5 +1,7 @@
 //! What each attention head is worth to each concept.
 
+use std::collections::BTreeSet;
+
 use plots::PlotError;
 use plots::grid::{Cell, Grid, draw_in_rows};
 use plots::heat::Scale;
@@ -29,27 +31,28 @@ fn pruning(rows: &[AblationRow]) -> Result<String, PlotError> {
     let there = |row: &&AblationRow| (row.layer, row.head) == (first.layer, first.head);
     let concepts: Vec<&Option<String>> = rows.iter().filter(there).map(|row| &row.concept).collect();
     let concepts = evenly(concepts.len(), MOST_PRUNED + 1).into_iter().map(|index| concepts[index]);
-    let count = |of: fn(&AblationRow) -> usize| rows.iter().map(of).max().unwrap_or(1);
-    let (layers, heads) = (count(|row| row.layer.0), count(|row| row.head));
-    let numbers = |count: usize| (1..=count).map(|number| number.to_string()).collect::<Vec<_>>();
+    let there_are = |of: fn(&AblationRow) -> usize| rows.iter().map(of).collect::<BTreeSet<usize>>();
+    let (layers, heads) = (there_are(|row| row.layer.0), there_are(|row| row.head));
+    let numbers = |all: &BTreeSet<usize>| all.iter().map(usize::to_string).collect::<Vec<_>>();
+    let place = |all: &BTreeSet<usize>, number| all.range(..number).count();
     let scale = Scale::around_zero(rows.iter().map(|row| row.change));
     let panel = |concept: &Option<String>| {
         let cell = |row: &AblationRow| Cell {
-            column: row.head - 1,
-            row: row.layer.0 - 1,
+            column: place(&heads, row.head),
+            row: place(&layers, row.layer.0),
             value: row.change,
             lines: vec![signed((1000.0 * row.change).round() / 1000.0)],
         };
         Grid {
             title: concept.clone().unwrap_or_else(|| format!("All concepts, step {}", grouped_number(first.step))),
-            x: cell_axis("head switched off", &numbers(heads), 10),
-            y: cell_axis("layer", &numbers(layers), 13),
+            x: cell_axis("head switched off", &numbers(&heads), 10),
+            y: cell_axis("layer", &numbers(&layers), 13),
             cells: rows.iter().filter(|row| row.concept == *concept).map(cell).collect(),
             scale: scale.clone(),
             bar: true,
         }
     };
-    draw_in_rows(concepts.map(panel).collect(), PANELS_A_ROW, (26 * layers as u32 + 130).clamp(210, 420) * UNITS)
+    draw_in_rows(concepts.map(panel).collect(), PANELS_A_ROW, (26 * layers.len() as u32 + 130).clamp(210, 420) * UNITS)
 }
 
 /// The sections of the report.
