@@ -26,6 +26,7 @@
 //! - `custom_task`: a task from outside gets the whole command line
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stderr, reason = "a test of many random cases says how many it tried")]
 
 mod bench;
 mod custom_task;

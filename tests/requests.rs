@@ -420,7 +420,7 @@ fn any_value_in_any_field_is_taken_or_refused() {
     };
     let mut runner = TestRunner::new(ProptestConfig::with_cases(CASES));
     runner.run(&(prop::sample::select(paths), value()), property).unwrap();
-    println!("{} of {CASES} values were taken", taken.get());
+    eprintln!("{} of {CASES} values were taken", taken.get());
     assert!(taken.get() > CASES / 50, "{} of {CASES} values were taken, so that hardly any is checked", taken.get());
 }
 
