@@ -122,7 +122,7 @@ impl FromStr for Token {
             Some(("y", digits)) => pair(digits).map(Self::Y),
             _ => None,
         };
-        token.ok_or_else(|| TaskError::out_of_range("token", "xN or yN", format!("{name:?}")))
+        token.ok_or_else(|| TaskError::out_of_range("token", "x1, y1, x2, y2 and so on", format!("{name:?}")))
     }
 }
 

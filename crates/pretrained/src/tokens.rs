@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::path::Path;
 
 use data::{Spans, Written};
-use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
@@ -103,11 +102,8 @@ impl TextTokens {
 /// Checks what `tokenizers` 0.23 takes for granted, and panics without: that the file is JSON, and that every merge gives a
 /// token of the vocabulary.
 fn check_merges(bytes: &[u8]) -> Result<(), String> {
-    #[derive(Deserialize)]
-    struct Whole {
-        model: Value,
-    }
-    let Whole { model } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let whole: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let model = whole.get("model").unwrap_or(&Value::Null);
     let vocabulary = model.get("vocab").and_then(Value::as_object);
     let merges = model.get("merges").and_then(Value::as_array);
     let (Some(vocabulary), Some(merges)) = (vocabulary, merges) else { return Ok(()) };

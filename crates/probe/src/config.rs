@@ -273,7 +273,7 @@ impl FromStr for ProbeToken {
         };
         token.ok_or_else(|| ProbeError::OutOfRange {
             field: "probe.tokens".to_owned(),
-            range: "query_x, last_y, xN or yN".to_owned(),
+            range: "query_x, last_y, x1, y1, x2, y2 and so on".to_owned(),
             value: format!("{name:?}"),
         })
     }

@@ -50,6 +50,23 @@ impl Source {
         self.within(MOST_EXTENDS + more, &[])
     }
 
+    /// What `read` makes of this source with `sets`. What has another shape without any of them is the file's fault, and names
+    /// it.
+    pub(crate) fn named_in<T>(
+        &self,
+        sets: &[String],
+        read: impl Fn(&[String]) -> Result<T, ConfigError>,
+    ) -> Result<T, ConfigError> {
+        read(sets).map_err(|error| match (self, &error, read(&[])) {
+            (Self::File(path), ConfigError::Shape { reason }, Err(ConfigError::Shape { reason: alone }))
+                if *reason == alone =>
+            {
+                ConfigError::Shape { reason: format!("{}: {reason}", path.display()) }
+            }
+            _ => error,
+        })
+    }
+
     fn name(&self) -> String {
         match self {
             Self::Preset { name, .. } => format!("preset {name}"),
@@ -116,15 +133,10 @@ impl Config {
     /// When something is not there, not TOML, extends over too many steps, or the result has a missing, unknown or
     /// mistyped field. Ranges are checked by [`Config::build`].
     pub fn resolve(source: &Source, sets: &[String]) -> Result<Self, ConfigError> {
-        let mut table = source.table(0)?;
-        let of_file = table.clone();
-        sets.iter().try_for_each(|set| apply(&mut table, set))?;
-        read_as(table).map_err(|error| match (source, read_as::<Self>(of_file)) {
-            // What is wrong without any `--set` is the file's.
-            (Source::File(path), Err(alone)) if alone.to_string() == error.to_string() => {
-                ConfigError::Shape { reason: format!("{}: {error}", path.display()) }
-            }
-            _ => error,
+        source.named_in(sets, |sets| {
+            let mut table = source.table(0)?;
+            sets.iter().try_for_each(|set| apply(&mut table, set))?;
+            read_as(table)
         })
     }
 }

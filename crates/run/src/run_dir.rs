@@ -256,11 +256,12 @@ impl RunDir {
     }
 
     /// Saves a checkpoint at a step that has none, before it is measured: training can go on from it, but it counts only when
-    /// it is [`completed`](Self::complete).
+    /// it is [`completed`](Self::complete). The rows of `tables` until then are on the disk before it.
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn save(&self, checkpoint: &Checkpoint) -> Result<(), RunError> {
+    pub fn save(&self, checkpoint: &Checkpoint, tables: &[Box<dyn AnyTable>]) -> Result<(), RunError> {
+        tables.iter().try_for_each(|table| table.flush())?;
         let folder = self.checkpoint_folder(checkpoint.step).with_extension(UNMEASURED);
         if folder.exists() {
             // Training went on from it, or would have, were it whole.

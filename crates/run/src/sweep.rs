@@ -61,6 +61,10 @@ impl Sweep {
     /// As [`Config::resolve`] for every configuration; also when a list of values is empty or no list, two runs are the
     /// same, there are more than 10,000, or the name is no name of a run. Ranges are checked by [`Config::build`].
     pub fn resolve(source: &Source, sets: &[String]) -> Result<Self, ConfigError> {
+        source.named_in(sets, |sets| Self::varied(source, sets))
+    }
+
+    fn varied(source: &Source, sets: &[String]) -> Result<Self, ConfigError> {
         let mut table = source.table(1)?;
         sets.iter().try_for_each(|set| apply(&mut table, set))?;
         let values = table.clone();

@@ -29,7 +29,7 @@ type Due<B> = (Checkpoint, Option<Transformer<B>>);
 impl<B: Kernels> Keeper<'_, B> {
     fn keep(&mut self, (checkpoint, measured): Due<B>) -> Result<(), TrainError> {
         let saving = self.stop.hold();
-        self.run.save(&checkpoint)?;
+        self.run.save(&checkpoint, &self.tables)?;
         // Who ends the program here loses nothing that took training.
         drop(saving);
         if let Some(model) = measured {

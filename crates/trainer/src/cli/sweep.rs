@@ -107,11 +107,14 @@ impl Sweep {
             }
         }
         note_unfinished(runs.iter().map(|(run, experiment)| (run, &experiment.config)))?;
-        say_sweep(&compare_in_turn(&complete, &out)?, self.job.json)?;
-        match failed.as_slice() {
-            [] => Ok(()),
-            failed => Err(Failure::Run(anyhow::anyhow!("{} failed: {}", failed.len(), failed.join("; "))).into()),
+        let compared = compare_in_turn(&complete, &out).and_then(|rows| Ok(say_sweep(&rows, self.job.json)?));
+        if failed.is_empty() {
+            return compared;
         }
+        // Where the comparison fails as well, it may be for the same reason.
+        let count = failed.len();
+        failed.extend(compared.err().map(|error| format!("the comparison: {}", Failure::from(error))));
+        Err(Failure::Run(anyhow::anyhow!("{count} failed: {}", failed.join("; "))).into())
     }
 
     /// Completes every run, a few at a time, each on its share of the threads; in the order of `runs`.
