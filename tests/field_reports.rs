@@ -143,12 +143,16 @@ fn my_job_was_killed_before_its_first_step() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
 fn the_kernel_killed_my_run_without_a_word() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("runs");
     let too_many = ["smoke", "--set", "train.batch_size=65536", "--set", "task.n_points=4096"];
     check(&[&["bench"], &too_many[..]].concat(), 2, &["memory", "train.batch_size = ", "would fit"]);
     check(&[&["train"], &too_many[..], &["--out", out.to_str().unwrap()]].concat(), 2, &["memory", "would fit"]);
+    let too_large = ["smoke", "--set", "model.d_model=8192", "--set", "model.n_layers=128"];
+    let words = ["memory", "model.d_model = 8192", "at most", "flex", "a smaller model would fit"];
+    check(&[&["sweep"], &too_large[..], &["--out", out.to_str().unwrap()]].concat(), 2, &words);
     assert!(!out.exists());
 
     // A run that was made on a larger machine, or with fewer prompts.

@@ -141,27 +141,6 @@ fn a_family_out_of_range_is_named_with_its_range_and_value() {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
-fn what_no_machine_has_memory_for_is_refused_before_anything_is_made() {
-    let runs = tempfile::tempdir().unwrap();
-    let out = runs.path().join("runs");
-    let large = ["--set", "model.d_model=8192", "--set", "model.n_layers=128", "--set", "train.batch_size=64"];
-    let words = [
-        "model.d_model = 8192",
-        "model.n_layers = 128",
-        "train.batch_size = 64",
-        "at most",
-        "flex",
-        "a smaller model would fit",
-    ];
-    for command in ["train", "sweep"] {
-        check(&[&[command, "smoke", "--out", out.to_str().unwrap()], &large[..]].concat(), 2, &words);
-    }
-    check(&[&["bench", "smoke"], &large[..]].concat(), 2, &words);
-    assert!(!out.exists());
-}
-
-#[test]
 fn a_field_of_another_shape_is_named() {
     let cases: &[(&str, &[&str])] = &[
         ("train.stepz=3", &["train", "stepz"]),

@@ -37,6 +37,7 @@ pub(super) fn tuning(rows: &[TuningRow]) -> Result<String, PlotError> {
         labelled(ticks(&(0.0..top), 5), number),
     );
     let room = WIDTH.saturating_sub(BESIDE) / tuned.len() as u32;
+    let trainable_of = |run: &str| here.iter().find(|row| row.run == run).map_or("", |row| row.trainable.as_str());
     let panel = |run: &&str| {
         // Side by side, so that no bar hides another.
         let beside = |place: usize| BESIDE_EACH_OTHER * (place as f64 - concepts.len() as f64 / 2.0);
@@ -52,13 +53,18 @@ pub(super) fn tuning(rows: &[TuningRow]) -> Result<String, PlotError> {
             Curve::new(concept.unwrap_or("all"), color, points).with_bars(bars).with_discs(discs)
         };
         let each = concepts.iter().enumerate().map(|(index, concept)| curve(index, Some(concept), color_of(index)));
-        let marks = [(0.0, before.to_string()), (1.0, "tuned".to_owned())];
-        let marks = marks.into_iter().map(|(x, name)| Ok((x, fit(&name, room / 2)?)));
-        let trainable = here.iter().find(|row| row.run == *run).map_or("", |row| row.trainable.as_str());
-        let title = if trainable.is_empty() { run.to_string() } else { format!("{run}: {trainable}") };
+        let marks = [(0.0, "before".to_owned()), (1.0, "tuned".to_owned())];
+        let trainable = trainable_of(run);
+        // The name of a run has more than a panel has room for, and tells what another run of the same layers has not.
+        let is_alone = tuned.iter().filter(|other| trainable_of(other) == trainable).count() == 1;
+        let title = match trainable {
+            "" => run.to_string(),
+            _ if is_alone => format!("tuned layers: {}", trainable.replace('=', " ")),
+            _ => format!("{trainable}, {run}"),
+        };
         Ok(Panel {
             title: fit(&title, room * 9 / 10)?,
-            x: Axis::new("model", -0.2..1.2, marks.collect::<Result<_, PlotError>>()?),
+            x: Axis::new("model", -0.2..1.2, marks.to_vec()),
             y: y.clone(),
             curves: each.chain([curve(concepts.len(), None, INK)]).collect(),
         })

@@ -56,8 +56,8 @@ impl Row for TuningLoss {
     }
 }
 
-/// Tunes adapters of `model` in `folder` until they are done or `stop` is asked for, from the checkpoint there if there is one.
-/// They come back, and lie in the folder in PEFT's format.
+/// Tunes adapters of `model` in `folder` until they are done or `stop` is asked for, from the checkpoint there if there is
+/// one. They come back, and lie in the folder in PEFT's format.
 ///
 /// The model is in memory as a whole while it is tuned: four bytes a parameter. To that come the states that gradients
 /// need, about 4 (6 d_model + 6 d_feed_forward) bytes for every token of the shards that are worked on and every layer
