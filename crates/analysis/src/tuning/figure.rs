@@ -106,12 +106,11 @@ mod tests {
 
     #[test]
     fn every_tuned_run_has_a_panel() {
-        let found = rows(&[("base", "", 0.25), ("first", "layers 1-10", 0.7), ("last", "layers 21-30", 0.34)]);
+        let found = rows(&[("base", "", 0.25), ("first", "first=10", 0.7), ("last", "last=10", 0.34)]);
         let svg = tuning(&found).unwrap();
         check("tuning", &svg);
-        for label in
-            CLASSES.iter().chain(&["all", "first: layers 1-10", "last: layers 21-30", "after 4 demonstrations"])
-        {
+        let titles = ["tuned layers: first 10", "tuned layers: last 10"];
+        for label in CLASSES.iter().chain(&titles).chain(&["all", "after 4 demonstrations"]) {
             assert!(svg.contains(label), "{label} is missing");
         }
         assert_eq!(svg.matches("<circle").count(), 2 * 2 * 7);
