@@ -12,7 +12,7 @@ use data::{Legend, TaskRegistry};
 use model::Device;
 use record::Folder;
 use record::faults::{Change, Fault, Watch};
-use run::{Config, Experiment, RunDir, Source};
+use run::{Config, Experiment, RunDir, Runs, Source};
 use terminal::Failure;
 use trainer::{Stop, complete};
 
@@ -276,7 +276,7 @@ fn every_measuring_command_survives_every_fault() {
     let legend = Legend::of(experiment.study.task.pairs().as_ref());
     for entry in ALL.iter().filter(|entry| entry.needs != Needs::Scores) {
         try_faults(entry.name, &before, EVERY, |place| {
-            let run = RunDir::existing(place, &experiment)?.unwrap();
+            let run = Runs::under(place)?.of(&experiment)?.unwrap();
             let _lock = run.lock()?;
             measure_now(entry.name, &run, &experiment, Device::Flex)?;
             report_run(&run, &legend)

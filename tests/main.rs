@@ -7,6 +7,7 @@
 //! - `resume`: a run stopped anywhere goes on to the same bits
 //! - `finetune`: a run that continues from another; what is frozen keeps its bits
 //! - `sweep`: many runs from one file, stopped, failed and resumed one by one, shared by processes, and compared
+//! - `cluster`: the same spread over the jobs of a scheduler, each of which does one run
 //! - `settings`: a run is found by its settings; other ways of measuring it, and runs of earlier programs
 //! - `requests`: what is wrong is refused with the field, the range and the value, and never with a panic
 //! - `damage`: a damaged run, a full disk and a system that refuses are named in a line, and nothing is lost
@@ -29,6 +30,7 @@
 #![allow(clippy::print_stderr, reason = "a test of many random cases says how many it tried")]
 
 mod bench;
+mod cluster;
 mod custom_task;
 mod damage;
 mod documents;

@@ -107,6 +107,15 @@ impl DeviceChoice {
         if cfg!(feature = "cuda") { "auto, flex, ndarray, cuda, cuda:N" } else { "auto, flex, ndarray" };
 }
 
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Named(device) => device.fmt(f),
+        }
+    }
+}
+
 impl FromStr for DeviceChoice {
     type Err = DeviceError;
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::files::{create_folder, remove_file, write_whole};
-use crate::{Lock, RecordError, Row, Table};
+use crate::{Holder, Lock, RecordError, Row, Table, lock};
 
 /// A folder with tables, figures and files.
 ///
@@ -62,6 +62,11 @@ impl Folder {
     /// When another process has it; names that.
     pub fn lock(&self) -> Result<Lock, RecordError> {
         Lock::take(&self.path)
+    }
+
+    /// Who has the right to write, as far as can be seen; nothing is taken or removed.
+    pub fn holder(&self) -> Option<Holder> {
+        lock::seen(&self.path)
     }
 
     /// As [`lock`](Self::lock), but waits while another has it: for what takes moments.

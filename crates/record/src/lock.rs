@@ -98,14 +98,29 @@ fn give_back(file: &Path) {
 /// Who holds the lock; the file of a holder that is gone is removed.
 fn holder(place: &Path) -> io::Result<Option<Holder>> {
     for file in files_in(place)? {
-        let holder = unless_gone(fs::read(&file))?.and_then(|bytes| toml::from_slice::<Holder>(&bytes).ok());
-        match holder {
-            Some(holder) if holds(&holder, &file, place)? => return Ok(Some(holder)),
-            // A file that names no holder is what a power failure may leave of one.
-            _ => drop(unless_gone(disk::remove_file(&file))?),
+        match holder_by(&file, place)? {
+            Some(holder) => return Ok(Some(holder)),
+            None => drop(unless_gone(disk::remove_file(&file))?),
         }
     }
     Ok(None)
+}
+
+/// Who holds the lock of `folder`; what cannot be read says of nobody, and nothing is removed.
+pub(crate) fn seen(folder: &Path) -> Option<Holder> {
+    let place = folder.join(NAME);
+    let files = fs::read_dir(&place).ok()?.flatten();
+    files.filter_map(|file| holder_by(&file.path(), &place).ok()?).next()
+}
+
+/// The process that a lock's file names, if it has the lock.
+fn holder_by(file: &Path, place: &Path) -> io::Result<Option<Holder>> {
+    // A file that names no holder is what a power failure may leave of one.
+    let named = unless_gone(fs::read(file))?.and_then(|bytes| toml::from_slice::<Holder>(&bytes).ok());
+    match named {
+        Some(holder) if holds(&holder, file, place)? => Ok(Some(holder)),
+        _ => Ok(None),
+    }
 }
 
 /// Whether the process that a lock's file names has the lock.
@@ -245,10 +260,12 @@ mod tests {
         let folder = Folder::at(place.path());
         let lock = folder.lock().unwrap();
         assert_eq!(refused(place.path()), Holder::here());
+        assert_eq!(folder.holder(), Some(Holder::here()));
         let message = folder.lock().unwrap_err().to_string();
         let holder = format!("process {} on {}", std::process::id(), Holder::here().host);
         assert!(message.contains("is in use by another process") && message.contains(&holder), "{message}");
         drop(lock);
+        assert_eq!(folder.holder(), None);
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
         drop(folder.lock().unwrap());
     }
@@ -263,6 +280,8 @@ mod tests {
         for change in changes {
             let place = tempfile::tempdir().unwrap();
             let gone = held_by(place.path(), change);
+            assert_eq!(Folder::at(place.path()).holder(), None);
+            assert!(gone.exists(), "who only looks removes nothing");
             let _lock = Folder::at(place.path()).lock().unwrap();
             assert!(!gone.exists());
             assert_eq!(refused(place.path()), Holder::here());

@@ -1,5 +1,6 @@
 //! How a run is found: by what its configuration says, whatever its folder is called.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,70 @@ use toml::Table;
 use crate::run_dir::{CHECKPOINTS, CONFIG, START};
 use crate::{Checkpoint, Config, Experiment, RunDir, RunError};
 
+/// The runs in a folder, read once: as many can be asked for as there are, without reading all of them for each.
+#[derive(Debug)]
+pub struct Runs {
+    root: PathBuf,
+    by_identity: BTreeMap<String, Vec<(RunDir, Config)>>,
+}
+
+impl Runs {
+    /// The runs in folders of `root`, by name. Folders that are no run, and runs that cannot be read, are passed over.
+    ///
+    /// # Errors
+    /// When the disk fails; a folder that is not there has no runs.
+    pub fn under(root: &Path) -> Result<Self, RunError> {
+        let mut by_identity = BTreeMap::<_, Vec<_>>::new();
+        for run in runs_in(root)? {
+            if let Ok(config) = run.sealed_config() {
+                by_identity.entry(config.identity()).or_default().push((run, config));
+            }
+        }
+        Ok(Self { root: root.to_owned(), by_identity })
+    }
+
+    /// The run of `experiment`, if it is there.
+    ///
+    /// # Errors
+    /// When it is measured otherwise or was changed, or the experiment continues from weights and no run does.
+    pub fn of(&self, experiment: &Experiment) -> Result<Option<RunDir>, RunError> {
+        let found = self.of_config(&experiment.config)?;
+        if found.is_none() && experiment.config.finetune.is_some() {
+            return Err(RunError::NoStart { path: free_folder(&self.root, &experiment.config).join(START) });
+        }
+        Ok(found)
+    }
+
+    fn of_config(&self, config: &Config) -> Result<Option<RunDir>, RunError> {
+        let mut runs: Vec<_> = self.by_identity.get(&config.identity()).into_iter().flatten().collect();
+        // Earlier programs made a run of its own for every way of measuring, and for every name.
+        runs.sort_by_key(|(_, there)| (!measuring_changes(there, config).is_empty(), there.name != config.name));
+        let Some((run, there)) = runs.into_iter().next() else { return Ok(None) };
+        let changes = measuring_changes(there, config);
+        if changes.is_empty() {
+            // Only what is sealed was compared, and nothing may come of it if that was changed.
+            run.check_seal(&run.config_table()?)?;
+            return Ok(Some(run.clone()));
+        }
+        Err(measured_otherwise(run, &changes))
+    }
+}
+
+/// The runs whose folders lie in `root`, by name; none where there is no such folder.
+///
+/// # Errors
+/// When the disk fails.
+pub fn runs_in(root: &Path) -> Result<Vec<RunDir>, RunError> {
+    let entries = match fs::read_dir(root) {
+        // It is named when the folder cannot be made.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        entries => entries.map_err(|error| RecordError::io("read", root, error))?,
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    Ok(paths.iter().filter_map(|path| RunDir::open(path).ok()).collect())
+}
+
 impl RunDir {
     /// The run of `experiment` under `root`, made if it is not there: in `root/<name>-<identity>`, or in a folder with a
     /// number behind that where another run has the name.
@@ -19,96 +84,71 @@ impl RunDir {
     /// When the disk fails, the run is there but measured otherwise, or the experiment continues from weights and no run
     /// under `root` does.
     pub fn create(root: &Path, experiment: &Experiment) -> Result<Self, RunError> {
-        match Self::existing(root, experiment)? {
-            Some(run) => Ok(run),
-            None => Self::make(root, experiment, &[]),
-        }
+        Ok(Self::create_all(root, std::slice::from_ref(experiment))?.remove(0))
     }
 
-    /// The run that [`create`](Self::create) would return, if it is there. Nothing is written.
-    ///
-    /// # Errors
-    /// As `create`.
-    pub fn existing(root: &Path, experiment: &Experiment) -> Result<Option<Self>, RunError> {
-        let found = Self::found(root, &experiment.config)?;
-        if found.is_none() && experiment.config.finetune.is_some() {
-            return Err(RunError::NoStart { path: Self::free_folder(root, &experiment.config).join(START) });
+    /// As [`create`](Self::create) for each of `experiments`, none of which is made if one is refused.
+    pub fn create_all(root: &Path, experiments: &[Experiment]) -> Result<Vec<Self>, RunError> {
+        let find = |runs: Runs| experiments.iter().map(|experiment| runs.of(experiment)).collect::<Result<Vec<_>, _>>();
+        let found = find(Runs::under(root)?)?;
+        if let Some(all) = found.into_iter().collect() {
+            return Ok(all);
         }
-        Ok(found)
+        let _turn = Folder::create(root)?.lock_in_turn()?;
+        // Another process may have made some meanwhile.
+        let found = find(Runs::under(root)?)?;
+        let make = |(run, experiment): (Option<Self>, &Experiment)| match run {
+            Some(run) => Ok(run),
+            None => Self::make(root, experiment, &[]),
+        };
+        found.into_iter().zip(experiments).map(make).collect()
     }
 
     /// As [`create`](Self::create), with the weights of `start` to continue from.
     pub fn create_from(root: &Path, experiment: &Experiment, start: &Checkpoint) -> Result<Self, RunError> {
-        match Self::found(root, &experiment.config)? {
+        if let Some(run) = Runs::under(root)?.of_config(&experiment.config)? {
+            return Ok(run);
+        }
+        let _turn = Folder::create(root)?.lock_in_turn()?;
+        match Runs::under(root)?.of_config(&experiment.config)? {
             Some(run) => Ok(run),
             None => Self::make(root, experiment, &[(START, &model::encode(&start.architecture, &start.weights))]),
         }
     }
 
-    /// The run of `config`, if it is there and measured as `config` says.
-    fn found(root: &Path, config: &Config) -> Result<Option<Self>, RunError> {
-        let mut runs = Self::all_with(root, &config.identity())?;
-        // Earlier programs made a run of its own for every way of measuring, and for every name.
-        runs.sort_by_key(|(_, there)| (!measuring_changes(there, config).is_empty(), there.name != config.name));
-        let Some((run, there)) = runs.into_iter().next() else { return Ok(None) };
-        let changes = measuring_changes(&there, config);
-        if changes.is_empty() {
-            // Only what is sealed was compared, and nothing may come of it if that was changed.
-            run.check_seal(&run.config_table()?)?;
-            return Ok(Some(run));
-        }
-        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "absent".to_owned());
-        let set = |change: &Change| {
-            let set = format!("{}={}", change.field, value(&change.found));
-            let plain = set.chars().all(|letter| letter.is_alphanumeric() || "._=-+".contains(letter));
-            if plain { format!(" --set {set}") } else { format!(" --set '{set}'") }
-        };
-        let difference = |change: &Change| {
-            format!("{} is {} there, and {} is asked for", change.field, value(&change.sealed), value(&change.found))
-        };
-        Err(RunError::MeasuredOtherwise {
-            path: run.path().to_owned(),
-            changes: changes.iter().map(difference).collect::<Vec<_>>().join("; "),
-            sets: changes.iter().map(set).collect(),
-        })
-    }
-
-    /// The runs in folders of `out` whose configuration has that identity, by name. Folders that are no run, and runs that
-    /// cannot be read, are passed over.
-    fn all_with(out: &Path, identity: &str) -> Result<Vec<(Self, Config)>, RunError> {
-        let entries = match fs::read_dir(out) {
-            // It is named when the folder cannot be made.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                return Ok(Vec::new());
-            }
-            entries => entries.map_err(|error| RecordError::io("read", out, error))?,
-        };
-        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        paths.sort();
-        let with_config = |run: Self| run.sealed_config().ok().map(|config| (run, config));
-        let runs = paths.iter().filter_map(|path| Self::open(path).ok()).filter_map(with_config);
-        Ok(runs.filter(|(_, config)| config.identity() == identity).collect())
-    }
-
-    /// Makes the run, unless another process has made it meanwhile.
+    /// Makes the run, for whoever has the right to write to `root`.
     fn make(root: &Path, experiment: &Experiment, more: &[(&str, &[u8])]) -> Result<Self, RunError> {
-        let _turn = Folder::create(root)?.lock_in_turn()?;
-        if let Some(run) = Self::found(root, &experiment.config)? {
-            return Ok(run);
-        }
-        let run = Self::at(Self::free_folder(root, &experiment.config));
+        let run = Self::at(free_folder(root, &experiment.config));
         run.folder().create_inside(CHECKPOINTS)?;
         run.folder().write_toml(Legend::FILE, &Legend::of(experiment.study.task.pairs().as_ref()))?;
         run.write_sealed(&experiment.config, more)?;
         Ok(run)
     }
+}
 
-    /// Where a run of `config` can be made: what is begun and has no configuration yet is no run.
-    fn free_folder(root: &Path, config: &Config) -> PathBuf {
-        let name = config.run_name();
-        let numbered = (2..).map(|number| root.join(format!("{name}-{number}")));
-        let mut folders = std::iter::once(root.join(&name)).chain(numbered);
-        folders.find(|path| !path.join(CONFIG).exists()).unwrap_or_else(|| root.join(&name))
+/// Where a run of `config` can be made: what is begun and has no configuration yet is no run.
+fn free_folder(root: &Path, config: &Config) -> PathBuf {
+    let name = config.run_name();
+    let numbered = (2..).map(|number| root.join(format!("{name}-{number}")));
+    let mut folders = std::iter::once(root.join(&name)).chain(numbered);
+    folders.find(|path| !path.join(CONFIG).exists()).unwrap_or_else(|| root.join(&name))
+}
+
+/// Names the settings in which the run is measured otherwise, and the command that measures it as is asked.
+fn measured_otherwise(run: &RunDir, changes: &[Change]) -> RunError {
+    let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "absent".to_owned());
+    let set = |change: &Change| {
+        let set = format!("{}={}", change.field, value(&change.found));
+        let plain = set.chars().all(|letter| letter.is_alphanumeric() || "._=-+".contains(letter));
+        if plain { format!(" --set {set}") } else { format!(" --set '{set}'") }
+    };
+    let difference = |change: &Change| {
+        format!("{} is {} there, and {} is asked for", change.field, value(&change.sealed), value(&change.found))
+    };
+    RunError::MeasuredOtherwise {
+        path: run.path().to_owned(),
+        changes: changes.iter().map(difference).collect::<Vec<_>>().join("; "),
+        sets: changes.iter().map(set).collect(),
     }
 }
 
@@ -123,8 +163,6 @@ pub(crate) fn measuring_changes(there: &Config, asked: &Config) -> Vec<Change> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use data::TaskRegistry;
 
     use super::*;
@@ -150,9 +188,10 @@ mod tests {
         for sets in [&[][..], &["checkpoints.full=9"], &["name=other"]] {
             assert_eq!(RunDir::create(root.path(), &smoke(sets)).unwrap().path(), moved, "{sets:?}");
         }
-        assert_eq!(RunDir::existing(root.path(), &smoke(&[])).unwrap().unwrap().path(), moved);
-        assert!(RunDir::existing(root.path(), &smoke(&["seed=1"])).unwrap().is_none());
-        assert!(RunDir::existing(&root.path().join("nowhere"), &smoke(&[])).unwrap().is_none());
+        let found = |root: &Path, sets| Runs::under(root).unwrap().of(&smoke(sets)).unwrap();
+        assert_eq!(found(root.path(), &[]).unwrap().path(), moved);
+        assert!(found(root.path(), &["seed=1"]).is_none());
+        assert!(found(&root.path().join("nowhere"), &[]).is_none());
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
     }
 

@@ -31,6 +31,7 @@ pub use checkpoint::{Checkpoint, Moments};
 pub use checks::check_name;
 pub use config::{CheckpointConfig, Config, Experiment, FinetuneConfig, TrainConfig};
 pub use error::{ConfigError, RunError};
+pub use finding::{Runs, runs_in};
 pub use memory::Work;
 pub use resolve::{PRESETS, Source, apply, lay_over, read_as};
 pub use run_dir::{Damaged, Environment, RunDir};

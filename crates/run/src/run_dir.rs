@@ -19,6 +19,7 @@ pub(crate) const CHECKPOINTS: &str = "checkpoints";
 const PLOTS: &str = "plots";
 const EXPORT: &str = "export";
 const REPORT: &str = "report.html";
+const FAILURE: &str = "failure.txt";
 
 /// What stands behind the step of a checkpoint that is not measured yet.
 const UNMEASURED: &str = "unmeasured";
@@ -128,6 +129,19 @@ impl RunDir {
     /// Where the run was made, when it was noted.
     pub fn environment(&self) -> Option<Environment> {
         toml::from_str(&fs::read_to_string(self.path().join(ENVIRONMENT)).ok()?).ok()
+    }
+
+    /// Notes why training ended, for whoever lists runs; or, with none, that it goes on.
+    pub fn note_failure(&self, reason: Option<&str>) -> Result<(), RunError> {
+        match reason {
+            Some(reason) => Ok(self.folder.write(FAILURE, format!("{reason}\n").as_bytes())?),
+            None => Ok(record::remove_file(&self.path().join(FAILURE))?),
+        }
+    }
+
+    /// Why training ended when it was tried last, if it failed.
+    pub fn failure(&self) -> Option<String> {
+        Some(fs::read_to_string(self.path().join(FAILURE)).ok()?.trim_end().to_owned())
     }
 
     /// The table of rows `R`.

@@ -89,10 +89,7 @@ pub fn compared(run: &RunDir, config: &Config, registry: &TaskRegistry) -> Resul
 /// The run at `path`, or the runs in the folder `path` by name.
 fn runs_at(path: &Path) -> Result<Vec<RunDir>, RunError> {
     RunDir::open(path).map(|run| vec![run]).or_else(|error| {
-        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-        paths.sort();
-        let runs: Vec<RunDir> = paths.iter().filter_map(|path| RunDir::open(path).ok()).collect();
+        let runs = run::runs_in(path)?;
         if runs.is_empty() { Err(error) } else { Ok(runs) }
     })
 }

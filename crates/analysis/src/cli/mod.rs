@@ -89,6 +89,13 @@ impl Machine {
         self.threads.map_or_else(cores, usize::from)
     }
 
+    /// The same as words of a command line.
+    pub fn to_words(&self) -> Vec<String> {
+        let mut words = vec!["--device".to_owned(), self.device.to_string()];
+        words.extend(self.threads.iter().flat_map(|threads| ["--threads".to_owned(), threads.to_string()]));
+        words
+    }
+
     /// Makes the threads and finds the device; call it once, before any work.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use clap::Args;
 use data::Legend;
 use model::{Device, Kernels, OnBackend};
 use record::{Lock, Made, Row};
-use run::{Environment, Experiment, RunDir, RunError, Work};
+use run::{Config, Environment, Experiment, RunDir, RunError, Work};
 use terminal::{Failure, Stop, clock, in_shell, note, program_name, stop_signal};
 
 use crate::{
@@ -32,6 +32,13 @@ pub struct Job {
 }
 
 impl Job {
+    /// The same as words of a command line; a progress that nobody watches is left out.
+    pub(super) fn to_words(&self) -> Vec<String> {
+        let mut words = self.machine.to_words();
+        words.push("--quiet".to_owned());
+        words
+    }
+
     /// Where to train, if the experiment fits there.
     pub(super) fn prepare(&self, experiment: &Experiment) -> Result<Device, CliError> {
         let device = self.machine.prepare()?;
@@ -63,13 +70,29 @@ impl Job {
 }
 
 /// Trains, computes what is computed once, and reports. What is done already is left out, so that a run which was stopped
-/// anywhere comes to the same end.
+/// anywhere comes to the same end. The run's folder notes a failure.
 ///
 /// # Errors
 /// When the run cannot be read or written, or training cannot go on.
 pub fn complete(
     run: &RunDir,
     _lock: &Lock,
+    experiment: &Experiment,
+    device: Device,
+    quiet: bool,
+    stop: &Stop,
+) -> Result<Outcome, CliError> {
+    run.note_failure(None)?;
+    let outcome = complete_here(run, experiment, device, quiet, stop);
+    if let Err(error) = &outcome {
+        // Where the disk is what failed, nothing can be noted; the error itself is told by whoever asked.
+        let _ = run.note_failure(Some(&error.to_string()));
+    }
+    outcome
+}
+
+fn complete_here(
+    run: &RunDir,
     experiment: &Experiment,
     device: Device,
     quiet: bool,
@@ -85,10 +108,10 @@ pub fn complete(
     if run.steps()?.is_empty() || run.table::<BaselineRow>().read()?.is_empty() {
         measure_now("baselines", run, experiment, device)?;
     }
-    for name in unmeasured(run, experiment)? {
+    for name in unmeasured(run, &experiment.config)? {
         measure_now(name, run, experiment, device)?;
     }
-    let was_trained = is_trained(run, experiment)?;
+    let was_trained = is_trained(run, &experiment.config)?;
     let outcome = device.run(TrainHere { run, experiment, legend: &legend, device, quiet, stop })?;
     if outcome == Outcome::Finished && !(was_trained && is_mapped(run)?) {
         measure_now("map", run, experiment, device)?;
@@ -98,8 +121,8 @@ pub fn complete(
 }
 
 /// Whether [`complete`] has nothing left to do but to draw the same report again.
-pub(super) fn is_complete(run: &RunDir, experiment: &Experiment) -> Result<bool, RunError> {
-    let is_measured = is_trained(run, experiment)? && unmeasured(run, experiment)?.is_empty() && is_mapped(run)?;
+pub(super) fn is_complete(run: &RunDir, config: &Config) -> Result<bool, RunError> {
+    let is_measured = is_trained(run, config)? && unmeasured(run, config)?.is_empty() && is_mapped(run)?;
     let written = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
     Ok(is_measured && written(&run.report()) >= written(run.table::<MapRow>().path()))
 }
@@ -112,8 +135,7 @@ fn is_mapped(run: &RunDir) -> Result<bool, RunError> {
 }
 
 /// What training measured at the checkpoints that are there, and whose table is not: measuring again was interrupted.
-fn unmeasured(run: &RunDir, experiment: &Experiment) -> Result<Vec<&'static str>, RunError> {
-    let config = &experiment.config;
+fn unmeasured(run: &RunDir, config: &Config) -> Result<Vec<&'static str>, RunError> {
     if !run.steps()?.into_iter().any(|step| config.checkpoints.is_due(step, config.train.steps)) {
         return Ok(Vec::new());
     }
@@ -123,8 +145,8 @@ fn unmeasured(run: &RunDir, experiment: &Experiment) -> Result<Vec<&'static str>
     Ok(missing.map(|live| live.name).collect())
 }
 
-fn is_trained(run: &RunDir, experiment: &Experiment) -> Result<bool, RunError> {
-    Ok(run.steps()?.last() == Some(&experiment.config.train.steps))
+fn is_trained(run: &RunDir, config: &Config) -> Result<bool, RunError> {
+    Ok(run.steps()?.last() == Some(&config.train.steps))
 }
 
 struct TrainHere<'a> {

@@ -19,10 +19,12 @@ use crate::{BenchPlan, BenchResult, Parallelism, bench};
 
 mod finetune;
 mod job;
+mod status;
 mod sweep;
 
 pub use finetune::Finetune;
 pub use job::{Job, complete};
+pub use status::{State, Status};
 pub use sweep::Sweep;
 
 /// Train a small transformer on an in-context-learning task and watch it encode the latent concept.
