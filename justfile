@@ -93,3 +93,7 @@ doc:
 # Make tests/golden/golden.safetensors anew; needs torch, numpy and safetensors
 golden:
     python tests/golden/make.py
+
+# A sweep through a real Slurm on this machine, stopped and restarted; needs root and Debian's slurmctld, slurmd, munge
+test-slurm:
+    bash tests/slurm/run.sh

@@ -34,7 +34,7 @@ pub use error::{ConfigError, RunError};
 pub use finding::{Runs, runs_in};
 pub use memory::Work;
 pub use resolve::{PRESETS, Source, apply, lay_over, read_as};
-pub use run_dir::{Damaged, Environment, RunDir};
+pub use run_dir::{Damaged, Environment, RunDir, Unneeded};
 pub use schedule::Schedule;
 pub use subject::{Checkpoints, ModelSubject};
 pub use sweep::Sweep;

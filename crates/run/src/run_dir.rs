@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::checks::hex;
-use crate::{Checkpoint, Experiment, RunError, Source, checkpoint};
+use crate::{Checkpoint, Config, Experiment, RunError, Source, checkpoint};
 
 pub(crate) const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "environment.toml";
@@ -43,6 +43,15 @@ pub struct Environment {
 
 /// A checkpoint's folder, and what is wrong with it.
 pub type Damaged = (PathBuf, RunError);
+
+/// A checkpoint's folder that no command needs.
+#[derive(Debug)]
+pub struct Unneeded {
+    /// Where it is.
+    pub folder: PathBuf,
+    /// What its files take.
+    pub bytes: u64,
+}
 
 /// A run on disk.
 ///
@@ -182,19 +191,12 @@ impl RunDir {
 
     /// Steps of the folders whose names have that extension, ascending.
     fn steps_with(&self, extension: Option<&str>) -> Result<Vec<usize>, RunError> {
-        let path = self.path().join(CHECKPOINTS);
-        let entries = match fs::read_dir(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(|error| RecordError::io("read", &path, error))?,
+        let step = |folder: PathBuf| {
+            let is_asked = folder.extension().and_then(|found| found.to_str()) == extension;
+            folder.file_stem()?.to_str().filter(|stem| is_asked && stem.len() == 8)?.parse().ok()
         };
-        let step = |entry: fs::DirEntry| {
-            let name = PathBuf::from(entry.file_name());
-            let is_asked = name.extension().and_then(|found| found.to_str()) == extension;
-            name.file_stem()?.to_str().filter(|stem| is_asked && stem.len() == 8)?.parse().ok()
-        };
-        let mut steps: Vec<usize> = entries.flatten().filter_map(step).collect();
-        steps.sort_unstable();
-        Ok(steps)
+        // Eight digits each, so their names are in the order of the steps.
+        Ok(files_in(&self.path().join(CHECKPOINTS))?.into_iter().filter_map(step).collect())
     }
 
     /// The checkpoint at `step`, whose model is that of `experiment`.
@@ -318,6 +320,34 @@ impl RunDir {
         self.drop_moments_but_of(full)
     }
 
+    /// Checkpoints that no command needs: those that are damaged, those that were not measured before a newer one was, and
+    /// those that an interruption left between the steps that `config` schedules.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn unneeded(&self, config: &Config) -> Result<Vec<Unneeded>, RunError> {
+        let steps = self.steps()?;
+        let last = steps.last().copied();
+        let passed = self.steps_with(Some(UNMEASURED))?.into_iter().filter(|&step| Some(step) <= last);
+        let between =
+            steps.iter().filter(|&&step| Some(step) < last && !config.checkpoints.is_due(step, config.train.steps));
+        let folders = between.map(|&step| self.checkpoint_folder(step));
+        let folders = folders.chain(passed.map(|step| self.checkpoint_folder(step).with_extension(UNMEASURED)));
+        let damaged = files_in(&self.path().join(CHECKPOINTS))?.into_iter().filter(|path| {
+            path.extension().is_some_and(|extension| extension.to_string_lossy().starts_with("damaged"))
+        });
+        let measured = |folder: PathBuf| Ok(Unneeded { bytes: bytes_in(&folder)?, folder });
+        folders.chain(damaged).map(measured).collect()
+    }
+
+    /// Removes it, for whoever has the right to write.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn remove(&self, unneeded: &Unneeded) -> Result<(), RunError> {
+        Ok(record::remove_folder(&unneeded.folder)?)
+    }
+
     /// Lets all but the last `full` checkpoints go down to their weights.
     fn drop_moments_but_of(&self, full: usize) -> Result<(), RunError> {
         let steps = self.steps()?;
@@ -344,6 +374,22 @@ impl RunDir {
     fn checkpoint_folder(&self, step: usize) -> PathBuf {
         self.path().join(CHECKPOINTS).join(format!("{step:08}"))
     }
+}
+
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
+    let fail = |error| RecordError::io("read", folder, error);
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(fail)?,
+    };
+    let mut paths = entries.map(|entry| Ok(entry.map_err(fail)?.path())).collect::<Result<Vec<_>, RunError>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn bytes_in(folder: &Path) -> Result<u64, RunError> {
+    let len = |path: &PathBuf| Ok(fs::metadata(path).map_err(|error| RecordError::io("read", path, error))?.len());
+    files_in(folder)?.iter().map(len).sum()
 }
 
 /// The checkpoint loaded from `path`, if its model is that of `experiment`.

@@ -19,11 +19,13 @@ use crate::{BenchPlan, BenchResult, Parallelism, bench};
 
 mod finetune;
 mod job;
+mod runs;
 mod status;
 mod sweep;
 
 pub use finetune::Finetune;
 pub use job::{Job, complete};
+pub use runs::{Among, Runs};
 pub use status::{State, Status};
 pub use sweep::Sweep;
 
@@ -67,6 +69,9 @@ pub enum Command {
     },
     /// Train every run of a grid or list of settings and seeds, and compare them
     Sweep(Sweep),
+    /// List, compare or tidy up the runs in a folder
+    #[command(subcommand)]
+    Runs(Runs),
     /// Go on from the weights of a run, on another task or with part of the model frozen
     Finetune(Finetune),
     /// Print a configuration with every default resolved
@@ -150,6 +155,7 @@ impl Command {
                 job.run(&run, &experiment, device)
             }
             Self::Sweep(sweep) => sweep.run(registry),
+            Self::Runs(runs) => runs.run(),
             Self::Finetune(finetune) => finetune.run(registry),
             Self::Show { config, change } => {
                 let config = change.resolve(&Source::named(&config))?;

@@ -1,0 +1,166 @@
+//! `emergence runs`: what lies in a folder of runs.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use analysis::CliError;
+use clap::{Args, Subcommand};
+use run::{Config, RunDir, runs_in};
+use serde::{Deserialize, Serialize};
+use terminal::{Failure, note, say, say_json};
+
+use super::Status;
+
+/// What lies in folders of runs, and what of it can go.
+#[derive(Debug, Subcommand)]
+pub enum Runs {
+    /// List runs with their states
+    List {
+        /// Folders of runs, or of sweeps
+        #[command(flatten)]
+        among: Among,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the settings in which two runs differ
+    Diff {
+        /// One run
+        a: PathBuf,
+        /// The other run
+        b: PathBuf,
+    },
+    /// Show what no command needs any more: damaged and half-measured checkpoints, and those of interruptions
+    Clean {
+        /// Folders of runs, or of sweeps
+        #[command(flatten)]
+        among: Among,
+        /// Remove it
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Which runs.
+#[derive(Debug, Args)]
+pub struct Among {
+    /// Runs, folders of runs, or folders of sweeps
+    #[arg(default_value = "runs")]
+    folders: Vec<PathBuf>,
+}
+
+/// A line of the list.
+#[derive(Serialize)]
+struct Listed {
+    run: PathBuf,
+    #[serde(flatten)]
+    status: Option<Status>,
+    /// Why its configuration is none of a training.
+    other: Option<String>,
+}
+
+impl Runs {
+    pub(super) fn run(self) -> Result<(), CliError> {
+        match self {
+            Self::List { among, json } => {
+                let list: Vec<Listed> = among.runs()?.iter().map(Listed::of).collect();
+                Ok(if json { say_json(&list)? } else { list.iter().try_for_each(|listed| say(&listed.line()))? })
+            }
+            Self::Diff { a, b } => {
+                let [a, b] = [RunDir::open(&a)?.config()?, RunDir::open(&b)?.config()?];
+                Ok(differences(&a, &b).iter().try_for_each(|line| say(line))?)
+            }
+            Self::Clean { among, yes } => clean(&among.runs()?, yes),
+        }
+    }
+}
+
+impl Among {
+    /// The runs at the paths, in them, and in the folders in them.
+    fn runs(&self) -> Result<Vec<RunDir>, CliError> {
+        let mut runs = Vec::new();
+        for folder in &self.folders {
+            let before = runs.len();
+            match RunDir::open(folder) {
+                Ok(run) => runs.push(run),
+                Err(_) => runs.extend(runs_below(folder)?),
+            }
+            if runs.len() == before {
+                let reason = format!("FOLDERS must be runs or hold runs, but there is none in {}", folder.display());
+                return Err(Failure::Request(anyhow::anyhow!(reason)).into());
+            }
+        }
+        Ok(runs)
+    }
+}
+
+fn runs_below(folder: &Path) -> Result<Vec<RunDir>, CliError> {
+    let mut runs = runs_in(folder)?;
+    let mut inside: Vec<PathBuf> =
+        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    inside.sort();
+    for sweep in inside.iter().filter(|path| path.is_dir() && RunDir::open(path).is_err()) {
+        runs.extend(runs_in(sweep)?);
+    }
+    Ok(runs)
+}
+
+impl Listed {
+    fn of(run: &RunDir) -> Self {
+        let path = run.path().to_owned();
+        match run.config() {
+            Ok(config) => Self { run: path, status: Some(Status::of(Some(run), &config)), other: None },
+            Err(_) if is_of_language_model(run) => {
+                Self { run: path, status: None, other: Some("measurements of a language model".to_owned()) }
+            }
+            Err(error) => Self { run: path, status: None, other: Some(error.to_string()) },
+        }
+    }
+
+    fn line(&self) -> String {
+        let state = self.status.as_ref().map(ToString::to_string).or_else(|| self.other.clone());
+        format!("{}  {}", self.run.display(), state.unwrap_or_default())
+    }
+}
+
+/// Whether nothing was trained there: the folder names models that others trained.
+fn is_of_language_model(run: &RunDir) -> bool {
+    /// What only measurements of language models have.
+    #[derive(Deserialize)]
+    struct Measured {
+        models: Vec<String>,
+    }
+    let measured = run.folder().read_toml::<Measured>("config.toml");
+    measured.is_ok_and(|measured| measured.is_some_and(|measured| !measured.models.is_empty()))
+}
+
+/// A line for every setting that one of the two has otherwise than the other, or not at all.
+fn differences(a: &Config, b: &Config) -> Vec<String> {
+    let (a, b) = (a.fields(), b.fields());
+    let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    let value = |value: Option<&String>| value.map_or("absent".to_owned(), Clone::clone);
+    let differing = names.into_iter().filter(|name| a.get(*name) != b.get(*name));
+    differing.map(|name| format!("{name}  {}  {}", value(a.get(name)), value(b.get(name)))).collect()
+}
+
+fn clean(runs: &[RunDir], remove: bool) -> Result<(), CliError> {
+    let mut bytes = 0;
+    for run in runs.iter().filter(|run| !is_of_language_model(run)) {
+        let config = run.config()?;
+        // While a process has the run, any of these may be in use.
+        let _lock = match remove {
+            true => Some(run.lock()?),
+            false => None,
+        };
+        for unneeded in run.unneeded(&config)? {
+            bytes += unneeded.bytes;
+            say(&format!("{}  {:.1} MB", unneeded.folder.display(), unneeded.bytes as f64 / 1e6))?;
+            if remove {
+                run.remove(&unneeded)?;
+            }
+        }
+    }
+    let done = if remove { "removed" } else { "--yes removes" };
+    note(&format!("{done} {:.1} MB", bytes as f64 / 1e6));
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! What lies in a folder of runs: listed, compared and tidied up.
+
+use std::fs::{copy, create_dir, read_dir, read_to_string, write};
+use std::path::Path;
+
+use crate::program::{check, files, only_run, smoke_run, succeed};
+
+fn copy_folder(from: &Path, to: &Path) {
+    create_dir(to).unwrap();
+    for file in read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+        copy(&file, to.join(file.file_name().unwrap())).unwrap();
+    }
+}
+
+#[test]
+fn runs_are_listed_with_their_states_however_broken() {
+    let (root, run) = smoke_run();
+    let sweep = root.path().join("sweep");
+    create_dir(&sweep).unwrap();
+    let broken = sweep.join("broken");
+    create_dir(&broken).unwrap();
+    write(broken.join("config.toml"), "name = ").unwrap();
+    let stopped = sweep.join("stopped");
+    create_dir(&stopped).unwrap();
+    for file in ["config.toml", "seal.toml", "legend.toml"] {
+        copy(run.join(file), stopped.join(file)).unwrap();
+    }
+    let list = succeed(&["runs", "list", root.path().to_str().unwrap()]);
+    let state = |path: &Path| {
+        let line = list.lines().find(|line| line.starts_with(&format!("{}  ", path.display()))).unwrap();
+        line.split_once("  ").unwrap().1.to_owned()
+    };
+    assert_eq!(state(&run), "finished");
+    assert_eq!(state(&stopped), "not begun");
+    assert!(state(&broken).contains("config.toml"), "{list}");
+    check(&["runs", "list", broken.join("none").to_str().unwrap()], 2, &["FOLDERS must be", "there is none in"]);
+}
+
+#[test]
+fn two_runs_are_told_apart_by_their_settings() {
+    let (_root, run) = smoke_run();
+    let out = tempfile::tempdir().unwrap();
+    let sets = ["--set", "train.steps=2", "--set", "probe.neighbours=7", "--quiet", "--out"];
+    succeed(&[&["train", "smoke"], &sets[..], &[out.path().to_str().unwrap()]].concat());
+    let other = only_run(out.path());
+    let text = succeed(&["runs", "diff", run.to_str().unwrap(), other.to_str().unwrap()]);
+    assert_eq!(text, "probe.neighbours  10  7\ntrain.steps  40  2\n");
+    assert_eq!(succeed(&["runs", "diff", run.to_str().unwrap(), run.to_str().unwrap()]), "");
+}
+
+#[test]
+fn only_what_nothing_needs_is_removed_and_only_when_it_is_asked_for() {
+    let (root, run) = smoke_run();
+    let (before, checkpoints) = (files(root.path()), run.join("checkpoints"));
+    let unneeded = ["00000007", "00000008.damaged", "00000020.damaged-2", "00000010.unmeasured"];
+    for name in unneeded {
+        copy_folder(&checkpoints.join("00000010"), &checkpoints.join(name));
+    }
+    let there = files(root.path());
+    let folder = root.path().to_str().unwrap();
+    let shown = succeed(&["runs", "clean", folder]);
+    assert!(files(root.path()) == there, "showing removes nothing");
+    for name in unneeded {
+        assert!(shown.contains(&format!("{}  ", checkpoints.join(name).display())), "{shown}");
+    }
+    assert_eq!(shown.lines().count(), unneeded.len());
+    assert_eq!(succeed(&["runs", "clean", folder, "--yes"]), shown);
+    assert!(files(root.path()) == before);
+    assert!(read_to_string(checkpoints.join("00000010/meta.toml")).is_ok());
+}
