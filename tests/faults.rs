@@ -147,7 +147,7 @@ fn check_kept(before: &[Change], place: &Path, expected: &Files) -> Result<(), S
 
 /// Checks that every file is as it was or as it will be, a table as far as it is.
 fn check_state(before: &Files, state: &Files, expected: &Files) -> Result<(), String> {
-    for (name, bytes) in state.iter().filter(|(name, _)| !is_unfinished(name)) {
+    for (name, bytes) in state.iter().filter(|(name, _)| !is_no_result(name)) {
         // What a checkpoint holds before it is measured is what it holds then.
         let in_the_end = PathBuf::from(name.to_str().unwrap().replace(".unmeasured", ""));
         let is = |other: &Files| other.get(&in_the_end).is_some_and(|other| other == bytes);
@@ -164,9 +164,10 @@ fn check_state(before: &Files, state: &Files, expected: &Files) -> Result<(), St
     both.try_for_each(|name| ensure(state.contains_key(name), || format!("{} is lost", name.display())))
 }
 
-fn is_unfinished(name: &Path) -> bool {
+/// Whether a file is none of the results: what has no name yet, locks, and the note of what failed.
+fn is_no_result(name: &Path) -> bool {
     let name = name.to_str().unwrap();
-    name.contains(".partial") || name.contains("run.lock")
+    [".partial", "run.lock", "failure.txt"].iter().any(|part| name.contains(part))
 }
 
 /// Cuts off what was added to tables since they were flushed: it may never have come to the disk.

@@ -68,3 +68,37 @@ fn only_what_nothing_needs_is_removed_and_only_when_it_is_asked_for() {
     assert!(files(root.path()) == before);
     assert!(read_to_string(checkpoints.join("00000010/meta.toml")).is_ok());
 }
+
+#[test]
+fn the_machine_is_examined_and_a_folder_that_cannot_be_written_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let said = succeed(&["doctor", "--out", place.path().join("runs").to_str().unwrap()]);
+    for line in ["program", "platform", "cores", "memory", "products", "GPU", "folder"] {
+        assert!(said.lines().any(|said| said.starts_with(line)), "no {line} in\n{said}");
+    }
+    assert_eq!(read_dir(place.path()).unwrap().count(), 0, "nothing is left behind");
+    let file = place.path().join("file");
+    write(&file, "").unwrap();
+    check(&["doctor", "--out", file.join("runs").to_str().unwrap()], 1, &["could not lock", "file"]);
+}
+
+#[test]
+fn every_command_has_a_manual_page_and_completions() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().to_str().unwrap();
+    succeed(&["man", folder]);
+    let page = read_to_string(place.path().join("emergence-sweep.1")).unwrap();
+    assert!(
+        page.contains("\\-\\-slurm") && page.contains("Folder that runs, tables and figures are made in"),
+        "{page}"
+    );
+    for command in ["emergence", "emergence-lm-measure", "emergence-runs-clean"] {
+        assert!(place.path().join(format!("{command}.1")).is_file(), "{command}");
+    }
+    succeed(&["man", folder]);
+    write(place.path().join("emergence.1"), "somebody's").unwrap();
+    check(&["man", folder], 2, &["emergence.1 would be written over"]);
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(succeed(&["completions", shell]).contains("max-runs"), "{shell}");
+    }
+}

@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use analysis::CliError;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use data::TaskRegistry;
+
+use crate::program::Program;
 
 /// Train small transformers on in-context-learning tasks, and see what they come to know.
 #[derive(Debug, Parser)]
@@ -23,6 +25,8 @@ enum Command {
     /// Measure pretrained language models
     #[command(subcommand)]
     Lm(pretrained::Command),
+    #[command(flatten)]
+    Program(Program),
 }
 
 /// Every command of `trainer`, `analysis` and `pretrained` in one program, for the tasks in `registry`.
@@ -32,6 +36,7 @@ pub fn command_line(registry: &TaskRegistry) -> ExitCode {
         Command::Train(command) => command.run(registry),
         Command::Analyse(command) => command.run(registry),
         Command::Lm(command) => command.run(),
+        Command::Program(command) => command.run(Cli::command()),
     };
     terminal::conclude(terminal::listen(record::leave).map_err(CliError::from).and_then(|()| run()))
 }

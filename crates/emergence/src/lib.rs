@@ -41,5 +41,6 @@ pub use terminal;
 pub use trainer;
 
 mod cli;
+mod program;
 
 pub use cli::command_line;
