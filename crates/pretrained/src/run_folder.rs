@@ -10,6 +10,7 @@ use kernels::Device;
 use probe::{Prompts, SubjectError, Subjects};
 use rayon::prelude::*;
 use record::{Folder, Made, Maker, RecordError, Seal, remove_empty_folder, remove_folder};
+use run::RunError;
 use sha2::{Digest, Sha256};
 use terminal::{Failure, in_shell};
 use toml::Table;
@@ -106,8 +107,9 @@ impl LmRun {
             let reason = "it must be the folder of a run of language models, but is one of a training";
             return Err(wrong(PretrainedError::file(path, reason)));
         }
-        let config: LmConfig = run::read_as(table)?;
-        let experiment = config.build()?;
+        let unread = |error| RunError::Config { path: path.join(CONFIG), error };
+        let config: LmConfig = run::read_as(table).map_err(unread)?;
+        let experiment = config.build().map_err(unread)?;
         material::check(&folder, &experiment.corpora).map_err(wrong)?;
         Ok(Self { folder, made: Vec::new(), experiment })
     }
