@@ -19,7 +19,7 @@ use model::Device;
 use rayon::ThreadPool;
 use record::{Holder, RecordError};
 use run::{Experiment, RunDir, RunError};
-use terminal::{Failure, Stop, note};
+use terminal::{Failure, Stop, clock, note};
 
 use super::Sweep;
 use crate::Outcome;
@@ -55,6 +55,36 @@ impl Limit {
     }
 }
 
+/// How long the runs still take together, from how long those took that were trained here.
+struct Forecast {
+    started: Instant,
+    /// Costs of what was done, and of what is not.
+    work: Mutex<[f64; 2]>,
+}
+
+impl Forecast {
+    /// What is left after a run of that cost ended so, where that can be said and anything is.
+    fn after(&self, cost: f64, end: &End) -> Option<Duration> {
+        let mut work = locked(&self.work);
+        let [done, open] = &mut *work;
+        match end {
+            End::Busy(_) => {}
+            End::Done => (*done, *open) = (*done + cost, *open - cost),
+            End::Stopped | End::Left | End::Failed(_) => *open -= cost,
+        }
+        // What is left of sums after all of their parts were taken away is rounding.
+        let share = (*done > 0.0 && *open > 1e-9 * *done).then(|| *open / *done)?;
+        Some(self.started.elapsed().mul_f64(share.min(1e6)))
+    }
+}
+
+/// What a run still costs: the arithmetic of the steps that it has not taken.
+fn cost(run: &RunDir, experiment: &Experiment) -> f64 {
+    let train = &experiment.config.train;
+    let taken = run.steps().ok().and_then(|mut steps| steps.pop()).unwrap_or(0);
+    train.steps.saturating_sub(taken) as f64 * experiment.architecture.step_flops(train.batch_size) as f64
+}
+
 impl Sweep {
     /// Completes every run, a few at a time, each on its share of the threads; in the order of `runs`.
     pub(super) fn complete_all(
@@ -65,8 +95,15 @@ impl Sweep {
     ) -> Result<Vec<End>, Failure> {
         let jobs = self.jobs_for(runs.len(), device);
         let pools = pools(self.job.machine.threads(), jobs)?;
+        let costs: Vec<f64> = runs.iter().map(|(run, experiment)| cost(run, experiment)).collect();
+        let mut order: Vec<usize> = (0..runs.len()).collect();
+        if jobs > 1 {
+            // The longest first: else one may go on alone in the end.
+            order.sort_by(|&a, &b| costs[b].total_cmp(&costs[a]));
+        }
+        let forecast = Forecast { started: Instant::now(), work: Mutex::new([0.0, costs.iter().sum()]) };
         // Runs that have not ended, by their places in `runs`, and what came of the last look at each.
-        let open: Mutex<VecDeque<(usize, Option<End>)>> = Mutex::new((0..runs.len()).map(|i| (i, None)).collect());
+        let open: Mutex<VecDeque<(usize, Option<End>)>> = Mutex::new(order.into_iter().map(|i| (i, None)).collect());
         let ends: Vec<Mutex<End>> = runs.iter().map(|_| Mutex::new(End::Stopped)).collect();
         let limit = Limit {
             runs: self.max_runs.map_or(usize::MAX, usize::from).into(),
@@ -82,9 +119,11 @@ impl Sweep {
                 }
                 let started = Instant::now();
                 let end = pool.install(|| self.complete_one(&runs[i], device, &limit, stop));
+                let left = forecast.after(costs[i], &end);
                 if !self.job.quiet && before.as_ref() != Some(&end) {
                     let (path, seconds) = (runs[i].0.path().display(), started.elapsed().as_secs());
-                    note(&format!("{path}: {end}, run {} of {}, {seconds} s", i + 1, runs.len()));
+                    let left = left.map_or(String::new(), |left| format!(", about {} left for all", clock(left)));
+                    note(&format!("{path}: {end}, run {} of {}, {seconds} s{left}", i + 1, runs.len()));
                 }
                 match end {
                     busy @ End::Busy(_) => locked(&open).push_back((i, Some(busy))),
@@ -186,7 +225,18 @@ impl fmt::Display for End {
 
 #[cfg(test)]
 mod tests {
-    use super::at_a_time;
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_told_from_what_was_trained_here() {
+        let started = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        let forecast = Forecast { started, work: Mutex::new([0.0, 7.0]) };
+        let minutes = |cost, end| forecast.after(cost, &end).map(|left| (left.as_secs_f64() / 60.0).round());
+        assert_eq!(minutes(0.0, End::Done), None, "a run that was complete tells nothing");
+        assert_eq!(minutes(1.0, End::Failed("of a test".to_owned())), None);
+        assert_eq!(minutes(2.0, End::Done), Some(2.0));
+        assert_eq!(minutes(4.0, End::Done), None, "nothing is left");
+    }
 
     #[test]
     fn runs_on_a_gpu_leave_a_thread_free() {
