@@ -18,8 +18,8 @@ use trainer::{
 };
 
 use crate::program::{
-    asking_signals, emergence, emergence_within, files, kill, only_run, smoke_run, stderr, succeed, wait_for_rows,
-    write_files,
+    asking_signals, check, emergence, emergence_within, files, kill, notes_of, only_run, smoke_run, stderr, succeed,
+    wait_for_rows, write_files,
 };
 
 /// What training writes and must be the same: tables and the final weights and moments.
@@ -53,6 +53,28 @@ fn uninterrupted(root: &Path, more: &[&str]) -> PathBuf {
     let out = root.to_str().unwrap();
     succeed(&[&["train", "smoke", "--quiet", "--out", out], more].concat());
     only_run(root)
+}
+
+#[test]
+fn a_run_that_is_lengthened_is_the_longer_one() {
+    let [longer, whole] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    let schedule = ["--set", "train.schedule={kind=\"cosine\", warm_up=5, until=30, floor=0.1}"];
+    let short = [&schedule[..], &["--set", "train.steps=20"]].concat();
+    let run = uninterrupted(longer.path(), &short);
+    let expected = uninterrupted(whole.path(), &schedule);
+    let path = run.to_str().unwrap();
+    check(&["resume", path, "--steps", "20"], 2, &["train.steps must be more than 20", "but is 20"]);
+    check(&["resume", path, "--steps", "100000000"], 2, &["train.steps must be", "100000000"]);
+    let said = notes_of(&["resume", path, "--steps", "40"]);
+    assert!(said.contains("trains to step 40 instead of 20"), "{said}");
+    assert!(said.contains("goes from 4.109e-4 to 1.000e-4"), "{said}");
+    assert_same(&run, &expected, "being lengthened");
+    // Both configurations find it, and nothing is left to do.
+    let before = files(longer.path());
+    for sets in [&short[..], &schedule] {
+        assert_eq!(uninterrupted(longer.path(), sets), run);
+    }
+    assert!(files(longer.path()) == before);
 }
 
 #[test]

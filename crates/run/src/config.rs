@@ -209,7 +209,7 @@ impl Experiment {
 }
 
 impl TrainConfig {
-    fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let Self { steps, batch_size, shards, learning_rate, beta_1, beta_2, epsilon, clip_norm, .. } = *self;
         // A checkpoint's folder has eight digits.
         let most = 99_999_999;

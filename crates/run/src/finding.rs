@@ -27,9 +27,12 @@ impl Runs {
     pub fn under(root: &Path) -> Result<Self, RunError> {
         let mut by_identity = BTreeMap::<_, Vec<_>>::new();
         for run in runs_in(root)? {
-            if let Ok(config) = run.sealed_config() {
-                by_identity.entry(config.identity()).or_default().push((run, config));
+            let Ok(config) = run.sealed_config() else { continue };
+            for earlier in run.earlier_configs(&config).unwrap_or_default() {
+                by_identity.entry(earlier.identity()).or_default().push((run.clone(), earlier));
             }
+            // First, so that a run which is what is asked for comes before one that was.
+            by_identity.entry(config.identity()).or_default().insert(0, (run, config));
         }
         Ok(Self { root: root.to_owned(), by_identity })
     }

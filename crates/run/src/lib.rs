@@ -17,6 +17,7 @@ mod checks;
 mod config;
 mod error;
 mod finding;
+mod lengthening;
 mod memory;
 mod remeasure;
 mod resolve;

@@ -33,8 +33,7 @@ impl RunDir {
     }
 
     /// Makes `experiment`, which [`with_sets`](Self::with_sets) gave, the configuration of the run, and empties `tables`:
-    /// rows that were measured with other settings. They go first, so that no row is ever taken for one of the new settings,
-    /// and then the seal, so that wherever this stops no configuration stands beside the seal of another.
+    /// rows that were measured with other settings. They go first, so that no row is ever taken for one of the new settings.
     ///
     /// # Errors
     /// When the disk fails.
@@ -45,8 +44,17 @@ impl RunDir {
         tables: &[Box<dyn AnyTable>],
     ) -> Result<(), RunError> {
         tables.iter().try_for_each(|table| table.clear())?;
+        self.replace_config(&experiment.config)
+    }
+
+    /// Makes `config` the configuration of the run, for whoever has the right to write. The seal goes first, so that wherever
+    /// this stops no configuration stands beside the seal of another.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn replace_config(&self, config: &Config) -> Result<(), RunError> {
         record::remove_file(&self.path().join(Seal::FILE))?;
-        let text = experiment.config.to_toml();
+        let text = config.to_toml();
         self.folder().write(CONFIG, text.as_bytes())?;
         Ok(Seal::of(text.parse().expect("a configuration that was written as TOML is TOML")).write(self.folder())?)
     }

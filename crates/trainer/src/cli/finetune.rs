@@ -50,6 +50,7 @@ impl Finetune {
         let experiment = config.build(registry)?;
         experiment.check_weights(&start.architecture)?;
         let device = self.job.prepare(&experiment)?;
-        self.job.run(&RunDir::create_from(&self.out, &experiment, &start)?, &experiment, device)
+        let run = RunDir::create_from(&self.out, &experiment, &start)?;
+        self.job.run(&run, &run.as_lengthened(experiment)?, device)
     }
 }

@@ -63,6 +63,9 @@ pub enum Command {
         /// Begin anew, where no checkpoint is whole; what is there is kept under another name
         #[arg(long)]
         anew: bool,
+        /// Train for so many steps in all, more than the run was made for; the schedule of the learning rate stays
+        #[arg(long, value_name = "N")]
+        steps: Option<usize>,
         /// How to train
         #[command(flatten)]
         job: Job,
@@ -141,12 +144,18 @@ impl Command {
             Self::Train { config, change, job, out } => {
                 let experiment = change.resolve(&Source::named(&config))?.build(registry)?;
                 let device = job.prepare(&experiment)?;
-                job.run(&RunDir::create(&out, &experiment)?, &experiment, device)
+                let run = RunDir::create(&out, &experiment)?;
+                job.run(&run, &run.as_lengthened(experiment)?, device)
             }
-            Self::Resume { run, anew, job } => {
+            Self::Resume { run, anew, steps, job } => {
                 let run = RunDir::open(&run)?;
-                let experiment = run.experiment(registry)?;
+                let mut experiment = run.experiment(registry)?;
                 let device = job.prepare(&experiment)?;
+                if let Some(steps) = steps {
+                    let longer = run.lengthen(&run.lock()?, &experiment, steps)?;
+                    note(&lengthened(&experiment.config, steps));
+                    experiment = longer;
+                }
                 if anew {
                     let _lock = run.lock()?;
                     let kept = run.set_all_aside(&experiment)?;
@@ -178,6 +187,17 @@ impl Command {
             }
         }
     }
+}
+
+/// Says what a longer training does, which is no other rate: the schedule stays.
+fn lengthened(before: &Config, steps: usize) -> String {
+    let train = &before.train;
+    let rate = |step| train.learning_rate * train.schedule.factor(step);
+    let (first, last) = (rate(train.steps), rate(steps - 1));
+    format!(
+        "trains to step {steps} instead of {}; by train.schedule, which stays, the learning rate goes from {first:.3e} to {last:.3e}",
+        train.steps
+    )
 }
 
 /// Threads for some jobs, each of which gets its share.

@@ -120,7 +120,12 @@ impl Sweep {
         let experiments = experiments.collect::<Result<Vec<_>, _>>()?;
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs").join(&sweep.name));
         let runs = Runs::under(&out)?;
-        let found = experiments.iter().map(|experiment| runs.of(experiment)).collect::<Result<_, _>>()?;
+        let found = experiments.iter().map(|experiment| runs.of(experiment)).collect::<Result<Vec<_>, _>>()?;
+        let as_found = |(experiment, run): (Experiment, &Option<RunDir>)| match run {
+            Some(run) => run.as_lengthened(experiment),
+            None => Ok(experiment),
+        };
+        let experiments = experiments.into_iter().zip(&found).map(as_found).collect::<Result<_, _>>()?;
         Ok(Members { seal, out, name: sweep.name, experiments, found })
     }
 
