@@ -16,6 +16,7 @@ mod measurements;
 mod planted;
 mod report;
 mod row;
+mod scalars;
 mod show;
 mod style;
 mod summary;
@@ -34,6 +35,7 @@ pub use comparison::{
 pub use export::{StatesExport, write_prompts};
 pub use measurements::*;
 pub use report::{Frame, REPORT, write_report};
+pub use scalars::{scalars, write_scalars};
 pub use show::{Section, Shown};
 pub use summary::{ConceptSummary, DecodabilitySummary, MissingTable, Summary};
 pub use tuning::{TunedRun, TuningRow, check_tuning, tuning_rows, write_tuning};

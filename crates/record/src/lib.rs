@@ -29,9 +29,11 @@
 //! assert_eq!(std::fs::read_to_string(table.path()).unwrap(), "step,metres\n0,1.5\n");
 //! ```
 
+mod cells;
 mod columns;
 mod disk;
 mod error;
+mod events;
 pub mod faults;
 mod files;
 mod folder;
@@ -43,7 +45,9 @@ mod output;
 mod seal;
 mod table;
 
+pub use cells::Cells;
 pub use error::RecordError;
+pub use events::{Scalars, write_events};
 pub use files::{
     leave, remove_empty_folder, remove_file, remove_folder, rename, write_folder, write_through, write_together,
     write_whole,

@@ -96,7 +96,7 @@ impl<R: Row> Table<R> {
         if !self.path.exists() {
             return Ok(Vec::new());
         }
-        let text = self.complete_lines()?;
+        let text = complete_lines(&self.path)?;
         if text.is_empty() {
             return Ok(Vec::new());
         }
@@ -157,13 +157,6 @@ impl<R: Row> Table<R> {
     /// Removes all rows.
     pub fn clear(&self) -> Result<(), RecordError> {
         remove_file(&self.path)
-    }
-
-    /// Cut before it is text: a line may end inside a letter.
-    fn complete_lines(&self) -> Result<String, RecordError> {
-        let mut bytes = fs::read(&self.path).map_err(|error| RecordError::io("read", &self.path, error))?;
-        bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1));
-        String::from_utf8(bytes).map_err(|error| RecordError::malformed(&self.path, error))
     }
 
     /// The first line, as far as it is there.
@@ -242,6 +235,13 @@ impl Older {
         };
         columns::<R>().iter().map(cell).collect::<Vec<_>>().into()
     }
+}
+
+/// The text of a table, up to the end of its last complete line. It is cut before it is text: a line may end inside a letter.
+pub(crate) fn complete_lines(path: &Path) -> Result<String, RecordError> {
+    let mut bytes = fs::read(path).map_err(|error| RecordError::io("read", path, error))?;
+    bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1));
+    String::from_utf8(bytes).map_err(|error| RecordError::malformed(path, error))
 }
 
 /// Rows as they stand in a table's file, below the columns if `header` says so.

@@ -371,6 +371,11 @@ impl RunDir {
         self.path().join(EXPORT).join("prompts.npz")
     }
 
+    /// The folder that the tables are exported to for TensorBoard unless told otherwise: `export/tensorboard`.
+    pub fn tensorboard_path(&self) -> PathBuf {
+        self.path().join(EXPORT).join("tensorboard")
+    }
+
     fn checkpoint_folder(&self, step: usize) -> PathBuf {
         self.path().join(CHECKPOINTS).join(format!("{step:08}"))
     }

@@ -12,7 +12,10 @@ use terminal::Failure;
 
 use crate::cli::{CliError, OnRun};
 use crate::measurements::MEAN_PROMPTS;
-use crate::{MeasureError, StatesExport, write_prompts};
+use crate::{MeasureError, StatesExport, scalars, write_prompts, write_scalars};
+
+/// The file in the folder that TensorBoard is shown; it looks for `tfevents` in the name.
+const EVENTS: &str = "events.out.tfevents.emergence";
 
 /// What to export, and where to.
 #[derive(Debug, Args)]
@@ -22,10 +25,10 @@ pub struct Export {
     /// Checkpoint whose states or model are exported [default: the last]
     #[arg(long)]
     step: Option<usize>,
-    /// What to export [default: states, or the model with --format hf]
+    /// What to export [default: states; the model with --format hf, the tables with --format tensorboard]
     #[arg(long)]
     what: Option<What>,
-    /// File format [default: npz for states, hf for the model]
+    /// File format [default: npz for states and prompts, hf for the model, tensorboard for the tables]
     #[arg(long)]
     format: Option<Format>,
     /// Resample of the decodability table whose states are exported [default: 0]
@@ -35,7 +38,7 @@ pub struct Export {
     /// [default: 100]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     mean_prompts: Option<u32>,
-    /// File or folder to write [default: STEP.npz, STEP.hf or prompts.npz in export/ in the run's folder]
+    /// File or folder to write [default: STEP.npz, STEP.hf, prompts.npz or tensorboard in export/ in the run's folder]
     #[arg(long)]
     out: Option<PathBuf>,
     /// Write over what is there, even if it is no earlier export; files of a run are never written over
@@ -51,6 +54,8 @@ enum What {
     Model,
     /// The prompts that `patch` works with, for programs that repeat it
     Prompts,
+    /// The numbers of every table with a step, as curves
+    Tables,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -59,29 +64,33 @@ enum Format {
     Npz,
     /// A folder that transformers' GPT2Model.from_pretrained loads
     Hf,
+    /// A folder that `tensorboard --logdir` shows
+    Tensorboard,
 }
 
 impl Export {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, CliError> {
         let what = match (self.what, self.format) {
             (None, Some(Format::Hf)) | (Some(What::Model), None | Some(Format::Hf)) => What::Model,
+            (None, Some(Format::Tensorboard)) | (Some(What::Tables), None | Some(Format::Tensorboard)) => What::Tables,
             (None, None | Some(Format::Npz)) => What::States,
             (Some(what @ (What::States | What::Prompts)), None | Some(Format::Npz)) => what,
             (Some(what), Some(format)) => {
                 let found = format!("{what:?} with {format:?}").to_lowercase();
-                let range = "states or prompts with npz, or model with hf";
+                let range = "states or prompts with npz, model with hf, or tables with tensorboard";
                 let message = anyhow::anyhow!("--what and --format must be {range}, but are {found}");
                 return Err(Failure::Request(message).into());
             }
         };
         self.check_options(what)?;
-        let (run, experiment, device) = self.on.open(registry)?;
-        // Prompts need no checkpoint.
-        let step = || self.step.map_or_else(|| run.last_step(), Ok);
-        let out = |own: PathBuf| self.out.unwrap_or(own);
+        let open = || self.on.open(registry);
+        // Prompts and tables need no checkpoint.
+        let step = |run: &RunDir| self.step.map_or_else(|| run.last_step(), Ok);
+        let out = |own: PathBuf| self.out.clone().unwrap_or(own);
         let written = match what {
             What::States => {
-                let step = step()?;
+                let (run, experiment, device) = open()?;
+                let step = step(&run)?;
                 let checkpoints = Checkpoints::new(&run, &experiment, device);
                 let subject = checkpoints.at(step)?;
                 let export = StatesExport::collect(&experiment.study, &*subject, self.resample.unwrap_or(0))?;
@@ -90,15 +99,24 @@ impl Export {
                 out
             }
             What::Model => {
-                let step = step()?;
+                let (run, experiment, _) = open()?;
+                let step = step(&run)?;
                 let out = out(run.export_path(step, "hf"));
                 write_gpt2(&run, &experiment, step, &out, self.force)?;
                 out
             }
             What::Prompts => {
+                let (run, experiment, _) = open()?;
                 let out = out(run.prompts_path());
                 let per_concept = self.mean_prompts.unwrap_or(MEAN_PROMPTS) as usize;
                 write_prompts(&experiment.study, experiment.architecture.d_model, per_concept, &out, self.force)?;
+                out
+            }
+            // Tables need no task either, so that those of any program are exported.
+            What::Tables => {
+                let run = RunDir::open(&self.on.run)?;
+                let out = out(run.tensorboard_path());
+                write_tables(&run, &out, self.force)?;
                 out
             }
         };
@@ -108,7 +126,7 @@ impl Export {
     /// Errors if there is an option that what is exported does not depend on.
     fn check_options(&self, what: What) -> Result<(), Failure> {
         let options = [
-            ("--step", self.step.is_some(), "states or model", what != What::Prompts),
+            ("--step", self.step.is_some(), "states or model", matches!(what, What::States | What::Model)),
             ("--resample", self.resample.is_some(), "states", what == What::States),
             ("--mean-prompts", self.mean_prompts.is_some(), "prompts", what == What::Prompts),
         ];
@@ -145,4 +163,18 @@ fn write_gpt2(run: &RunDir, experiment: &Experiment, step: usize, folder: &Path,
         let _ = remove_empty_folder(folder);
         error.into()
     })
+}
+
+/// Writes the scalars of the run's tables to a folder that `tensorboard --logdir` shows.
+///
+/// # Errors
+/// When there are none yet, a table is damaged, something else is in the folder and `force` is not given, or it cannot be
+/// written.
+fn write_tables(run: &RunDir, folder: &Path, force: bool) -> Result<(), CliError> {
+    let scalars = scalars(run.path())?;
+    if scalars.is_empty() {
+        let message = anyhow::anyhow!("{} has no table with a step yet", run.path().display());
+        return Err(Failure::Request(message).into());
+    }
+    Ok(write_scalars(&scalars, &folder.join(EVENTS), force)?)
 }
