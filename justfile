@@ -93,3 +93,8 @@ doc:
 # Make tests/golden/golden.safetensors anew; needs torch, numpy and safetensors
 golden:
     python tests/golden/make.py
+
+# Open pages of `explore` in a headless Chromium, move the slider and compare what is shown with the tables; needs node and Chromium
+test-browser RUN:
+    cargo run -p emergence -- explore {{RUN}}
+    node tests/browser/explore.mjs {{RUN}}

@@ -88,6 +88,7 @@ function drawMarkLine(plot, x) {
     const left = plot.valToPos(x, "x", true);
     pen.strokeStyle = paint("accent");
     pen.lineWidth = 2 * ratio;
+    pen.setLineDash([]);
     pen.beginPath();
     pen.moveTo(left, plot.bbox.top);
     pen.lineTo(left, plot.bbox.top + plot.bbox.height);
@@ -95,24 +96,28 @@ function drawMarkLine(plot, x) {
   });
 }
 
-/** Dashed levels, each with its name above its right end; a name that would touch the one above it is lowered. */
+/** Dashed levels, each with its name above its right end; a name that would touch the one below it is raised. */
 function drawLevels(plot, levels) {
   withPen(plot, (pen, ratio) => {
     pen.font = `${12 * ratio}px system-ui, 'DejaVu Sans', sans-serif`;
     pen.textAlign = "right";
-    pen.lineWidth = 1.25 * ratio;
     const right = plot.bbox.left + plot.bbox.width;
-    let above = -Infinity;
-    for (const { name, value } of [...levels].sort((a, b) => b.value - a.value)) {
+    let top = Infinity;
+    for (const { name, value } of [...levels].sort((a, b) => a.value - b.value)) {
       const y = plot.valToPos(value, "y", true);
       pen.strokeStyle = pen.fillStyle = paint("soft");
+      pen.lineWidth = 1.25 * ratio;
       pen.setLineDash([6 * ratio, 4 * ratio]);
       pen.beginPath();
       pen.moveTo(plot.bbox.left, y);
       pen.lineTo(right, y);
       pen.stroke();
-      above = Math.max(y - 4 * ratio, above + 14 * ratio);
-      pen.fillText(name, right - 6 * ratio, above);
+      top = Math.min(y - 5 * ratio, top - 15 * ratio);
+      pen.setLineDash([]);
+      pen.strokeStyle = paint("paper");
+      pen.lineWidth = 4 * ratio;
+      pen.strokeText(name, right - 6 * ratio, top);
+      pen.fillText(name, right - 6 * ratio, top);
     }
   });
 }
