@@ -97,3 +97,8 @@ golden:
 # A sweep through a real Slurm on this machine, stopped and restarted; needs root and Debian's slurmctld, slurmd, munge
 test-slurm:
     bash tests/slurm/run.sh
+
+# Open pages of `explore` in a headless Chromium, move the slider and compare what is shown with the tables; needs node and Chromium
+test-browser RUN:
+    cargo run -p emergence -- explore {{RUN}}
+    node tests/browser/explore.mjs {{RUN}}

@@ -8,6 +8,7 @@
 #[cfg(feature = "cli")]
 mod cli;
 mod comparison;
+mod exploration;
 mod export;
 #[cfg(test)]
 mod fake;
@@ -24,7 +25,7 @@ mod tuning;
 
 #[cfg(feature = "cli")]
 pub use cli::{
-    CliError, Command, Compare, Export, Machine, MeasureCommand, Remeasure, command_line, compared, legend_of,
+    CliError, Command, Compare, Explore, Export, Machine, MeasureCommand, Remeasure, command_line, compared, legend_of,
     measure_now, note_trained, note_unfinished, report_run, say_summary, say_sweep,
 };
 pub use comparison::{
@@ -32,6 +33,7 @@ pub use comparison::{
     Measure, OverRuns, PointRow, Replacement, ReplacementRow, Scope, SweepRow, check_comparison, crossing,
     group_labels, pearson, spearman, write_comparison,
 };
+pub use exploration::{EXPLORE, Explored, check_page};
 pub use export::{StatesExport, write_prompts};
 pub use measurements::*;
 pub use report::{Frame, REPORT, write_report};

@@ -1,7 +1,8 @@
 //! Figures as SVG and PNG, and the HTML page around them.
 //!
 //! Everything here is made of numbers and text: no table, no file and no model. [`panel::Panel`] is a plot of lines named
-//! where they end, [`grid::Grid`] one of coloured cells, and [`page::Report`] a page that shows figures. A figure is SVG
+//! where they end, [`grid::Grid`] one of coloured cells, [`page::Report`] a page that shows figures, and
+//! [`explore::Exploration`] a page that one can play with. A figure is SVG
 //! text; [`png()`] makes its PNG from that text. No figure contains an `id` attribute, so any number of them can be put
 //! into one page. Every function that draws or measures text fails with [`PlotError::Draw`] where the drawing library does.
 //!
@@ -21,6 +22,7 @@
 //! ```
 
 pub mod color;
+pub mod explore;
 mod flaws;
 pub mod grid;
 pub mod heat;

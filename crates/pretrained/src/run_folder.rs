@@ -4,7 +4,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use analysis::{ALL, CliError, Entry, Frame, MeasureError, Session, Shown, write_report};
+use analysis::{ALL, CliError, Entry, Explored, Frame, MeasureError, Session, Shown, write_report};
 use data::{Legend, Purpose, Stream, TextSampler};
 use kernels::Device;
 use probe::{Prompts, SubjectError, Subjects};
@@ -169,6 +169,16 @@ impl LmRun {
         let planned = (entry.plan)(matches, &session).map_err(of_subject)?;
         let maker = self.maker(entry, planned.options, device);
         Made::noting(&self.folder, &(entry.tables)(&self.folder), &maker, || (planned.run)().map_err(of_subject))
+    }
+
+    /// Reads what a page shows of it.
+    ///
+    /// # Errors
+    /// When a model or a table cannot be read, or there are more concepts than states asked for.
+    pub fn explore(&self, explored: &mut Explored, subjects: &dyn Subjects) -> Result<(), CliError> {
+        let session = Session { study: &self.experiment.study, subjects, folder: &self.folder, progress: &|_| {} };
+        let legend = self.legend()?;
+        explored.add(&self.name(), &session, &Shown { folder: &self.folder, legend: &legend }).map_err(of_subject)
     }
 
     /// Whether this program made the tables of a measurement with its default options, so that they need not be made again.

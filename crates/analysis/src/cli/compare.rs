@@ -87,7 +87,7 @@ pub fn compared(run: &RunDir, config: &Config, registry: &TaskRegistry) -> Resul
 }
 
 /// The run at `path`, or the runs in the folder `path` by name.
-fn runs_at(path: &Path) -> Result<Vec<RunDir>, RunError> {
+pub(super) fn runs_at(path: &Path) -> Result<Vec<RunDir>, RunError> {
     RunDir::open(path).map(|run| vec![run]).or_else(|error| {
         let runs = run::runs_in(path)?;
         if runs.is_empty() { Err(error) } else { Ok(runs) }

@@ -14,12 +14,14 @@ use crate::{Shown, Summary};
 
 mod compare;
 mod error;
+mod explore;
 mod export;
 mod measure;
 mod report;
 
 pub use compare::{Compare, compared, note_unfinished, say_sweep};
 pub use error::CliError;
+pub use explore::Explore;
 pub use export::Export;
 pub use measure::{MeasureCommand, Remeasure, measure_now, note_trained};
 pub use report::{legend_of, report_run};
@@ -45,6 +47,8 @@ pub enum Command {
     Export(Export),
     /// Average runs over their seeds, and compare groups of runs: error, decodability, and which of them moves first
     Compare(Compare),
+    /// Write a page that one can play with: a slider over checkpoints, states that move, curves of CD and error; opens offline
+    Explore(Explore),
     /// Draw the figures and write report.html, from the tables
     Report {
         /// The run
@@ -133,6 +137,7 @@ impl Command {
             Self::Remeasure(remeasure) => remeasure.run(registry),
             Self::Export(export) => Ok(say_path(&export.run(registry)?)?),
             Self::Compare(compare) => compare.run(registry),
+            Self::Explore(explore) => Ok(say_path(&explore.run(registry)?)?),
             Self::Report { on, json } => {
                 let run = RunDir::open(&on.run)?;
                 let legend = legend_of(&run, registry)?;

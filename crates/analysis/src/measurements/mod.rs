@@ -60,6 +60,7 @@ pub use session::{MeasureError, Session};
 pub use tdnv::{TaskVariance, TdnvRow};
 
 pub(crate) use patching::{MEAN_PROMPTS, mean_prompts};
+pub(crate) use projections::principal_axes;
 pub(crate) use separation::mean_pairs;
 
 use crate::show::{Section, Shown};

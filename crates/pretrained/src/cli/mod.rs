@@ -2,6 +2,7 @@
 
 mod check;
 mod compare;
+mod explore;
 mod finetune;
 mod measure;
 mod prompts;
@@ -32,6 +33,9 @@ pub enum Command {
     Finetune(finetune::Finetune),
     /// Compare a run with runs that were tuned from it
     Compare(compare::Compare),
+    /// Write a page that one can play with: a slider over layers or models, states that move, CD and exact answers; opens
+    /// offline
+    Explore(explore::Explore),
     /// Draw the figures and write report.html, from the tables
     Report {
         /// The run's folder
@@ -57,6 +61,7 @@ impl Command {
             Self::OnRun(on_run) => on_run.run(),
             Self::Finetune(finetune) => finetune.run(),
             Self::Compare(compare) => compare.run(),
+            Self::Explore(explore) => explore.run(),
             Self::Report { run, json } => {
                 let run = LmRun::open(&run)?;
                 let drawn = run.folder().lock().map_err(CliError::from).and_then(|_lock| run.report().map(drop));

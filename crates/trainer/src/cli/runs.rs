@@ -64,7 +64,8 @@ impl Runs {
         match self {
             Self::List { among, json } => {
                 let list: Vec<Listed> = among.runs()?.iter().map(Listed::of).collect();
-                Ok(if json { say_json(&list)? } else { list.iter().try_for_each(|listed| say(&listed.line()))? })
+                let said = if json { say_json(&list) } else { list.iter().try_for_each(|listed| say(&listed.line())) };
+                Ok(said?)
             }
             Self::Diff { a, b } => {
                 let [a, b] = [RunDir::open(&a)?.config()?, RunDir::open(&b)?.config()?];

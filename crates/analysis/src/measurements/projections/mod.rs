@@ -13,6 +13,7 @@ use probe::{Layer, ProbeToken, Study, Subject, Wanted};
 use rayon::prelude::*;
 
 pub use method::Projection;
+pub(crate) use pca::principal_axes;
 pub use pca::{Plane, principal_components};
 pub use rows::{MapMethod, MapRow};
 pub use umap::umap;

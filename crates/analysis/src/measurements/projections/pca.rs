@@ -1,6 +1,6 @@
 //! Principal components of hidden states.
 
-use nalgebra::{DMatrix, SymmetricEigen};
+use nalgebra::{DMatrix, DVector, SymmetricEigen};
 
 /// States in a plane.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,22 +18,29 @@ pub fn principal_components(states: &DMatrix<f64>) -> Plane {
         let mean = column.mean();
         column.add_scalar_mut(-mean);
     }
-    let eigen = SymmetricEigen::new(centred.transpose() * &centred);
+    let ([first, second], explained) = principal_axes(&centred);
+    let (first, second) = (&centred * first, &centred * second);
+    let points = first.iter().zip(&second).map(|(&a, &b)| [a, b]).collect();
+    Plane { points, explained: Some(explained) }
+}
+
+/// The directions in which `[n, d]` states around the origin spread most, and the share of the variance along each.
+pub(crate) fn principal_axes(centred: &DMatrix<f64>) -> ([DVector<f64>; 2], [f64; 2]) {
+    let eigen = SymmetricEigen::new(centred.transpose() * centred);
     let mut order: Vec<usize> = (0..eigen.eigenvalues.len()).collect();
     order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
     let total: f64 = eigen.eigenvalues.iter().map(|value| value.max(0.0)).sum();
     let axis = |rank: usize| {
         let Some(&index) = order.get(rank) else {
-            return (vec![0.0; states.nrows()], 0.0);
+            return (DVector::zeros(centred.ncols()), 0.0);
         };
         let axis = eigen.eigenvectors.column(index);
         let sign = if axis[axis.iamax()] < 0.0 { -1.0 } else { 1.0 };
         let share = if total > 0.0 { eigen.eigenvalues[index].max(0.0) / total } else { 0.0 };
-        ((&centred * axis * sign).iter().copied().collect(), share)
+        (axis * sign, share)
     };
-    let ((first, first_share), (second, second_share)): ((Vec<f64>, _), (Vec<f64>, _)) = (axis(0), axis(1));
-    let points = first.into_iter().zip(second).map(|(a, b)| [a, b]).collect();
-    Plane { points, explained: Some([first_share, second_share]) }
+    let ((first, first_share), (second, second_share)) = (axis(0), axis(1));
+    ([first, second], [first_share, second_share])
 }
 
 #[cfg(test)]

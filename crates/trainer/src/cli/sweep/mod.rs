@@ -84,6 +84,9 @@ struct Members {
     found: Vec<Option<RunDir>>,
 }
 
+/// A run and what it is.
+type Made = (RunDir, Experiment);
+
 /// A line of `--list`.
 #[derive(Serialize)]
 struct Member {
@@ -135,7 +138,7 @@ impl Sweep {
         experiments: Vec<Experiment>,
         out: &Path,
         seal: &Seal,
-    ) -> Result<Vec<((RunDir, Experiment), End)>, CliError> {
+    ) -> Result<Vec<(Made, End)>, CliError> {
         let device = self.job.machine.device()?;
         self.check_memory(&experiments, device)?;
         let runs = RunDir::create_all(out, &experiments)?;
@@ -212,7 +215,7 @@ impl Sweep {
     /// Compares runs that are there; the others are named behind the comparison.
     fn compare(
         &self,
-        there: &[(RunDir, Experiment)],
+        there: &[Made],
         mut others: Vec<String>,
         what: &str,
         out: &Path,

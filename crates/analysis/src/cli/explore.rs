@@ -1,0 +1,98 @@
+//! `analysis explore`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use data::TaskRegistry;
+use model::Device;
+use run::{Checkpoints, Experiment, RunDir, Work};
+use terminal::patient_note;
+
+use crate::cli::compare::runs_at;
+use crate::cli::{CliError, Machine, legend_of};
+use crate::{EXPLORE, Explored, Session, Shown, check_page};
+
+/// The runs, and where to write.
+#[derive(Debug, Args)]
+pub struct Explore {
+    /// Folders of runs, or folders that hold runs
+    #[arg(required = true)]
+    runs: Vec<PathBuf>,
+    /// States shown of every run [default: as many as keep the page under 5 MB, at most 400]
+    #[arg(long, value_name = "N")]
+    states: Option<usize>,
+    /// File to write [default: explore.html in the run's folder; of several runs, beside the first]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Write over what is there, even if it is no earlier page; files of a run are never written over
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+impl Explore {
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, CliError> {
+        let mut runs = Vec::new();
+        for path in &self.runs {
+            runs.extend(runs_at(path)?);
+        }
+        let experiments = runs.iter().map(|run| self.experiment(run, registry)).collect::<Result<Vec<_>, _>>()?;
+        let out = self.out.unwrap_or_else(|| usual_place(&runs));
+        check_page(&out, self.force)?;
+        let device = self.machine.prepare()?;
+        let mut explored = Explored::new(runs.len(), self.states);
+        for (run, experiment) in runs.iter().zip(&experiments) {
+            add(&mut explored, run, experiment, device, registry)?;
+        }
+        explored.write(&title(&runs, &experiments), &out, self.force)?;
+        Ok(out)
+    }
+
+    fn experiment(&self, run: &RunDir, registry: &TaskRegistry) -> Result<Experiment, CliError> {
+        let experiment = run.experiment(registry)?;
+        experiment.check_memory(Work::Measuring, Device::Flex, self.machine.threads(), 1)?;
+        Ok(experiment)
+    }
+}
+
+fn add(
+    explored: &mut Explored,
+    run: &RunDir,
+    experiment: &Experiment,
+    device: Device,
+    registry: &TaskRegistry,
+) -> Result<(), CliError> {
+    let (note, name) = (patient_note(), name_of(run));
+    let session = Session {
+        study: &experiment.study,
+        subjects: &Checkpoints::new(run, experiment, device),
+        folder: run.folder(),
+        progress: &|text| note(&format!("{name}: {text}")),
+    };
+    let legend = legend_of(run, registry)?;
+    let titled = format!("{name}, seed {}", experiment.config.seed);
+    Ok(explored.add(&titled, &session, &Shown { folder: run.folder(), legend: &legend })?)
+}
+
+fn usual_place(runs: &[RunDir]) -> PathBuf {
+    // The parent of `.` is in no name but the full one.
+    let first = runs[0].path().canonicalize().unwrap_or_else(|_| runs[0].path().to_owned());
+    let folder = if runs.len() == 1 { runs[0].path() } else { first.parent().unwrap_or(&first) };
+    folder.join(EXPLORE)
+}
+
+fn title(runs: &[RunDir], experiments: &[Experiment]) -> String {
+    let name = &experiments[0].config.name;
+    match experiments.iter().all(|experiment| experiment.config.name == *name) {
+        true if runs.len() > 1 => format!("{name}, {} runs", runs.len()),
+        true => name.clone(),
+        false => format!("{} runs", runs.len()),
+    }
+}
+
+fn name_of(run: &RunDir) -> String {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let whole = || run.path().canonicalize().ok().and_then(|path| name(&path));
+    name(run.path()).or_else(whole).unwrap_or_else(|| run.path().display().to_string())
+}

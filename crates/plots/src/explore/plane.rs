@@ -1,0 +1,102 @@
+//! Points that move in a plane, in two bytes each.
+
+use serde::{Serialize, Serializer};
+
+/// Points after one step.
+pub type Points = Vec<[f64; 2]>;
+
+/// Points of one layer and token after every step. A coordinate is one of 256 places between the ends of its axis.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plane {
+    /// The layer.
+    pub layer: usize,
+    /// The token.
+    pub token: String,
+    /// Lower and upper end of the first axis, then of the second.
+    ends: [[f64; 2]; 2],
+    /// Share of the variance along the axes after every step, in thousandths.
+    shares: Vec<[u16; 2]>,
+    /// Step by step, point by point, first and second coordinate.
+    #[serde(serialize_with = "base64")]
+    places: Vec<u8>,
+}
+
+impl Plane {
+    /// Of points after every step, and of the share of the variance along each axis, 0 to 1.
+    ///
+    /// # Shapes
+    /// `points` `[steps][n]`, `shares` `[steps]`
+    pub fn new(layer: usize, token: String, points: &[Points], shares: &[[f64; 2]]) -> Self {
+        let ends = [0, 1].map(|axis| ends(points.iter().flatten().map(|point| point[axis])));
+        let place = |value: f64, [lo, hi]: [f64; 2]| {
+            let share = if hi > lo { (value - lo) / (hi - lo) } else { 0.5 };
+            (255.0 * share).round() as u8
+        };
+        let both = |point: &[f64; 2]| [place(point[0], ends[0]), place(point[1], ends[1])];
+        let places = points.iter().flatten().flat_map(both).collect();
+        let shares = shares.iter().map(|shares| shares.map(|share| (1000.0 * share).round() as u16)).collect();
+        Self { layer, token, ends, shares, places }
+    }
+}
+
+/// The least and the largest of the finite values.
+fn ends(values: impl Iterator<Item = f64>) -> [f64; 2] {
+    let ends = values.filter(|value| value.is_finite()).fold(None, |ends: Option<[f64; 2]>, value| {
+        let [lo, hi] = ends.unwrap_or([value; 2]);
+        Some([lo.min(value), hi.max(value)])
+    });
+    ends.unwrap_or([0.0; 2])
+}
+
+fn base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&in_base64(bytes))
+}
+
+/// Three bytes as four letters, the last ones padded.
+///
+/// # Source
+/// RFC 4648, section 4.
+fn in_base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let four = |three: &[u8]| {
+        let byte = |index: usize| u32::from(three.get(index).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        let letter = |index: usize| match index > three.len() {
+            true => '=',
+            false => char::from(LETTERS[(bits >> (18 - 6 * index) & 63) as usize]),
+        };
+        [0, 1, 2, 3].map(letter)
+    };
+    bytes.chunks(3).flat_map(four).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_are_those_of_the_rfc() {
+        let encoded = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| in_base64(text.as_bytes()));
+        assert_eq!(encoded, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]);
+    }
+
+    #[test]
+    fn a_point_is_at_most_half_a_place_from_where_it_was() {
+        let points: Vec<Points> =
+            (0..4).map(|step| (0..50).map(|i| f64::from(i * i - 7 * step)).map(|v| [v, -0.1 * v]).collect()).collect();
+        let plane = Plane::new(1, "x1".to_owned(), &points, &[[0.5, 0.25]; 4]);
+        for (point, places) in points.iter().flatten().zip(plane.places.chunks_exact(2)) {
+            for axis in 0..2 {
+                let [lo, hi] = plane.ends[axis];
+                let found = lo + (hi - lo) * f64::from(places[axis]) / 255.0;
+                assert!((found - point[axis]).abs() <= (hi - lo) / 510.0 + 1e-9);
+            }
+        }
+        assert_eq!(plane.shares[3], [500, 250]);
+    }
+
+    #[test]
+    fn points_that_never_move_lie_in_the_middle() {
+        assert_eq!(Plane::new(0, "x1".to_owned(), &[vec![[2.0, f64::NAN]]], &[]).places, [128, 128]);
+    }
+}

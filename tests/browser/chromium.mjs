@@ -1,0 +1,61 @@
+// A headless Chromium, asked over a pipe: no library is needed.
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** Starts Chromium and returns `{send, errors, close}`; `errors` are what the page wrote to its console or threw. */
+export async function chromium() {
+  const profile = mkdtempSync(join(tmpdir(), "explore-"));
+  const options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", `--user-data-dir=${profile}`];
+  const child = spawn(process.env.CHROMIUM ?? "chromium", [...options, "about:blank"], { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
+  const [waiting, listeners, errors] = [new Map(), new Map(), []];
+  let [number, rest, session] = [0, "", undefined];
+  const take = (message) => {
+    if (message.id) {
+      const { resolve, reject } = waiting.get(message.id);
+      message.error ? reject(new Error(message.error.message)) : resolve(message.result);
+    }
+    if (message.method === "Runtime.exceptionThrown") errors.push(message.params.exceptionDetails.exception?.description ?? "exception");
+    if (message.method === "Runtime.consoleAPICalled" || message.method === "Log.entryAdded") errors.push(JSON.stringify(message.params));
+    listeners.get(message.method)?.(message.params);
+  };
+  child.stdio[4].on("data", (bytes) => {
+    const messages = (rest + bytes).split("\0");
+    rest = messages.pop();
+    messages.forEach((message) => take(JSON.parse(message)));
+  });
+  const send = (method, params = {}) =>
+    new Promise((resolve, reject) => {
+      waiting.set(++number, { resolve, reject });
+      child.stdio[3].write(JSON.stringify({ id: number, method, params, sessionId: session }) + "\0");
+    });
+  const { targetId } = await send("Target.createTarget", { url: "about:blank" });
+  session = (await send("Target.attachToTarget", { targetId, flatten: true })).sessionId;
+  for (const part of ["Page", "Runtime", "Log"]) await send(`${part}.enable`);
+  const once = (event) => new Promise((resolve) => listeners.set(event, resolve));
+  const close = async () => {
+    child.kill();
+    await new Promise((resolve) => child.on("exit", resolve));
+    rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+  };
+  return { send, once, errors, close };
+}
+
+/** Opens a page at a width, in light or dark, and returns the milliseconds until it is drawn. */
+export async function open(browser, url, { width = 1400, dark = false } = {}) {
+  await browser.send("Emulation.setDeviceMetricsOverride", { width, height: 900, deviceScaleFactor: 1, mobile: false });
+  await browser.send("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }] });
+  await browser.send("Page.navigate", { url: "about:blank" });
+  const [loaded, started] = [browser.once("Page.loadEventFired"), performance.now()];
+  await browser.send("Page.navigate", { url });
+  await loaded;
+  await evaluate(browser, "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(1))))");
+  return performance.now() - started;
+}
+
+export async function evaluate(browser, expression) {
+  const { result, exceptionDetails } = await browser.send("Runtime.evaluate", { expression, awaitPromise: true, returnByValue: true });
+  if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
+  return result.value;
+}
