@@ -20,7 +20,7 @@ function lookOf(line, isBeside) {
 function linesOf(makeLines) {
   const of = (run, isBeside) =>
     makeLines(run, selection)
-      .filter((line) => isShown(line) && !(isBeside && line.control))
+      .filter((line) => (line.control ? !isBeside && line.concept === null : isShown(line)))
       .map((line) => ({ ...line, look: lookOf(line, isBeside) }));
   const alike = [...selection.beside].map((index) => RUNS[index]).filter((run) => run.over_layers === chosenRun().over_layers);
   return [...alike.flatMap((run) => of(run, true)), ...of(chosenRun(), false)];
