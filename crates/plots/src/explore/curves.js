@@ -20,7 +20,7 @@ function lookOf(line, isBeside) {
 function linesOf(makeLines) {
   const of = (run, isBeside) =>
     makeLines(run, selection)
-      .filter((line) => isShown(line) && !(isBeside && line.control))
+      .filter((line) => (line.control ? !isBeside && line.concept === null : isShown(line)))
       .map((line) => ({ ...line, look: lookOf(line, isBeside) }));
   const alike = [...selection.beside].map((index) => RUNS[index]).filter((run) => run.over_layers === chosenRun().over_layers);
   return [...alike.flatMap((run) => of(run, true)), ...of(chosenRun(), false)];
@@ -102,22 +102,25 @@ function drawLevels(plot, levels) {
     pen.font = `${12 * ratio}px system-ui, 'DejaVu Sans', sans-serif`;
     pen.textAlign = "right";
     const right = plot.bbox.left + plot.bbox.width;
+    const sorted = [...levels].sort((a, b) => a.value - b.value);
+    const height = ({ value }) => plot.valToPos(value, "y", true);
+    pen.strokeStyle = pen.fillStyle = paint("soft");
+    pen.lineWidth = 1.25 * ratio;
+    pen.setLineDash([6 * ratio, 4 * ratio]);
+    pen.beginPath();
+    for (const level of sorted) {
+      pen.moveTo(plot.bbox.left, height(level));
+      pen.lineTo(right, height(level));
+    }
+    pen.stroke();
+    pen.setLineDash([]);
+    pen.strokeStyle = paint("paper");
+    pen.lineWidth = 4 * ratio;
     let top = Infinity;
-    for (const { name, value } of [...levels].sort((a, b) => a.value - b.value)) {
-      const y = plot.valToPos(value, "y", true);
-      pen.strokeStyle = pen.fillStyle = paint("soft");
-      pen.lineWidth = 1.25 * ratio;
-      pen.setLineDash([6 * ratio, 4 * ratio]);
-      pen.beginPath();
-      pen.moveTo(plot.bbox.left, y);
-      pen.lineTo(right, y);
-      pen.stroke();
-      top = Math.min(y - 5 * ratio, top - 15 * ratio);
-      pen.setLineDash([]);
-      pen.strokeStyle = paint("paper");
-      pen.lineWidth = 4 * ratio;
-      pen.strokeText(name, right - 6 * ratio, top);
-      pen.fillText(name, right - 6 * ratio, top);
+    for (const level of sorted) {
+      top = Math.min(height(level) - 5 * ratio, top - 15 * ratio);
+      pen.strokeText(level.name, right - 6 * ratio, top);
+      pen.fillText(level.name, right - 6 * ratio, top);
     }
   });
 }
