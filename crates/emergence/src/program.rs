@@ -122,5 +122,6 @@ fn gpu() -> String {
 fn writable(out: &Path) -> Result<(), CliError> {
     let absolute = std::path::absolute(out).map_err(|error| Failure::Run(error.into()))?;
     let there = absolute.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
-    Ok(drop(Folder::at(there).lock()?))
+    let _lock = Folder::at(there).lock()?;
+    Ok(())
 }
