@@ -2,7 +2,7 @@
 # A sweep of six runs through a real Slurm on this machine: one task is stopped by its time limit and queued again, the node
 # is restarted, and the tables are those of the sweep in one process, byte for byte.
 #
-# Needs root and Debian's slurmctld, slurmd, slurm-client and munge. It takes about ten minutes, most of which Slurm waits
+# Needs root and Debian's slurmctld, slurmd, slurm-client and munge. It takes about a quarter of an hour, most of which Slurm waits
 # before it starts again what was queued again.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -50,19 +50,18 @@ until sinfo --noheader | grep -q idle; do sleep 1; done
 {
   printf 'extends = "smoke"\nname = "cluster"\ncheckpoints.every = 1000\n'
   for seed in 0 1 2 3 4; do printf '[[runs]]\nseed = %s\ntrain.steps = 4000\n' $seed; done
-  printf '[[runs]]\nseed = 5\ntrain.steps = %s\ncheckpoints.every = 20000\n' "${STEPS:-60000}"
+  printf '[[runs]]\nseed = 5\ntrain.steps = %s\ncheckpoints.every = 20000\n' "${STEPS:-150000}"
 } > "$place/sweep.toml"
 sweep() { "$emergence" sweep "$place/sweep.toml" --quiet "$@"; }
 
 sweep --out "$place/out" --threads 1 --slurm --submit --sbatch=--time=2 --sbatch=--signal=TERM@60
-unfinished() { squeue --noheader --format=%T | sort | uniq -c; }
 restarted=no
 while squeue --noheader | grep -q .; do
   if [ $restarted = no ] && sweep --out "$place/out" --list | grep -q finished; then
     kill "$(cat "$place/slurmd.pid")"; sleep 2; slurmd -N "$node"; restarted=yes
     echo "node restarted"
   fi
-  printf '%s %s\n' "$(date +%T)" "$(unfinished | tr -s ' \n' ' ')"
+  printf '%s %s\n' "$(date +%T)" "$(squeue --noheader --format=%T | sort | uniq -c | tr -s ' \n' ' ')"
   sleep 10
 done
 echo "runs:"; sweep --out "$place/out" --list

@@ -18,17 +18,43 @@ pub struct Explore {
     /// Folders of runs, or folders that hold runs
     #[arg(required = true)]
     runs: Vec<PathBuf>,
+    #[command(flatten)]
+    page: PageArgs,
+}
+
+/// What a page shows, and where it is written.
+#[derive(Debug, Args)]
+pub struct PageArgs {
     /// States shown of every run [default: as many as keep the page under 5 MB, at most 400]
     #[arg(long, value_name = "N")]
-    states: Option<usize>,
+    pub states: Option<usize>,
     /// File to write [default: explore.html in the run's folder; of several runs, beside the first]
     #[arg(long)]
     out: Option<PathBuf>,
     /// Write over what is there, even if it is no earlier page; files of a run are never written over
     #[arg(long)]
-    force: bool,
+    pub force: bool,
+    /// What reads the states
     #[command(flatten)]
-    machine: Machine,
+    pub machine: Machine,
+}
+
+impl PageArgs {
+    /// Where the page of runs in those folders goes.
+    ///
+    /// # Errors
+    /// When something is there that is no such page and is not to be written over, or that is a part of a run.
+    pub fn place(&self, folders: &[&Path]) -> Result<PathBuf, CliError> {
+        let beside = |first: &Path| {
+            // The parent of `.` is in no name but the full one.
+            let whole = first.canonicalize().unwrap_or_else(|_| first.to_owned());
+            whole.parent().unwrap_or(&whole).join(EXPLORE)
+        };
+        let usual = || if let [only] = folders { only.join(EXPLORE) } else { beside(folders[0]) };
+        let out = self.out.clone().unwrap_or_else(usual);
+        check_page(&out, self.force)?;
+        Ok(out)
+    }
 }
 
 impl Explore {
@@ -38,20 +64,19 @@ impl Explore {
             runs.extend(runs_at(path)?);
         }
         let experiments = runs.iter().map(|run| self.experiment(run, registry)).collect::<Result<Vec<_>, _>>()?;
-        let out = self.out.unwrap_or_else(|| usual_place(&runs));
-        check_page(&out, self.force)?;
-        let device = self.machine.prepare()?;
-        let mut explored = Explored::new(runs.len(), self.states);
+        let out = self.page.place(&runs.iter().map(RunDir::path).collect::<Vec<_>>())?;
+        let device = self.page.machine.prepare()?;
+        let mut explored = Explored::new(runs.len(), self.page.states);
         for (run, experiment) in runs.iter().zip(&experiments) {
             add(&mut explored, run, experiment, device, registry)?;
         }
-        explored.write(&title(&runs, &experiments), &out, self.force)?;
+        explored.write(&title(&runs, &experiments), &out, self.page.force)?;
         Ok(out)
     }
 
     fn experiment(&self, run: &RunDir, registry: &TaskRegistry) -> Result<Experiment, CliError> {
         let experiment = run.experiment(registry)?;
-        experiment.check_memory(Work::Measuring, Device::Flex, self.machine.threads(), 1)?;
+        experiment.check_memory(Work::Measuring, Device::Flex, self.page.machine.threads(), 1)?;
         Ok(experiment)
     }
 }
@@ -73,13 +98,6 @@ fn add(
     let legend = legend_of(run, registry)?;
     let titled = format!("{name}, seed {}", experiment.config.seed);
     Ok(explored.add(&titled, &session, &Shown { folder: run.folder(), legend: &legend })?)
-}
-
-fn usual_place(runs: &[RunDir]) -> PathBuf {
-    // The parent of `.` is in no name but the full one.
-    let first = runs[0].path().canonicalize().unwrap_or_else(|_| runs[0].path().to_owned());
-    let folder = if runs.len() == 1 { runs[0].path() } else { first.parent().unwrap_or(&first) };
-    folder.join(EXPLORE)
 }
 
 fn title(runs: &[RunDir], experiments: &[Experiment]) -> String {

@@ -86,7 +86,7 @@ fn cost(run: &RunDir, experiment: &Experiment) -> f64 {
 }
 
 impl Sweep {
-    /// Completes every run, a few at a time, each on its share of the threads; in the order of `runs`.
+    /// Completes every run, a few at a time, each on its share of the threads; the ends are in the order of `runs`.
     pub(super) fn complete_all(
         &self,
         runs: &[(RunDir, Experiment)],
