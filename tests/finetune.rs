@@ -65,7 +65,8 @@ fn what_is_frozen_has_no_gradient_and_no_part_in_the_norm() {
     let experiment = config.build(&TaskRegistry::builtin()).unwrap();
     let rng = &mut Stream::new(0, Purpose::Init).rng(0);
     let drawn = experiment.config.model.init(&experiment.architecture, rng);
-    let prompts = Sampler::new(experiment.study.task.pairs().clone(), Stream::new(0, Purpose::Train)).prompts(0..16);
+    let prompts =
+        Sampler::new(experiment.study.task.pairs().clone(), Stream::new(0, Purpose::Train)).prompts(0..16).unwrap();
     let found = |free: Free| {
         let model = Transformer::<Autodiff<Flex>>::new(&experiment.architecture, &drawn, &FlexDevice).unwrap();
         let model = model.freeze_all_but(free);

@@ -77,7 +77,7 @@ fn interrupted(command: &[&str], begun: impl Fn() -> bool) -> Output {
 #[test]
 fn a_measurement_that_is_interrupted_goes_on() {
     let (model, [whole, stopped]) = (golden("smollm2"), [1, 2].map(|_| tempfile::tempdir().unwrap()));
-    let more = ["--set", "eval.prompts_per_concept=600", "--set", "task.bits=12"];
+    let more = ["--set", "eval.prompts_per_concept=300", "--set", "task.bits=12"];
     let [whole, stopped] = [&whole, &stopped].map(|root| root.path());
     let command = |root| measure("bitwise", model.to_str().unwrap(), root, &more);
     let mut child = emergence(&command(stopped.to_str().unwrap())).spawn().unwrap();

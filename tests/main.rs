@@ -15,6 +15,7 @@
 //! - `field_reports`: what users of such programs report, a case each
 //! - `faults`: whichever change to the disk fails, the file is named, nothing is lost and the run goes on to the same bits
 //! - `mutations`: files that were changed at random are read or refused, in little time and memory and without a panic
+//! - `other_task`: a finished run is asked about another task, in a place of its own
 //! - `outputs`: a command writes over its own earlier output and over nothing else
 //! - `report`: a finished run has every table, figure and a report that opens offline
 //! - `fixture`: a run of an older program opens, reports and compares
@@ -26,6 +27,7 @@
 //! - `lm_refusals`: a bad folder of weights, prompt, corpus or request is refused, and nothing is left behind
 //! - `documents`: the commands that the documents show are commands of the program
 //! - `custom_task`: a task from outside gets the whole command line
+//! - `elsewhere`: a task of another program, or of a file of arrays, is trained on and measured as one of ours
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "a test of many random cases says how many it tried")]
@@ -35,6 +37,7 @@ mod cluster;
 mod custom_task;
 mod damage;
 mod documents;
+mod elsewhere;
 mod faults;
 mod field_reports;
 mod finetune;
@@ -48,6 +51,7 @@ mod lm_tuning;
 mod memory;
 mod mutations;
 mod numbers;
+mod other_task;
 mod outputs;
 mod parity;
 mod presets;

@@ -9,13 +9,14 @@ use analysis::{
     ALL, AblationRow, AlgorithmRow, BaselineRow, BestLayerRow, ComponentRow, DecodabilityRow, Entry, ExchangeRow,
     MapRow, MetricRow, PairRow, PatchRow, PositionRow, SensitivityRow, SeparationRow, Shown, Summary, legend_of,
 };
-use data::{Legend, Purpose, Stream, TaskRegistry, TextFile, TextTaskConfig};
+use data::{ArraysConfig, Legend, Purpose, Sampler, Stream, TaskRegistry, TextFile, TextTaskConfig};
 use pretrained::{Adapters, LmRun, ModelFolder};
 use rand::{Rng, RngExt};
 use record::{Made, RecordError, Row};
 use run::{Config, ConfigError, RunDir, Source, Sweep};
 use trainer::TrainingRow;
 
+use crate::elsewhere::arrays_of_smoke;
 use crate::fixture::fixture;
 use crate::lm::{bitwise_run, corpus, golden, lines};
 use crate::memory::most_memory;
@@ -212,17 +213,24 @@ fn configurations_and_sweeps() {
 fn what_a_run_says_of_itself() {
     let (_root, path) = smoke_run();
     let (run, registry) = (RunDir::open(&path).unwrap(), TaskRegistry::builtin());
+    let experiment_of_smoke = run.experiment(&registry).unwrap();
     let experiment = || said(run.experiment(&registry), |it| it.config.to_toml());
     let legend = || said(legend_of(&run, &registry), |it| format!("{it:?}"));
     let made = || said(Made::read(run.folder()), |it| format!("{it:?}"));
-    // The note is for people, and passed over where it is damaged.
+    let lengthened = || said(run.as_lengthened(experiment_of_smoke.clone()), |it| it.config.to_toml());
+    // These notes are for people, and passed over where they are damaged.
     let environment = || Ok(format!("{:?}", run.environment()));
+    let failure = || Ok(format!("{:?}", run.failure()));
+    std::fs::write(path.join("lengthened.toml"), "steps = [20, 30]\n").unwrap();
+    run.note_failure(Some("the disk is full")).unwrap();
     check([
         mutate("config.toml of a run", &path.join("config.toml"), Read::Same, experiment),
         mutate("seal.toml", &path.join("seal.toml"), Read::Same, experiment),
         mutate("legend.toml", &path.join("legend.toml"), Read::AtLeast(5), legend),
         mutate("made.toml", &path.join("made.toml"), Read::AtLeast(5), made),
         mutate("environment.toml", &path.join("environment.toml"), Read::AtLeast(100), environment),
+        mutate("failure.txt", &path.join("failure.txt"), Read::AtLeast(100), failure),
+        mutate("lengthened.toml", &path.join("lengthened.toml"), Read::AtLeast(2), lengthened),
     ]);
 }
 
@@ -318,6 +326,22 @@ fn runs_of_language_models() {
         ["config.toml", "seal.toml"]
             .map(|file| mutate(&format!("{file} of a run of a language model"), &path.join(file), Read::Same, open)),
     );
+}
+
+#[test]
+fn arrays() {
+    let place = tempfile::tempdir().unwrap();
+    let config = Config::resolve(&Source::File(arrays_of_smoke(place.path(), |_| {})), &[]).unwrap();
+    let file = place.path().join("prompts.npz");
+    // Whatever the archive does not vouch for is refused; of the rest this reads what a new run would.
+    check([mutate("arrays", &file, Read::Same, || {
+        let mut task = config.task.clone();
+        task.insert("sha256".to_owned(), ArraysConfig::sha256(&file).unwrap().into());
+        said(TaskRegistry::builtin().build(&task), |task| {
+            let of = |purpose| Sampler::new(task.clone(), Stream::new(0, purpose));
+            format!("{:?}", (task.concepts(), of(Purpose::Train).prompts(0..656), of(Purpose::Patch).balanced(0, 100)))
+        })
+    })]);
 }
 
 #[test]

@@ -82,7 +82,7 @@ proptest! {
         let config = Config::resolve(&Source::named("smoke"), &sets).unwrap();
         let experiment = config.build(&TaskRegistry::builtin()).unwrap();
         let sampler = data::Sampler::new(experiment.study.task.pairs().clone(), Stream::new(0, Purpose::Train));
-        let prompts: Vec<Prompt> = (0..prompts as u64).map(|index| sampler.prompt(index)).collect();
+        let prompts = sampler.prompts(0..prompts as u64).unwrap();
         let found = computed::<Autodiff<Flex>>(&experiment, &prompts, shards);
         let expected = computed::<Autodiff<NdArray>>(&experiment, &prompts, shards);
         prop_assert_eq!(found.len(), expected.len());

@@ -36,7 +36,7 @@ impl StatesExport {
             let range = format!("between 0 and probe.resamples - 1 ({})", resamples - 1);
             return Err(MeasureError::out_of_range("--resample", range, resample));
         }
-        let prompts = study.resample(resample);
+        let prompts = study.resample(resample)?;
         let (mut states, mut predictions) = (Vec::new(), Vec::new());
         let wanted = Wanted::residual(&study.tokens);
         subject.read(std::slice::from_ref(&prompts), &wanted, &mut |delivery: Delivery| {
@@ -129,10 +129,10 @@ pub fn write_prompts(
     per_concept: usize,
     path: &Path,
     force: bool,
-) -> Result<(), RecordError> {
-    let held_out = study.held_out();
-    let means = mean_prompts(study, per_concept);
-    Npz::write(path, Output { mark: "emergence export prompts", force }, |npz| {
+) -> Result<(), MeasureError> {
+    let held_out = study.held_out()?;
+    let means = mean_prompts(study, per_concept)?;
+    Ok(Npz::write(path, Output { mark: "emergence export prompts", force }, |npz| {
         prompt_arrays(npz, "eval_", held_out.pairs())?;
         prompt_arrays(npz, "mean_", means.pairs())?;
         let (n, stream) = (held_out.len(), directions(study));
@@ -140,7 +140,7 @@ pub fn write_prompts(
         npz.array("directions", &[n, d_model], (0..n).flat_map(direction))?;
         let weights = study.concepts().iter().map(|concept| concept.weight);
         npz.array("weights", &[weights.len()], weights)
-    })
+    })?)
 }
 
 /// `xs` `[n, n_points, d_x]`, `ys` `[n, n_points]` and `concept` `[n]` under names that begin with `prefix`.

@@ -25,8 +25,8 @@ mod tuning;
 
 #[cfg(feature = "cli")]
 pub use cli::{
-    CliError, Command, Compare, Explore, Export, Machine, MeasureCommand, PageArgs, Remeasure, command_line, compared,
-    legend_of, measure_now, note_trained, note_unfinished, report_run, say_summary, say_sweep,
+    Allowed, CliError, Command, Compare, Explore, Export, Machine, MeasureCommand, PageArgs, Remeasure, command_line,
+    compared, legend_of, measure_now, note_trained, note_unfinished, report_run, say_summary, say_sweep,
 };
 pub use comparison::{
     Compared, Comparison, CorrelationMethod, CorrelationRow, Crossing, CurveRow, FallFrom, LagRow, MeanPairRow,

@@ -40,6 +40,20 @@ pub enum TaskError {
         /// What is wrong with it: the rest of a sentence that begins with the place.
         trouble: String,
     },
+    /// A task would start a program, which nobody allowed.
+    #[error("task.command starts the program `{command}`; if you know what it does, allow it with --allow-process")]
+    NotAllowed {
+        /// The program and its arguments.
+        command: String,
+    },
+    /// A program that draws prompts does not do so.
+    #[error("task.command: `{command}` {trouble}")]
+    Generator {
+        /// The program and its arguments.
+        command: String,
+        /// What is wrong with it: the rest of a sentence that begins with the program.
+        trouble: String,
+    },
 }
 
 impl TaskError {

@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn the_optimal_predictors_are_better_than_ridge_on_their_family() {
         let noisy = Arc::new(FunctionFamiliesConfig { noise_variance: 0.1, ..config() }.build().unwrap());
-        let prompts = Sampler::new(noisy.clone(), Stream::new(3, Purpose::Eval)).balanced(0, 500);
+        let prompts = Sampler::new(noisy.clone(), Stream::new(3, Purpose::Eval)).balanced(0, 500).unwrap();
         let all: Vec<_> = noisy.predictors().into_iter().chain(noisy.algorithms()).collect();
         let error = |name: &str, concept: usize| -> f64 {
             let predictor = all.iter().find(|predictor| predictor.name() == name).unwrap();

@@ -17,12 +17,14 @@
 //! "#;
 //! let task = TaskRegistry::builtin().build(&toml.parse().unwrap()).unwrap();
 //! let sampler = Sampler::new(task, Stream::new(0, Purpose::Train));
-//! assert_eq!(sampler.prompts(128..256)[7], sampler.prompt(135));
+//! let batch = sampler.prompts(128..256).unwrap();
+//! assert_eq!(batch[7..8], sampler.prompts(135..136).unwrap());
 //! ```
 
 mod bases;
 mod checks;
 mod error;
+mod external;
 mod fields;
 mod function_families;
 mod legend;
@@ -37,6 +39,7 @@ mod text;
 
 pub use bases::{Bases, Blocks};
 pub use error::TaskError;
+pub use external::{Arrays, ArraysConfig, Division, Process, ProcessConfig, answer};
 pub use fields::read_table;
 pub use function_families::{Family, FunctionFamilies, FunctionFamiliesConfig, LeakyRelu, SparseLinear};
 pub use legend::{Legend, LegendConcept, LegendPredictor};
@@ -48,7 +51,7 @@ pub use registry::{BuildTask, TaskRegistry};
 pub use sampler::Sampler;
 pub use sparse_regression::{SparseRegression, SparseRegressionConfig};
 pub use stream::{Purpose, Stream};
-pub use task::Task;
+pub use task::{Draws, Task};
 pub use text::{
     BitwiseConfig, FileConfig, PartOfSpeechConfig, Place, ReadFiles, Spans, Template, TextFile, TextKind, TextPair,
     TextPrompt, TextSampler, TextSettings, TextTask, TextTaskConfig, WordClass, Written,

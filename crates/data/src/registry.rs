@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use toml::Table;
 
 use crate::fields::read_table;
-use crate::{FunctionFamiliesConfig, SparseRegressionConfig, Task, TaskError};
+use crate::{ArraysConfig, FunctionFamiliesConfig, ProcessConfig, SparseRegressionConfig, Task, TaskError};
 
 /// Builds a task from its configuration table, in which `kind` is no longer there.
 pub type BuildTask = Arc<dyn Fn(Table) -> Result<Arc<dyn Task>, TaskError> + Send + Sync>;
@@ -17,14 +17,28 @@ pub type BuildTask = Arc<dyn Fn(Table) -> Result<Arc<dyn Task>, TaskError> + Sen
 #[derive(Clone)]
 pub struct TaskRegistry {
     tasks: BTreeMap<String, BuildTask>,
+    allows_processes: bool,
 }
 
 impl TaskRegistry {
-    /// The tasks that come with the library.
+    /// The tasks that come with the library. Of a `process` it knows only that nobody allowed it.
     pub fn builtin() -> Self {
-        Self { tasks: BTreeMap::new() }
+        Self { tasks: BTreeMap::new(), allows_processes: false }
+            .with("arrays", |config: ArraysConfig| Ok(Arc::new(config.build()?)))
             .with("function_families", |config: FunctionFamiliesConfig| Ok(Arc::new(config.build()?)))
+            .with("process", |config: ProcessConfig| Err(config.refuse()))
             .with("sparse_regression", |config: SparseRegressionConfig| Ok(Arc::new(config.build()?)))
+    }
+
+    /// The same tasks, and `process` starts the program that a configuration names.
+    pub fn allowing_processes(self) -> Self {
+        let tasks = self.with("process", |config: ProcessConfig| Ok(Arc::new(config.build()?)));
+        Self { allows_processes: true, ..tasks }
+    }
+
+    /// Whether programs that a configuration names may be started.
+    pub fn allows_processes(&self) -> bool {
+        self.allows_processes
     }
 
     /// Adds the task `kind`, whose configuration is read as `C`, or replaces the one of that name.

@@ -3,10 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use rand::RngExt;
 use rayon::prelude::*;
 
-use crate::{Concept, ConceptId, Prompt, Stream, Task};
+use crate::{Concept, ConceptId, Draws, Prompt, Stream, Task, TaskError};
+
+/// Prompts that one thread draws before it looks for more.
+const PIECE: usize = 64;
 
 /// Draws prompts of a task by their index in a stream.
 #[derive(Clone, Debug)]
@@ -26,28 +28,45 @@ impl Sampler {
         &self.task
     }
 
-    /// The prompt at `index`, its concept drawn from the prior.
-    pub fn prompt(&self, index: u64) -> Prompt {
-        let mut rng = self.stream.rng(index);
-        let concept = draw_concept(self.task.concepts(), rng.random());
-        self.task.sample(concept, &mut rng)
+    /// The prompts at `indices`, in order, their concepts drawn from the prior, all on this thread.
+    ///
+    /// # Errors
+    /// When the task cannot make them.
+    pub fn in_turn(&self, indices: Range<u64>) -> Result<Vec<Prompt>, TaskError> {
+        self.task.draw(&self.draws(indices.start, (indices.end - indices.start) as usize))
     }
 
-    /// The prompts at `indices`, in order, drawn in parallel: the same prompts as one by one.
-    pub fn prompts(&self, indices: Range<u64>) -> Vec<Prompt> {
-        indices.into_par_iter().map(|index| self.prompt(index)).collect()
+    /// The same as [`in_turn`](Self::in_turn), drawn in parallel.
+    ///
+    /// # Errors
+    /// When the task cannot make them.
+    pub fn prompts(&self, indices: Range<u64>) -> Result<Vec<Prompt>, TaskError> {
+        let firsts: Vec<u64> = indices.clone().step_by(PIECE).collect();
+        let piece = |first: u64| self.in_turn(first..indices.end.min(first + PIECE as u64));
+        Ok(firsts.into_par_iter().map(piece).collect::<Result<Vec<_>, _>>()?.concat())
     }
 
     /// `per_concept` prompts of every concept, concept by concept, as resample number `resample`.
     ///
     /// No two resamples share a prompt.
-    pub fn balanced(&self, resample: u64, per_concept: usize) -> Vec<Prompt> {
-        let total = self.task.concepts().len() * per_concept;
-        let draw = |i: usize| {
-            let mut rng = self.stream.rng(resample * total as u64 + i as u64);
-            self.task.sample(ConceptId(i / per_concept), &mut rng)
+    ///
+    /// # Errors
+    /// When the task cannot make them.
+    pub fn balanced(&self, resample: u64, per_concept: usize) -> Result<Vec<Prompt>, TaskError> {
+        let n_concepts = self.task.concepts().len();
+        let piece = |(concept, within): (usize, usize)| {
+            let first = (resample * n_concepts as u64 + concept as u64) * per_concept as u64 + within as u64;
+            let before = resample * per_concept as u64 + within as u64;
+            let count = PIECE.min(per_concept - within);
+            self.task.draw(&Draws { concept: Some(ConceptId(concept)), before, ..self.draws(first, count) })
         };
-        (0..total).into_par_iter().map(draw).collect()
+        let pieces = (0..n_concepts).flat_map(|concept| (0..per_concept).step_by(PIECE).map(move |at| (concept, at)));
+        let pieces: Vec<_> = pieces.collect();
+        Ok(pieces.into_par_iter().map(piece).collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    fn draws(&self, first: u64, count: usize) -> Draws {
+        Draws { stream: self.stream, first, count, concept: None, before: first }
     }
 }
 
@@ -76,14 +95,18 @@ mod tests {
     }
 
     #[test]
-    fn sampling_in_parallel_gives_the_bytes_of_sampling_in_order() {
-        let in_order: Vec<_> = (40..104).map(|index| sampler().prompt(index)).collect();
-        assert_eq!(sampler().prompts(40..104), in_order);
+    fn sampling_in_parallel_gives_the_bytes_of_sampling_one_by_one() {
+        let one = |index| sampler().in_turn(index..index + 1).unwrap();
+        assert_eq!(sampler().prompts(40..304).unwrap(), (40..304).flat_map(one).collect::<Vec<_>>());
+        let set = sampler().balanced(2, 70).unwrap();
+        let task = sampler().task().clone();
+        let alone = |i: u64| task.sample(ConceptId(i as usize / 70), &mut sampler().stream.rng(2 * 280 + i));
+        assert_eq!(set, (0..280).map(alone).collect::<Vec<_>>());
     }
 
     #[test]
     fn concepts_come_as_often_as_their_weights_say() {
-        let prompts = sampler().prompts(0..4000);
+        let prompts = sampler().prompts(0..4000).unwrap();
         let share = |id| prompts.iter().filter(|prompt| prompt.concept == ConceptId(id)).count() as f64 / 4000.0;
         // Three standard errors of a share of 0.75 over 4,000 draws.
         assert!((share(0) - 0.75).abs() < 0.021, "{}", share(0));
@@ -92,7 +115,7 @@ mod tests {
 
     #[test]
     fn balanced_resamples_have_every_concept_equally_and_share_no_prompt() {
-        let (first, second) = (sampler().balanced(0, 5), sampler().balanced(1, 5));
+        let [first, second] = [0, 1].map(|resample| sampler().balanced(resample, 5).unwrap());
         let concepts: Vec<_> = first.iter().map(|prompt| prompt.concept.0).collect();
         assert_eq!(concepts, [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3]);
         assert!(first.iter().all(|prompt| !second.contains(prompt)));

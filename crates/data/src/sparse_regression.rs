@@ -241,7 +241,7 @@ mod tests {
 
     /// Mean squared errors over fresh prompts and all positions, divided by the zero predictor's.
     fn errors(task: &Arc<SparseRegression>, predictors: &[Box<dyn Predictor>], n: u64) -> BTreeMap<String, f64> {
-        let prompts = Sampler::new(task.clone(), Stream::new(3, Purpose::Eval)).prompts(0..n);
+        let prompts = Sampler::new(task.clone(), Stream::new(3, Purpose::Eval)).prompts(0..n).unwrap();
         let error = |predictor: &dyn Predictor| {
             let of_prompt = |prompt: &Prompt| -> f64 {
                 let predictions = predictor.predict(prompt);
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn the_posterior_on_the_true_basis_grows_as_in_the_reference() {
         let task = Arc::new(SparseRegressionConfig::paper().build().unwrap());
-        let prompts = Sampler::new(task.clone(), Stream::new(4, Purpose::Eval)).prompts(0..4000);
+        let prompts = Sampler::new(task.clone(), Stream::new(4, Purpose::Eval)).prompts(0..4000).unwrap();
         let bayes = &task.predictors()[2];
         let mean = |pairs: usize| {
             let truth = |prompt: &Prompt| bayes.posterior(prompt).unwrap()[pairs][prompt.concept.0];

@@ -41,6 +41,11 @@ impl Stream {
         Self { seed, purpose }
     }
 
+    /// Its seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// What its random numbers are for.
     pub fn purpose(&self) -> Purpose {
         self.purpose

@@ -2,9 +2,26 @@
 
 use std::fmt::Debug;
 
-use rand::Rng;
+use rand::{Rng, RngExt};
 
-use crate::{Concept, ConceptId, Predictor, Prompt, PromptShape};
+use crate::sampler::draw_concept;
+use crate::{Concept, ConceptId, Predictor, Prompt, PromptShape, Purpose, Stream, TaskError};
+
+/// Which prompts are asked for: some that follow each other in a stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Draws {
+    /// The stream.
+    pub stream: Stream,
+    /// Index of the first of them.
+    pub first: u64,
+    /// How many there are.
+    pub count: usize,
+    /// The concept of all of them; none where the prior says it, prompt by prompt.
+    pub concept: Option<ConceptId>,
+    /// How many prompts of that concept come before the first, or of all concepts where the prior says it. Prompts of a
+    /// stock go by this number, which leaves out none.
+    pub before: u64,
+}
 
 /// A distribution over prompts with a latent concept.
 ///
@@ -19,6 +36,26 @@ pub trait Task: Debug + Send + Sync {
 
     /// Draws a prompt under `concept`, with all its randomness from `rng`: the same generator gives the same prompt.
     fn sample(&self, concept: ConceptId, rng: &mut dyn Rng) -> Prompt;
+
+    /// The prompts at some addresses: by [`sample`](Self::sample), with a generator of its own for every prompt. A task whose
+    /// prompts come from elsewhere, from a file or another program, says here how. The same address gives the same prompt,
+    /// whichever are asked for with it.
+    ///
+    /// # Errors
+    /// When they cannot be had.
+    fn draw(&self, draws: &Draws) -> Result<Vec<Prompt>, TaskError> {
+        let draw = |index| {
+            let mut rng = draws.stream.rng(index);
+            let concept = draws.concept.unwrap_or_else(|| draw_concept(self.concepts(), rng.random()));
+            self.sample(concept, &mut rng)
+        };
+        Ok((draws.first..).take(draws.count).map(draw).collect())
+    }
+
+    /// How many prompts of `concept` there are for `purpose`, where they are not without end.
+    fn stock(&self, _concept: ConceptId, _purpose: Purpose) -> Option<usize> {
+        None
+    }
 
     /// Closed-form references: figures and summaries show their errors as levels beside the model's. None by default.
     fn predictors(&self) -> Vec<Box<dyn Predictor>> {

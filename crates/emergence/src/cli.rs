@@ -2,18 +2,30 @@
 
 use std::process::ExitCode;
 
-use analysis::CliError;
+use analysis::{Allowed, CliError};
 use clap::{CommandFactory, Parser, Subcommand};
 use data::TaskRegistry;
 
 use crate::program::Program;
 
+/// What a newcomer types first.
+const EXAMPLES: &str = "\
+Examples:
+  emergence train                          the quickstart, and its report
+  emergence train paper --set seed=1       a preset with a change
+  emergence sweep experiments/sweeps/main.toml --jobs 2
+  emergence positions RUN                  a measurement of a run that is there
+  emergence lm measure bitwise --model FOLDER
+`emergence COMMAND --help` says what a command takes.";
+
 /// Train small transformers on in-context-learning tasks, and see what they come to know.
 #[derive(Debug, Parser)]
-#[command(name = "emergence", version)]
+#[command(name = "emergence", version, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    allowed: Allowed,
 }
 
 #[derive(Debug, Subcommand)]
@@ -31,7 +43,8 @@ enum Command {
 
 /// Every command of `trainer`, `analysis` and `pretrained` in one program, for the tasks in `registry`.
 pub fn command_line(registry: &TaskRegistry) -> ExitCode {
-    let command = Cli::parse().command;
+    let Cli { command, allowed } = Cli::parse();
+    let registry = &allowed.of(registry);
     let run = || match command {
         Command::Train(command) => command.run(registry),
         Command::Analyse(command) => command.run(registry),

@@ -19,7 +19,7 @@ const WIDTH: usize = 128;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Program {
-    /// Say what this machine has for the program, and what is missing: cores, memory, speed, GPU, a folder to write to
+    /// Say what this machine has for the program, and what is missing
     Doctor {
         /// Folder that runs are to be made in
         #[arg(long, default_value = "runs")]

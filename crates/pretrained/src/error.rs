@@ -41,6 +41,9 @@ pub enum PretrainedError {
     /// A table or checkpoint could not be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The prompts could not be made.
+    #[error(transparent)]
+    Task(#[from] data::TaskError),
     /// Asked to stop.
     #[error("interrupted")]
     Interrupted,

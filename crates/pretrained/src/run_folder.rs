@@ -267,8 +267,8 @@ pub(crate) fn check_lengths(experiment: &LmExperiment, series: &Series) -> Resul
         let written = prompts.text().par_iter().map(|prompt| experiment.text.template.write(prompt).text);
         written.map(|text| series.last().tokens.encode(&text)).try_for_each(|encoded| encoded.map(drop))
     };
-    check(study.held_out())?;
-    (0..study.probe.resamples).try_for_each(|resample| check(study.resample(resample)))
+    check(study.held_out()?)?;
+    (0..study.probe.resamples).try_for_each(|resample| check(study.resample(resample)?))
 }
 
 fn wrong(error: PretrainedError) -> CliError {

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 
+use data::TaskError;
 use thiserror::Error;
 
 /// Why settings of a measurement were refused.
@@ -62,6 +63,9 @@ pub enum SubjectError {
     /// A model of numbers was asked about text.
     #[error("the model must be one of text, but is one of pairs of numbers")]
     NoText,
+    /// The prompts to ask it with could not be made.
+    #[error(transparent)]
+    Task(#[from] TaskError),
     /// The model could not be read.
     #[error(transparent)]
     Unreadable(Box<dyn StdError + Send + Sync>),

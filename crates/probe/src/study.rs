@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use data::{Concept, ConceptId, Purpose, Stream, Task, TextPrompt, TextTask, Token};
+use data::{Concept, ConceptId, Purpose, Stream, Task, TaskError, TextPrompt, TextTask, Token};
 use rand::seq::SliceRandom;
 
 use crate::{AnyTask, Delivery, Prompts, Representations};
@@ -35,7 +35,11 @@ impl Study {
         eval.check()?;
         probe.check(task.concepts().len())?;
         let tokens = probe.tokens_of(task.shape().n_points)?;
-        Ok(Self { seed, task: AnyTask::Pairs(task), eval, probe, tokens })
+        let study = Self { seed, task: AnyTask::Pairs(task), eval, probe, tokens };
+        study.check_stock("eval.prompts_per_concept", Purpose::Eval, study.eval.prompts_per_concept)?;
+        let probed = study.probe.prompts_per_concept.saturating_mul(study.probe.resamples);
+        study.check_stock("probe.prompts_per_concept times probe.resamples", Purpose::Probe, probed)?;
+        Ok(study)
     }
 
     /// Checks the settings for prompts of text. The probed tokens are the queries after as many demonstrations as `shots`
@@ -64,9 +68,8 @@ impl Study {
     /// # Errors
     /// When one has fewer; names `field`.
     pub fn check_stock(&self, field: &str, purpose: Purpose, per_concept: usize) -> Result<(), ProbeError> {
-        let AnyTask::Text(task) = &self.task else { return Ok(()) };
-        for (concept, id) in task.concepts().iter().zip((0..).map(ConceptId)) {
-            let Some(stock) = task.stock(id, purpose) else { continue };
+        for (concept, id) in self.concepts().iter().zip((0..).map(ConceptId)) {
+            let Some(stock) = self.task.stock(id, purpose) else { continue };
             let range = format!("at most the number of different prompts there are of {} ({stock})", concept.name);
             ProbeError::check(field, range, per_concept, per_concept <= stock)?;
         }
@@ -94,22 +97,34 @@ impl Study {
     }
 
     /// The prompts that errors are measured on, the same number of every concept, concept by concept.
-    pub fn held_out(&self) -> Prompts {
+    ///
+    /// # Errors
+    /// When the task cannot make them.
+    pub fn held_out(&self) -> Result<Prompts, TaskError> {
         self.balanced(Purpose::Eval, 0, self.eval.prompts_per_concept)
     }
 
     /// The prompts of resample number `resample`, the same number of every concept, concept by concept.
-    pub fn resample(&self, resample: usize) -> Prompts {
+    ///
+    /// # Errors
+    /// When the task cannot make them.
+    pub fn resample(&self, resample: usize) -> Result<Prompts, TaskError> {
         self.balanced(Purpose::Probe, resample as u64, self.probe.prompts_per_concept)
     }
 
     /// The prompts of every resample.
-    pub fn resamples(&self) -> Vec<Prompts> {
+    ///
+    /// # Errors
+    /// When the task cannot make them.
+    pub fn resamples(&self) -> Result<Vec<Prompts>, TaskError> {
         (0..self.probe.resamples).map(|resample| self.resample(resample)).collect()
     }
 
     /// Set number `set` of prompts for `purpose`, `per_concept` of every concept, concept by concept.
-    pub fn balanced(&self, purpose: Purpose, set: u64, per_concept: usize) -> Prompts {
+    ///
+    /// # Errors
+    /// When the task cannot make them.
+    pub fn balanced(&self, purpose: Purpose, set: u64, per_concept: usize) -> Result<Prompts, TaskError> {
         self.task.balanced(self.seed, purpose, set, per_concept)
     }
 
@@ -129,13 +144,16 @@ impl Study {
     /// The prompts of resample number `resample` after `shots` demonstrations whose answers are permuted inside each prompt,
     /// as [`TextPrompt::with_answers_permuted`](data::TextPrompt::with_answers_permuted).
     ///
+    /// # Errors
+    /// When the task cannot make them.
+    ///
     /// # Panics
     /// When the study is of pairs of numbers, or there are fewer than two demonstrations or no query behind them.
-    pub fn with_answers_permuted(&self, resample: usize, shots: usize) -> Prompts {
-        let (stream, prompts) = (Stream::new(self.seed, Purpose::Shuffle), self.resample(resample));
+    pub fn with_answers_permuted(&self, resample: usize, shots: usize) -> Result<Prompts, TaskError> {
+        let (stream, prompts) = (Stream::new(self.seed, Purpose::Shuffle), self.resample(resample)?);
         let first = PERMUTED_ANSWERS + ((shots as u64) << 48) + (resample * prompts.len()) as u64;
         let permute = |(index, prompt): (u64, &TextPrompt)| prompt.with_answers_permuted(shots, &mut stream.rng(index));
-        (first..).zip(prompts.text()).map(permute).collect::<Vec<_>>().into()
+        Ok((first..).zip(prompts.text()).map(permute).collect::<Vec<_>>().into())
     }
 
     /// Hands over the residual stream of every resample at the probed tokens, and at `layers` (none for all), in the
@@ -150,7 +168,7 @@ impl Study {
         mut each: impl FnMut(usize, Representations),
     ) -> Result<(), SubjectError> {
         let wanted = Wanted { layers: layers.to_vec(), ..Wanted::residual(&self.tokens) };
-        subject.read(&self.resamples(), &wanted, &mut |Delivery { group, states, .. }| each(group, states))
+        subject.read(&self.resamples()?, &wanted, &mut |Delivery { group, states, .. }| each(group, states))
     }
 }
 
@@ -206,9 +224,9 @@ mod tests {
     fn prompts_of_text_are_balanced_and_no_two_sets_share_a_draw() {
         let study = study(Vec::new(), &[4, 0, 2]).unwrap();
         assert_eq!(study.tokens, [Token::X(5), Token::X(1), Token::X(3)]);
-        assert_eq!(study.held_out().labels(), [0, 0, 0, 0, 1, 1, 1, 1]);
-        let sets = study.resamples();
-        assert_eq!(sets, [study.resample(0), study.resample(1)]);
+        assert_eq!(study.held_out().unwrap().labels(), [0, 0, 0, 0, 1, 1, 1, 1]);
+        let sets = study.resamples().unwrap();
+        assert_eq!(sets, [0, 1].map(|resample| study.resample(resample).unwrap()));
         let drawn = sets.iter().flat_map(Prompts::text).map(|prompt| prompt.pairs[0].answer.clone());
         let drawn: Vec<String> = drawn.collect();
         assert!(drawn.iter().enumerate().all(|(i, one)| !drawn[..i].contains(one)), "{drawn:?}");
@@ -220,9 +238,9 @@ mod tests {
     #[test]
     fn permuted_answers_have_addresses_of_their_own() {
         let study = study(Vec::new(), &[4]).unwrap();
-        let prompts = study.resample(1);
-        let permuted = study.with_answers_permuted(1, 3);
-        assert_eq!(permuted, study.with_answers_permuted(1, 3));
+        let prompts = study.resample(1).unwrap();
+        let permuted = study.with_answers_permuted(1, 3).unwrap();
+        assert_eq!(permuted, study.with_answers_permuted(1, 3).unwrap());
         assert_eq!((permuted.labels(), permuted.text()[0].pairs.len()), (prompts.labels(), 4));
         let index = (1 << 63) + (3 << 48) + 6 + 2;
         let rng = &mut Stream::new(7, Purpose::Shuffle).rng(index);

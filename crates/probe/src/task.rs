@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use data::{Concept, Purpose, Sampler, Stream, Task, TextSampler, TextTask};
+use data::{Concept, ConceptId, Purpose, Sampler, Stream, Task, TaskError, TextSampler, TextTask};
 
 use crate::Prompts;
 
@@ -56,14 +56,28 @@ impl AnyTask {
 
     /// Set number `set` of prompts, `per_concept` of every concept, concept by concept. No two sets share a prompt's
     /// randomness.
-    pub(crate) fn balanced(&self, seed: u64, purpose: Purpose, set: u64, per_concept: usize) -> Prompts {
+    ///
+    /// # Errors
+    /// When the task cannot make them.
+    pub(crate) fn balanced(
+        &self,
+        seed: u64,
+        purpose: Purpose,
+        set: u64,
+        per_concept: usize,
+    ) -> Result<Prompts, TaskError> {
+        let stream = Stream::new(seed, purpose);
+        Ok(match self {
+            Self::Pairs(task) => Sampler::new(task.clone(), stream).balanced(set, per_concept)?.into(),
+            Self::Text(task) => TextSampler::new(task.clone(), stream).balanced(set, per_concept).into(),
+        })
+    }
+
+    /// How many different prompts of `concept` there are for `purpose`, where they are not without end.
+    pub(crate) fn stock(&self, concept: ConceptId, purpose: Purpose) -> Option<usize> {
         match self {
-            Self::Pairs(task) => {
-                Sampler::new(task.clone(), Stream::new(seed, purpose)).balanced(set, per_concept).into()
-            }
-            Self::Text(task) => {
-                TextSampler::new(task.clone(), Stream::new(seed, purpose)).balanced(set, per_concept).into()
-            }
+            Self::Pairs(task) => task.stock(concept, purpose),
+            Self::Text(task) => task.stock(concept, purpose),
         }
     }
 

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 use crate::checks::{check, check_name};
 use crate::version::VERSION;
-use crate::{ConfigError, Schedule};
+use crate::{ConfigError, Schedule, elsewhere};
 
 /// A complete configuration. No field has a default here: every default stands in `experiments/base.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -166,6 +166,9 @@ impl Config {
         let mut same = Table::new();
         for section in ["seed", "task", "model", "train", "checkpoints", "finetune"] {
             same.extend(whole.remove_entry(section));
+        }
+        if let Some(Value::Table(task)) = same.get_mut("task") {
+            elsewhere::without_place(task);
         }
         let mut without = |section: &str, field: &str| {
             same.get_mut(section).and_then(Value::as_table_mut).and_then(|section| section.remove(field))

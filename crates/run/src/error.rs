@@ -124,6 +124,27 @@ pub enum RunError {
         /// Where they would lie.
         path: PathBuf,
     },
+    /// A folder for what a run was asked about another task, in which nothing is trained or measured by its own name.
+    #[error(
+        "{} has what the models of {run} were asked about another task; to ask them more, give a measuring command the folder \
+         of that run and --task {task}", path.display()
+    )]
+    Asked {
+        /// The folder.
+        path: PathBuf,
+        /// Name of the run.
+        run: String,
+        /// The file with the task.
+        task: String,
+    },
+    /// A run was asked about a task of that name before, which was another.
+    #[error("{} was asked with other settings ({changes}); give the file another name", path.display())]
+    AskedOtherwise {
+        /// The folder for what was asked.
+        path: PathBuf,
+        /// The fields that differ, with both values.
+        changes: String,
+    },
     /// The configuration in the run directory is damaged.
     #[error("{}: {error}", path.display())]
     Config {
@@ -223,6 +244,8 @@ impl RunError {
                 | Self::Config { error: ConfigError::Task(TaskError::UnknownKind { .. }), .. }
                 | Self::MeasuredOtherwise { .. }
                 | Self::OtherSweep { .. }
+                | Self::Asked { .. }
+                | Self::AskedOtherwise { .. }
                 | Self::Refused { .. }
         )
     }

@@ -12,9 +12,11 @@
 //! assert_eq!(experiment.config.train.steps, 20);
 //! ```
 
+mod asking;
 mod checkpoint;
 mod checks;
 mod config;
+mod elsewhere;
 mod error;
 mod finding;
 mod lengthening;

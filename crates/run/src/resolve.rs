@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use crate::checks::check;
 use crate::version::{VERSION, migrate};
-use crate::{Config, ConfigError};
+use crate::{Config, ConfigError, elsewhere};
 
 /// The presets built into the program, by name.
 pub const PRESETS: [(&str, &str); 4] = [
@@ -67,6 +67,13 @@ impl Source {
         })
     }
 
+    /// Its fields alone, which are to be laid over a configuration with the task `before`.
+    pub(crate) fn part(&self, before: Option<&Value>) -> Result<Table, ConfigError> {
+        let mut table = self.read()?;
+        self.place(&mut table, before);
+        Ok(table)
+    }
+
     fn name(&self) -> String {
         match self {
             Self::Preset { name, .. } => format!("preset {name}"),
@@ -90,6 +97,7 @@ impl Source {
     fn within(&self, levels: usize, before: &[&Self]) -> Result<Table, ConfigError> {
         let mut table = self.read()?;
         let Some(name) = take_extends(&mut table)? else {
+            self.place(&mut table, None);
             // What is built into the program is of today.
             match self {
                 Self::Preset { .. } => drop(table.insert("version".to_owned(), Value::Integer(VERSION.into()))),
@@ -110,8 +118,16 @@ impl Source {
             return Err(ConfigError::Chain { most: MOST_EXTENDS, found: name });
         }
         let mut extended = next.within(levels - 1, &so_far)?;
+        self.place(&mut table, extended.get("task"));
         lay_over(&mut extended, table);
         Ok(extended)
+    }
+
+    /// Sets the paths of the task in `table`, which this source has. `before` is the task that it is laid over.
+    fn place(&self, table: &mut Table, before: Option<&Value>) {
+        let (Self::File(path), Some(Value::Table(task))) = (self, table.get_mut("task")) else { return };
+        let kind = task.get("kind").or_else(|| before?.get("kind")).and_then(Value::as_str).map(str::to_owned);
+        elsewhere::place(task, kind.as_deref(), path.parent().unwrap_or(Path::new("")));
     }
 
     /// What `extends` in this source names: a preset, or a file beside this one.
@@ -136,8 +152,14 @@ impl Config {
         source.named_in(sets, |sets| {
             let mut table = source.table(0)?;
             sets.iter().try_for_each(|set| apply(&mut table, set))?;
-            read_as(table)
+            Self::complete(table)
         })
+    }
+
+    /// Reads a whole configuration, after what its writer need not say of a task is added.
+    pub(crate) fn complete(mut table: Table) -> Result<Self, ConfigError> {
+        elsewhere::complete(&mut table)?;
+        read_as(table)
     }
 }
 

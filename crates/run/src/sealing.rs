@@ -18,8 +18,10 @@ impl RunDir {
     /// What was run.
     ///
     /// # Errors
-    /// When the configuration is damaged, was changed since it was sealed, or names a task that `registry` does not know.
+    /// When the configuration is damaged, was changed since it was sealed, or names a task that `registry` does not know; when
+    /// the folder has no models of its own.
     pub fn experiment(&self, registry: &TaskRegistry) -> Result<Experiment, RunError> {
+        self.check_own()?;
         self.config()?.build(registry).map_err(|error| self.bad_config(error))
     }
 

@@ -82,13 +82,13 @@ impl Sweep {
             let seeds: Vec<Value> = seeds.into_iter().map(seed_value).collect::<Result<_, _>>()?;
             tables = vary(tables, "seed", &not_empty("seeds", seeds)?)?;
         }
-        let configs = tables.into_iter().map(read_as).collect::<Result<Vec<Config>, _>>()?;
+        let configs = tables.into_iter().map(Config::complete).collect::<Result<Vec<_>, _>>()?;
         let mut seen = BTreeSet::new();
         if let Some(twin) = configs.iter().find(|config| !seen.insert(config.identity())) {
             let same = format!("twice {}", twin.run_name());
             return Err(out_of_range("seeds, grid and runs", "values that make no two runs the same", same));
         }
-        let name = read_as::<Config>(table)?.name;
+        let name = Config::complete(table)?.name;
         check_name(&name)?;
         Ok(Self { name, configs, values })
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{Builder, Scope};
 
-use data::{Prompt, Purpose, Sampler, Stream};
+use data::{Prompt, Purpose, Sampler, Stream, TaskError};
 use run::Experiment;
 
 /// Batches drawn ahead of their use.
@@ -26,12 +26,15 @@ impl Batches {
     }
 
     /// On this thread alone: the others are at work on the batch before.
-    pub(crate) fn draw(&self, step: usize) -> Vec<Prompt> {
+    ///
+    /// # Errors
+    /// When the task cannot make them.
+    pub(crate) fn draw(&self, step: usize) -> Result<Vec<Prompt>, TaskError> {
         let first = step as u64 * self.batch_size;
-        (first..first + self.batch_size).map(|index| self.sampler.prompt(index)).collect()
+        self.sampler.in_turn(first..first + self.batch_size)
     }
 
-    /// Draws the batches of `steps` on a thread of its own, in order, a few ahead.
+    /// Draws the batches of `steps` on a thread of its own, in order, a few ahead; an error is the last.
     ///
     /// # Errors
     /// When the thread cannot be started.
@@ -39,11 +42,13 @@ impl Batches {
         self,
         scope: &'scope Scope<'scope, '_>,
         steps: Range<usize>,
-    ) -> io::Result<Receiver<Vec<Prompt>>> {
+    ) -> io::Result<Receiver<Result<Vec<Prompt>, TaskError>>> {
         let (sender, receiver) = mpsc::sync_channel(AHEAD);
         let draw = move || {
             for step in steps {
-                if sender.send(self.draw(step)).is_err() {
+                let batch = self.draw(step);
+                let is_last = batch.is_err();
+                if sender.send(batch).is_err() || is_last {
                     return;
                 }
             }

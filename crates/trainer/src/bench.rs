@@ -108,7 +108,8 @@ fn time_steps<B: TrainingBackend>(
         let batches = Batches::new(experiment).ahead(scope, 0..warm_up + counted)?;
         let (mut started, mut unread) = (Instant::now(), 0);
         for step in 0..warm_up + counted {
-            let prompts = batches.recv().expect("the sampling thread ends after the last step");
+            let prompts = batches.recv().expect("the sampling thread ends after the last step or an error");
+            let prompts = prompts.map_err(io::Error::other)?;
             let found = gradients(&model, &prompts, shards, device);
             model = adam.step(model, found.parameters, None, config.train.learning_rate, step);
             unread += 1;
@@ -123,7 +124,7 @@ fn time_steps<B: TrainingBackend>(
             }
             if steps.len() >= REFERENCE_EVERY * sampling.len() {
                 let drawing = Instant::now();
-                let _ = again.draw(step);
+                again.draw(step).map_err(io::Error::other)?;
                 sampling.push(drawing.elapsed().as_secs_f64());
                 products.extend(on_host.then(|| products_per_second(config.model.d_model)));
             }

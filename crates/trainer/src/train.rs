@@ -57,6 +57,9 @@ pub enum TrainError {
     /// What was measured at a checkpoint.
     #[error(transparent)]
     Measure(#[from] MeasureError),
+    /// The prompts of a step could not be made.
+    #[error(transparent)]
+    Task(#[from] data::TaskError),
     /// A checkpoint of another model.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -129,7 +132,7 @@ pub fn train<B: TrainingBackend>(
         loop {
             let stopped = stop.is_asked();
             let mut working = Some(stop.hold());
-            let prompts = batches.recv().expect("the sampling thread ends after the last step");
+            let prompts = batches.recv().expect("the sampling thread ends after the last step or an error")?;
             let found = gradients(&model, &prompts, parallelism.shards, device);
             let factor = config.clip_norm.is_finite().then(|| found.clip_factor(config.clip_norm));
             pending.scalars.push([found.loss, found.norm]);

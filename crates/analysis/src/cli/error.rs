@@ -1,5 +1,6 @@
 //! What the libraries' errors mean for whoever typed the command.
 
+use data::TaskError;
 use probe::{ProbeError, SubjectError};
 use record::RecordError;
 use run::{ConfigError, RunError};
@@ -27,6 +28,9 @@ pub enum CliError {
     /// A table or file could not be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// A task could not make its prompts.
+    #[error(transparent)]
+    Task(#[from] TaskError),
     /// A measurement was refused or failed, or its figures did.
     #[error(transparent)]
     Measure(#[from] MeasureError),
@@ -73,6 +77,10 @@ fn asks_wrong(error: &CliError) -> bool {
         CliError::Run(error) => error.is_request(),
         CliError::Measure(MeasureError::Subject(SubjectError::Unreadable(source))) => {
             source.downcast_ref::<RunError>().is_some_and(RunError::is_request)
+        }
+        CliError::Task(error)
+        | CliError::Measure(MeasureError::Task(error) | MeasureError::Subject(SubjectError::Task(error))) => {
+            !matches!(error, TaskError::Generator { .. })
         }
         CliError::Measure(MeasureError::Subject(_) | MeasureError::Probe(_) | MeasureError::OutOfRange { .. }) => true,
         CliError::Record(error) | CliError::Measure(MeasureError::Record(error)) => {

@@ -1,32 +1,37 @@
 //! The commands of the list of measurements, and `remeasure`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 use data::TaskRegistry;
 use model::Device;
-use record::{AnyTable, Lock, Made, Maker, RecordError};
+use probe::ProbeKind;
+use record::{AnyTable, Folder, Lock, Made, Maker, RecordError, Row};
 use run::{Checkpoints, Experiment, RunDir, Work};
 use terminal::{patient_note, stop_signal};
 use toml::Table;
 
-use crate::cli::{CliError, OnRun, legend_of, report_run, say_path};
-use crate::{ALL, Entry, LIVE, Session};
+use crate::cli::{CliError, OnRun, compared, legend_of, report_run, say_path};
+use crate::{ALL, BestLayerRow, Entry, LIVE, MetricRow, Needs, Session, write_comparison};
 
 /// A measurement of the list on a run: a command of its own each.
 #[derive(Debug)]
 pub struct MeasureCommand {
     entry: &'static Entry,
     on: OnRun,
+    other: Other,
     options: ArgMatches,
 }
 
 impl Subcommand for MeasureCommand {
     fn augment_subcommands(command: clap::Command) -> clap::Command {
         ALL.iter().fold(command, |command, entry| {
-            let options = (entry.add_options)(OnRun::augment_args(clap::Command::new(entry.name)));
-            command.subcommand(options.about(entry.about).long_about(None))
+            let common = Other::augment_args(OnRun::augment_args(clap::Command::new(entry.name)));
+            let options = (entry.add_options)(common);
+            // Of answers that are text, a run of numbers can only be told that it has none.
+            let of_text = entry.needs == Needs::Scores;
+            command.subcommand(options.about(entry.about).long_about(None).hide(of_text))
         })
     }
 
@@ -44,7 +49,8 @@ impl FromArgMatches for MeasureCommand {
         let (name, options) = matches.subcommand().ok_or_else(|| clap::Error::new(ErrorKind::MissingSubcommand))?;
         let entry = ALL.iter().find(|entry| entry.name == name);
         let entry = entry.ok_or_else(|| clap::Error::new(ErrorKind::InvalidSubcommand))?;
-        Ok(Self { entry, on: OnRun::from_arg_matches(options)?, options: options.clone() })
+        let (on, other) = (OnRun::from_arg_matches(options)?, Other::from_arg_matches(options)?);
+        Ok(Self { entry, on, other, options: options.clone() })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -57,11 +63,73 @@ impl MeasureCommand {
     /// Measures, brings the report up to date, and says where the tables are.
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
         let (run, experiment, device) = self.on.open(registry)?;
+        if let Some(file) = &self.other.task {
+            return self.ask(file, &run, &experiment, device, registry);
+        }
         let legend = legend_of(&run, registry)?;
         let (paths, _lock) = measure(self.entry, &self.options, &run, &experiment, device, false)?;
         report_run(&run, &legend)?;
         Ok(paths.iter().try_for_each(|path| say_path(path))?)
     }
+}
+
+/// Another task than the run's.
+#[derive(Debug, Args)]
+struct Other {
+    /// Ask the models about the task in a TOML file, whose fields are laid over the run's: task.noise_variance = 0.5
+    ///
+    /// The file has the section [task], and may have [eval] and [probe]. Tables, figures and a report go to RUN/on/NAME, where
+    /// NAME is that of the file.
+    #[arg(long, value_name = "FILE")]
+    task: Option<PathBuf>,
+}
+
+impl MeasureCommand {
+    /// The same on another task, in a folder of its own; once that has errors and decodability, beside the run itself.
+    fn ask(
+        &self,
+        file: &Path,
+        home: &RunDir,
+        experiment: &Experiment,
+        device: Device,
+        registry: &TaskRegistry,
+    ) -> Result<(), CliError> {
+        let other = home.other_task(experiment, file, registry)?;
+        other.check_memory(Work::Measuring, Device::Flex, self.on.machine.threads(), 1)?;
+        let note = patient_note();
+        let mut session = Session {
+            study: &other.study,
+            subjects: &Checkpoints::new(home, experiment, device),
+            folder: home.folder(),
+            progress: &|text| note(text),
+        };
+        // What is refused makes no folder. The lock of the run is that of all inside it.
+        (self.entry.plan)(&self.options, &session)?;
+        let lock = home.lock()?;
+        let place = home.place_of(&lock, &other, file)?;
+        session.folder = place.folder();
+        let planned = (self.entry.plan)(&self.options, &session)?;
+        let maker = maker(self.entry.name, planned.options, &other, device);
+        let paths = Made::noting(place.folder(), &(self.entry.tables)(place.folder()), &maker, planned.run)?;
+        report_run(&place, &legend_of(&place, registry)?)?;
+        beside_home(&place, home, registry)?;
+        Ok(paths.iter().try_for_each(|path| say_path(path))?)
+    }
+}
+
+/// Compares what a run was asked about another task with the run itself, as soon as both have what is compared.
+fn beside_home(place: &RunDir, home: &RunDir, registry: &TaskRegistry) -> Result<(), CliError> {
+    let has = |run: &RunDir, file: &str| run.path().join(file).exists();
+    let is_whole = |run: &RunDir| [MetricRow::FILE, BestLayerRow::FILE].iter().all(|file| has(run, file));
+    if !is_whole(place) || !is_whole(home) {
+        return Ok(());
+    }
+    let both = [home, place].map(|run| compared(run, &run.config()?, registry));
+    let both = both.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let out = Folder::create(&place.path().join("compare"))?;
+    write_comparison(&both, ProbeKind::CD, &out)?;
+    terminal::note(&format!("beside the task that it was trained on: {}", out.path().display()));
+    Ok(())
 }
 
 /// Plans with the options in `matches`, then measures, writes the tables and what made them. A run that is not locked yet

@@ -32,6 +32,8 @@ pub use report::{legend_of, report_run};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    allowed: Allowed,
 }
 
 /// The commands on a run that is already there.
@@ -40,14 +42,20 @@ pub enum Command {
     /// A measurement of the list
     #[command(flatten)]
     Measure(MeasureCommand),
-    /// Measure again what training measured, with other settings of eval and probe; nothing is trained. Tables of all
-    /// other measurements are removed, since they were made with the old settings
+    /// Measure again with other settings of eval and probe; trains nothing
+    ///
+    /// Makes every table anew that training made, from the checkpoints. Tables of all other measurements are removed, since
+    /// they were made with the old settings.
     Remeasure(Remeasure),
     /// Write hidden states or the model for other tools
     Export(Export),
-    /// Average runs over their seeds, and compare groups of runs: error, decodability, and which of them moves first
+    /// Average runs over their seeds, and compare groups of runs
+    ///
+    /// By error, decodability, and which of them moves first.
     Compare(Compare),
-    /// Write a page that one can play with: a slider over checkpoints, states that move, curves of CD and error; opens offline
+    /// Write a page to play with: states that move, CD and error
+    ///
+    /// It has a slider over checkpoints, is one file, and opens offline.
     Explore(Explore),
     /// Draw the figures and write report.html, from the tables
     Report {
@@ -69,6 +77,21 @@ pub struct OnRun {
     machine: Machine,
 }
 
+/// Which programs of others may be started.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Allowed {
+    /// Let a configuration start the program that its task.command names
+    #[arg(long, global = true)]
+    allow_process: bool,
+}
+
+impl Allowed {
+    /// The tasks of `registry` as far as they are allowed.
+    pub fn of(self, registry: &TaskRegistry) -> TaskRegistry {
+        if self.allow_process { registry.clone().allowing_processes() } else { registry.clone() }
+    }
+}
+
 /// What does the arithmetic.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Machine {
@@ -82,8 +105,8 @@ pub struct Machine {
 
 /// The program `analysis`, for runs of the tasks in `registry`.
 pub fn command_line(registry: &TaskRegistry) -> ExitCode {
-    let command = Cli::parse().command;
-    conclude(listen(leave).map_err(CliError::from).and_then(|()| command.run(registry)))
+    let Cli { command, allowed } = Cli::parse();
+    conclude(listen(leave).map_err(CliError::from).and_then(|()| command.run(&allowed.of(registry))))
 }
 
 impl Machine {

@@ -33,7 +33,7 @@ type Path = (Vec<Points>, Vec<[f64; 2]>);
 /// With one, all layers share those of the layer with the best CD, and every layer is [`standardised`].
 pub(super) fn project(session: &Session<'_>, steps: &[usize], per_concept: usize) -> Result<Projected, MeasureError> {
     let over_layers = steps.len() == 1;
-    let prompts = session.study.balanced(Purpose::Probe, 0, per_concept);
+    let prompts = session.study.balanced(Purpose::Probe, 0, per_concept)?;
     let axes = axes(session, &prompts, over_layers)?;
     let mut paths: BTreeMap<Place, Path> = BTreeMap::new();
     let mut labels = Vec::new();

@@ -190,7 +190,7 @@ impl Subjects for TextTraining {
 #[test]
 fn the_model_made_by_hand_answers_from_the_second_pair_on() {
     let study = text_study();
-    let answers = Counter::new(0.5).plain_answers(&study.held_out()).unwrap();
+    let answers = Counter::new(0.5).plain_answers(&study.held_out().unwrap()).unwrap();
     for scores in answers.scores() {
         assert!(!scores[0].exact && scores[0].log_probability < -0.9, "nothing is known before the first pair");
         assert!(scores[1..].iter().all(|score| score.exact && score.log_probability > -1e-9), "{scores:?}");

@@ -1,5 +1,6 @@
 //! What becomes of the error when something in the model is changed.
 
+use data::TaskError;
 use probe::{Answers, Prompts, Study};
 
 use super::held_out::HeldOut;
@@ -14,11 +15,11 @@ pub(super) struct Effect<'a> {
 }
 
 impl<'a> Effect<'a> {
-    pub(super) fn new(study: &'a Study) -> Self {
-        let held_out = HeldOut::new(study);
+    pub(super) fn new(study: &'a Study) -> Result<Self, TaskError> {
+        let held_out = HeldOut::new(study)?;
         let scale = held_out.mean_square();
         let bootstrap = Bootstrap::new(study.seed, study.eval.prompts_per_concept);
-        Self { study, held_out, scale, bootstrap }
+        Ok(Self { study, held_out, scale, bootstrap })
     }
 
     /// Prompts of every concept.

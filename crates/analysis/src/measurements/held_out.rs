@@ -1,6 +1,6 @@
 //! Squared errors on the held-out prompts, of whoever answers them.
 
-use data::{Predictor, Prompt};
+use data::{Predictor, Prompt, TaskError};
 use probe::{Prompts, Study};
 use rayon::prelude::*;
 
@@ -21,12 +21,15 @@ pub(crate) struct Cell {
 impl<'a> HeldOut<'a> {
     /// The prompts that belong to the study's seed.
     ///
+    /// # Errors
+    /// When the task cannot make them.
+    ///
     /// # Panics
     /// When the study is of text.
-    pub fn new(study: &'a Study) -> Self {
-        let prompts = study.held_out();
+    pub fn new(study: &'a Study) -> Result<Self, TaskError> {
+        let prompts = study.held_out()?;
         assert!(matches!(prompts, Prompts::Pairs(_)), "text has no squared error");
-        Self { study, prompts }
+        Ok(Self { study, prompts })
     }
 
     /// The prompts, concept by concept.

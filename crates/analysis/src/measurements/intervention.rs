@@ -169,14 +169,14 @@ mod tests {
     fn means_are_of_each_concept_and_of_null_beside_them() {
         let study = text_study();
         let null = study.null(Purpose::Patch, 0, 500);
-        let means = Means::of(&Counter::new(0.5), mean_prompts(&study, 500), null, Token::X(6), &[]).unwrap();
+        let means = Means::of(&Counter::new(0.5), mean_prompts(&study, 500).unwrap(), null, Token::X(6), &[]).unwrap();
         // m is ± the share at every layer, and of Null its mean is near 0.
         for (layer, m) in [(0, 0.0), (1, 0.5), (2, 1.0)] {
             let [up, down] = [0, 1].map(|concept| means.concept(Layer(layer), ConceptId(concept))[1]);
             assert!((up - m).abs() < SINGLE && (down + m).abs() < SINGLE, "{up} {down}");
             assert!(means.null[layer][1].abs() < 0.1 && means.overall(Layer(layer))[1].abs() < SINGLE);
         }
-        let without = Means::of(&Counter::new(0.5), mean_prompts(&study, 2), None, Token::X(6), &[]).unwrap();
+        let without = Means::of(&Counter::new(0.5), mean_prompts(&study, 2).unwrap(), None, Token::X(6), &[]).unwrap();
         assert!(without.null.is_empty());
     }
 

@@ -39,6 +39,9 @@ pub enum MeasureError {
     /// A setting of the study does not allow it.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// The prompts to ask with could not be made.
+    #[error(transparent)]
+    Task(#[from] data::TaskError),
     /// The model could not be asked.
     #[error(transparent)]
     Subject(#[from] SubjectError),

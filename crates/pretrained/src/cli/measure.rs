@@ -107,7 +107,7 @@ pub(super) fn measure_all(run: &LmRun, series: &Series, device: Device) -> Resul
 /// What all that is measured takes, from the tokens of a few of its prompts.
 fn expected(experiment: &LmExperiment, series: &Series) -> Result<Cost, CliError> {
     let study = &experiment.study;
-    let some = study.balanced(data::Purpose::Eval, 0, 1);
+    let some = study.balanced(data::Purpose::Eval, 0, 1)?;
     let written = some.text().iter().map(|prompt| experiment.text.template.write(prompt).text);
     let tokens = written.map(|text| Ok(series.last().tokens.encode(&text)?.ids.len()));
     let tokens: usize = tokens.sum::<Result<usize, crate::PretrainedError>>().map_err(Failure::from)?;

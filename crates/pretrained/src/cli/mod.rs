@@ -78,7 +78,9 @@ impl From<PretrainedError> for Failure {
         match error {
             PretrainedError::Interrupted => Self::Interrupted("interrupted; nothing was written".to_owned()),
             PretrainedError::OutOfRange { .. } | PretrainedError::File { .. } => Self::Request(error.into()),
-            PretrainedError::Io { .. } | PretrainedError::Record(_) => Self::Run(error.into()),
+            PretrainedError::Io { .. } | PretrainedError::Record(_) | PretrainedError::Task(_) => {
+                Self::Run(error.into())
+            }
         }
     }
 }

@@ -30,7 +30,8 @@ impl Prompts {
         let experiment = self.change.resolve(&self.config)?.build()?;
         let model = self.model.map(|path| ModelFolder::open(&path)).transpose().map_err(Failure::from)?;
         let study = &experiment.study;
-        for prompt in study.balanced(Purpose::Eval, 0, self.count as usize).text() {
+        let drawn = study.balanced(Purpose::Eval, 0, self.count as usize)?;
+        for prompt in drawn.text() {
             let concept = study.concepts().get(prompt.concept.0).map_or("Null", |concept| &concept.name);
             let text = experiment.text.template.write(prompt).text;
             say(&format!("== {concept}\n{text}"))?;

@@ -188,6 +188,7 @@ impl OnBackend for TrainHere<'_> {
         train::<Autodiff<B>>(run, experiment, parallelism, &device, observers, stop).map_err(|error| match error {
             TrainError::Run(error) => error.into(),
             TrainError::Measure(error) => error.into(),
+            TrainError::Task(error) => error.into(),
             error => Failure::Run(error.into()).into(),
         })
     }

@@ -4,10 +4,10 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use analysis::{CliError, Machine};
+use analysis::{Allowed, CliError, Machine};
 use burn::backend::Autodiff;
 use clap::{Args, Parser, Subcommand};
-use data::TaskRegistry;
+use data::{TaskRegistry, answer};
 use model::{Device, Kernels, OnBackend};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use record::leave;
@@ -35,12 +35,14 @@ pub use sweep::Sweep;
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+    #[command(flatten)]
+    allowed: Allowed,
 }
 
 /// The commands that train.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Train, from a preset or a file, or go on with the same run where it stopped
+    /// Train from a preset or a file, or go on where that run stopped
     Train {
         /// Preset or TOML file
         #[arg(help = format!("Preset ({}) or TOML file", PRESETS.map(|(name, _)| name).join(", ")))]
@@ -75,7 +77,7 @@ pub enum Command {
     /// List, compare or tidy up the runs in a folder
     #[command(subcommand)]
     Runs(Runs),
-    /// Go on from the weights of a run, on another task or with part of the model frozen
+    /// Go on from the weights of a run, on another task or partly frozen
     Finetune(Finetune),
     /// Print a configuration with every default resolved
     Show {
@@ -87,6 +89,16 @@ pub enum Command {
     },
     /// List the tasks this program knows
     Tasks,
+    /// Draw prompts for another program, which asks for them line by line
+    ///
+    /// It asks on standard input as this program asks a task of the kind `process`: see docs/custom-tasks.md.
+    Generate {
+        /// Preset or TOML file
+        config: String,
+        /// Changes to it
+        #[command(flatten)]
+        change: Change,
+    },
     /// Time the training step
     Bench {
         /// Preset or TOML file
@@ -131,7 +143,7 @@ pub fn command_line(registry: &TaskRegistry) -> ExitCode {
     let Some(command) = cli.command else {
         return conclude(Err(Failure::Request(anyhow::anyhow!("a command is missing; see --help"))));
     };
-    conclude(listen(leave).map_err(CliError::from).and_then(|()| command.run(registry)))
+    conclude(listen(leave).map_err(CliError::from).and_then(|()| command.run(&cli.allowed.of(registry))))
 }
 
 impl Command {
@@ -172,6 +184,12 @@ impl Command {
                 Ok(say(config.to_toml().trim_end())?)
             }
             Self::Tasks => Ok(registry.kinds().try_for_each(say)?),
+            Self::Generate { config, change } => {
+                let experiment = change.resolve(&Source::named(&config))?.build(registry)?;
+                let (requests, answers) = (io::stdin().lock(), io::stdout().lock());
+                let answered = answer(experiment.study.task.pairs(), requests, answers);
+                Ok(answered.map_err(|error| Failure::Run(error.into()))?)
+            }
             Self::Bench { config, change, machine, steps, warm_up, jobs, json } => {
                 let experiment = change.resolve(&Source::named(&config))?.build(registry)?;
                 let device = machine.device()?;

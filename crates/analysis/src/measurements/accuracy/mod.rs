@@ -28,8 +28,7 @@ type Tables = (Vec<AccuracyRow>, Vec<AnswerRow>);
 
 impl Measurement for Accuracy {
     const NAME: &'static str = "accuracy";
-    const ABOUT: &'static str =
-        "Measure how often the right answer is given, and its log-probability, by number of demonstrations";
+    const ABOUT: &'static str = "Measure how often answers are right, and their log-probability";
     const NEEDS: Needs = Needs::Scores;
     const FIGURES: &'static [&'static str] = &["cd_accuracy", "shots", "pretraining"];
     type Options = NoOptions;
@@ -58,7 +57,7 @@ impl Measurement for Accuracy {
 
 impl Live for Accuracy {
     fn at(study: &Study, subject: &dyn Subject, step: usize) -> Result<Tables, MeasureError> {
-        let answers = subject.plain_answers(&study.held_out())?;
+        let answers = subject.plain_answers(&study.held_out()?)?;
         let mut tables = Tables::default();
         for shots in shots_of(study) {
             let scores: Vec<Score> = answers.scores().iter().map(|of_prompt| of_prompt[shots]).collect();

@@ -5,7 +5,7 @@ mod show;
 
 use std::collections::BTreeMap;
 
-use data::{Legend, Role};
+use data::{Legend, Role, TaskError};
 use probe::Study;
 
 pub use rows::AlgorithmRow;
@@ -20,8 +20,7 @@ pub struct AlgorithmTrace;
 
 impl Measurement for AlgorithmTrace {
     const NAME: &'static str = "algorithms";
-    const ABOUT: &'static str =
-        "Compare the model's predictions with those of every closed-form predictor, at every checkpoint";
+    const ABOUT: &'static str = "Compare the model's predictions with closed-form predictors'";
     const NEEDS: Needs = Needs::Numbers;
     const FIGURES: &'static [&'static str] = &["algorithms"];
     type Options = NoOptions;
@@ -37,7 +36,7 @@ impl Measurement for AlgorithmTrace {
     }
 
     fn measure(steps: &Vec<usize>, session: &Session<'_>) -> Result<Vec<AlgorithmRow>, MeasureError> {
-        let algorithms = Algorithms::new(session.study);
+        let algorithms = Algorithms::new(session.study)?;
         session.over_steps(steps, |subject, step| {
             let answers = subject.plain_answers(algorithms.held_out.prompts())?;
             Ok(algorithms.rows(answers.numbers(), step))
@@ -69,8 +68,11 @@ struct Known {
 
 impl<'a> Algorithms<'a> {
     /// Of all predictors and algorithms of the study's task.
-    pub fn new(study: &'a Study) -> Self {
-        let held_out = HeldOut::new(study);
+    ///
+    /// # Errors
+    /// When the task cannot make the prompts.
+    pub fn new(study: &'a Study) -> Result<Self, TaskError> {
+        let held_out = HeldOut::new(study)?;
         let scale = held_out.mean_square();
         let task = study.task.pairs();
         let answers = task.predictors().into_iter().chain(task.algorithms()).map(|predictor| {
@@ -78,7 +80,7 @@ impl<'a> Algorithms<'a> {
             let errors = held_out.errors(&predictions).into_iter().map(|cell| cell.mean / scale).collect();
             Known { predictor: predictor.name().to_owned(), predictions, errors }
         });
-        Self { answers: answers.collect(), scale, held_out }
+        Ok(Self { answers: answers.collect(), scale, held_out })
     }
 
     /// Distances of a model's predictions after `step` steps of training from every predictor's.
@@ -158,7 +160,7 @@ mod tests {
     #[test]
     fn distances_are_means_of_squared_differences() {
         let study = study();
-        let algorithms = Algorithms::new(&study);
+        let algorithms = Algorithms::new(&study).unwrap();
         let lasso = algorithms.answers.iter().find(|answers| answers.predictor == "lasso").unwrap();
         let rows = algorithms.rows(&lasso.predictions, 7);
         let at = |predictor: &str, concept: Option<&str>, position| {

@@ -15,7 +15,7 @@ pub struct Baselines;
 
 impl Measurement for Baselines {
     const NAME: &'static str = "baselines";
-    const ABOUT: &'static str = "Compute the errors of the closed-form predictors on the held-out prompts";
+    const ABOUT: &'static str = "Compute the errors of the closed-form predictors";
     const NEEDS: Needs = Needs::Numbers;
     type Options = NoOptions;
     type Plan = ();
@@ -26,7 +26,7 @@ impl Measurement for Baselines {
     }
 
     fn measure((): &(), session: &Session<'_>) -> Result<Vec<BaselineRow>, MeasureError> {
-        Ok(baselines(&HeldOut::new(session.study), session.study))
+        Ok(baselines(&HeldOut::new(session.study)?, session.study))
     }
 }
 

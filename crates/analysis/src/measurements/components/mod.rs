@@ -17,8 +17,7 @@ pub struct ComponentOutputs;
 
 impl Measurement for ComponentOutputs {
     const NAME: &'static str = "sites";
-    const ABOUT: &'static str =
-        "Measure decodability of what attention and feed-forward write, beside the residual stream";
+    const ABOUT: &'static str = "Measure decodability of what attention and feed-forward write";
     const NEEDS: Needs = Needs::States;
     const FIGURES: &'static [&'static str] = &["sites"];
     type Options = Steps;
@@ -41,7 +40,7 @@ impl Measurement for ComponentOutputs {
 fn rows(study: &Study, subject: &dyn Subject, step: usize) -> Result<Vec<ComponentRow>, MeasureError> {
     let mut scores = Component::ALL.map(|component| (component, Scores::new(study)));
     let wanted = Wanted { components: Component::ALL.to_vec(), ..Wanted::residual(&study.tokens) };
-    subject.read(&study.resamples(), &wanted, &mut |Delivery { group, states, .. }| {
+    subject.read(&study.resamples()?, &wanted, &mut |Delivery { group, states, .. }| {
         let of_component = scores.iter_mut().filter(|(component, _)| *component == states.component);
         of_component.for_each(|(_, scores)| scores.add(group, &states));
     })?;

@@ -23,10 +23,10 @@ pub(super) fn rows_of_prompts(
     subject: &dyn Subject,
     step: usize,
 ) -> Result<Vec<DecodabilityRow>, SubjectError> {
-    let (mut rows, resamples) = (Vec::new(), study.resamples());
+    let (mut rows, resamples) = (Vec::new(), study.resamples()?);
     for shots in shots_of(study).into_iter().filter(|&shots| shots >= 2) {
         let permuted = |resample| study.with_answers_permuted(resample, shots);
-        let groups: Vec<Prompts> = (0..resamples.len()).map(permuted).collect();
+        let groups: Vec<Prompts> = (0..resamples.len()).map(permuted).collect::<Result<_, _>>()?;
         let token = query_after(shots);
         rows.extend(control_rows(study, subject, step, Control::PermutedAnswers, &groups, &[token])?);
     }
@@ -52,7 +52,7 @@ pub(super) fn rows_of_untrained(
     subject: &dyn Subject,
     step: usize,
 ) -> Result<Vec<DecodabilityRow>, SubjectError> {
-    control_rows(study, subject, step, Control::Untrained, &study.resamples(), &study.tokens)
+    control_rows(study, subject, step, Control::Untrained, &study.resamples()?, &study.tokens)
 }
 
 /// How often each token occurs in the first `shots` answers of each prompt, tokens that occur in none being left out.

@@ -182,14 +182,14 @@ mod tests {
             let permute = |prompt: &TextPrompt| prompt.with_answers_permuted(SHOTS, &mut rng);
             prompts.text().iter().map(permute).collect::<Vec<_>>().into()
         };
-        let groups: Vec<Prompts> = study.resamples().iter().map(&mut permuted).collect();
+        let groups: Vec<Prompts> = study.resamples().unwrap().iter().map(&mut permuted).collect();
         let control = Control::PermutedAnswers;
         let rows = control_rows(&study, &model, 7, control, &groups, &[token]).unwrap();
         assert_eq!(scores(&rows, token, Some(control)), plain);
         assert!(rows.iter().all(|row| (row.step, row.n, row.probe.control) == (7, groups.len(), Some(control))));
 
         let control = Control::Untrained;
-        let rows = control_rows(&study, &Counter::new(0.0), 7, control, &study.resamples(), &[token]).unwrap();
+        let rows = control_rows(&study, &Counter::new(0.0), 7, control, &study.resamples().unwrap(), &[token]).unwrap();
         // Only the input is left in its states.
         let untrained = scores(&rows, token, Some(control));
         assert_eq!([&untrained[..3], &untrained[3..6], &untrained[6..]].map(|at| at[0].2), [untrained[0].2; 3]);
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn states_at_hand_give_the_rows_of_the_model_they_are_of() {
         let (study, model, token, control) = (text_study(), Counter::new(0.5), Token::X(6), Control::Bag);
-        let groups = study.resamples();
+        let groups = study.resamples().unwrap();
         let rows = control_rows(&study, &model, 0, control, &groups, &[token]).unwrap();
         let of_resample = |resample: &Resample| {
             let states = resample.tokens[&0].clone();

@@ -17,7 +17,7 @@ pub struct Errors;
 
 impl Measurement for Errors {
     const NAME: &'static str = "errors";
-    const ABOUT: &'static str = "Measure the error on the held-out prompts again, at every checkpoint";
+    const ABOUT: &'static str = "Measure the held-out error again, at every checkpoint";
     const NEEDS: Needs = Needs::Numbers;
     const FIGURES: &'static [&'static str] = &["emergence"];
     type Options = NoOptions;
@@ -39,7 +39,7 @@ impl Measurement for Errors {
 
 impl Live for Errors {
     fn at(study: &Study, subject: &dyn Subject, step: usize) -> Result<Vec<MetricRow>, MeasureError> {
-        let held_out = HeldOut::new(study);
+        let held_out = HeldOut::new(study)?;
         let scale = held_out.mean_square();
         let row = |Cell { concept, position, mean: mse }| MetricRow {
             step,

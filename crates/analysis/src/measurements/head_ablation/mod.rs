@@ -54,7 +54,7 @@ fn ablate(
     step: usize,
     progress: &dyn Fn(&str),
 ) -> Result<Vec<AblationRow>, MeasureError> {
-    let effect = Effect::new(study);
+    let effect = Effect::new(study)?;
     let plain = effect.errors(&subject.plain_answers(effect.prompts())?);
     let (n_layers, n_heads) = (subject.anatomy().n_layers, subject.anatomy().n_heads);
     let mut rows = Vec::new();

@@ -72,8 +72,7 @@ pub struct Plan {
 
 impl Measurement for Intervene {
     const NAME: &'static str = "intervene";
-    const ABOUT: &'static str =
-        "Replace hidden states at the query by concepts' means, or steer towards them, and score the answers";
+    const ABOUT: &'static str = "Replace states at the query by means, or steer, and score the answers";
     const NEEDS: Needs = Needs::Scores;
     const FIGURES: &'static [&'static str] = &["interventions", "task_vectors", "answers_steered"];
     type Options = Options;
@@ -155,10 +154,10 @@ fn intervene(
     let null = study.null(Purpose::Patch, 0, plan.mean_prompts).filter(|_| null_of(study).is_none());
     let null = null.map(|prompts| prompts.first(plan.shots + 1));
     let has_null = null.is_some();
-    let prompts = mean_prompts(study, plan.mean_prompts).first(plan.shots + 1);
+    let prompts = mean_prompts(study, plan.mean_prompts)?.first(plan.shots + 1);
     let layers = [plan.layers.as_slice(), &[plan.steered]].concat();
     let means = Means::of(subject, prompts, null, token, &layers)?;
-    let held_out = study.held_out();
+    let held_out = study.held_out()?;
     let replacing = replacing(study, has_null);
     let replace: Vec<(Layer, Intervention)> =
         plan.layers.iter().flat_map(|layer| replacing.iter().map(|what| (*layer, *what))).collect();

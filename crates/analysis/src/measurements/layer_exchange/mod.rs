@@ -38,7 +38,7 @@ pub struct Plan {
 
 impl Measurement for LayerExchange {
     const NAME: &'static str = "transplant";
-    const ABOUT: &'static str = "Join early layers of one checkpoint to late layers of another, and measure the error";
+    const ABOUT: &'static str = "Join early layers of one checkpoint to late ones of another";
     const NEEDS: Needs = Needs::Numbers;
     const FIGURES: &'static [&'static str] = &["transplant"];
     type Options = Options;
@@ -57,7 +57,7 @@ impl Measurement for LayerExchange {
     }
 
     fn measure(&Plan { ref steps, layer }: &Plan, session: &Session<'_>) -> Result<Vec<ExchangeRow>, MeasureError> {
-        let effect = Effect::new(session.study);
+        let effect = Effect::new(session.study)?;
         let mut rows = Vec::new();
         for &early_step in steps {
             (session.progress)(&format!("early step {early_step}"));

@@ -4,7 +4,7 @@ mod rows;
 mod show;
 
 use clap::ValueEnum;
-use data::{ConceptId, Prompt, Purpose, Stream, Token};
+use data::{ConceptId, Prompt, Purpose, Stream, TaskError, Token};
 use probe::{Answers, Edit, Layer, Prompts, Study, Subject};
 use serde::Serialize;
 
@@ -86,8 +86,7 @@ pub struct Plan {
 
 impl Measurement for Patching {
     const NAME: &'static str = "patch";
-    const ABOUT: &'static str =
-        "Replace hidden states by concepts' means, or steer towards them, and measure the error";
+    const ABOUT: &'static str = "Replace states by concepts' means, or steer, and measure the error";
     const NEEDS: Needs = Needs::Numbers;
     const FIGURES: &'static [&'static str] = &["patching", "patching_sweep", "steering"];
     type Options = Options;
@@ -169,8 +168,8 @@ fn patch(
     plan: &Plan,
     strengths: &[f64],
 ) -> Result<Vec<PatchRow>, MeasureError> {
-    let effect = Effect::new(study);
-    let means = Means::of(subject, mean_prompts(study, plan.mean_prompts).first(plan.pair), None, plan.token, &[])?;
+    let effect = Effect::new(study)?;
+    let means = Means::of(subject, mean_prompts(study, plan.mean_prompts)?.first(plan.pair), None, plan.token, &[])?;
     let (prompts, interventions) = (effect.prompts().first(plan.pair), interventions(study, plan, strengths));
     let labels = prompts.labels();
     let edit = |(layer, what): &(Layer, Intervention)| what.edit(&labels, &means, *layer, plan.token);
@@ -212,7 +211,7 @@ fn patch(
 }
 
 /// The prompts that means are taken over, `per_concept` of every concept.
-pub(crate) fn mean_prompts(study: &Study, per_concept: usize) -> Prompts {
+pub(crate) fn mean_prompts(study: &Study, per_concept: usize) -> Result<Prompts, TaskError> {
     study.balanced(Purpose::Patch, 0, per_concept)
 }
 
@@ -259,8 +258,8 @@ mod tests {
     #[test]
     fn no_prompt_behind_a_mean_is_held_out() {
         let study = study();
-        let held_out = study.held_out();
-        let behind_means = mean_prompts(&study, 50);
+        let held_out = study.held_out().unwrap();
+        let behind_means = mean_prompts(&study, 50).unwrap();
         assert!(behind_means.pairs().iter().all(|prompt| !held_out.pairs().contains(prompt)));
     }
 }

@@ -4,7 +4,7 @@ mod errors_figure;
 mod rows;
 mod show;
 
-use data::{Concept, Prompt, Token};
+use data::{Concept, Prompt, TaskError, Token};
 use probe::{Control, Guess, ProbeReading, Study};
 use rayon::prelude::*;
 
@@ -21,7 +21,7 @@ pub struct AlongPrompt;
 
 impl Measurement for AlongPrompt {
     const NAME: &'static str = "positions";
-    const ABOUT: &'static str = "Measure decodability at every pair of the prompt, beside what could be known there";
+    const ABOUT: &'static str = "Measure decodability at every pair, beside what could be known there";
     const NEEDS: Needs = Needs::Numbers;
     const FIGURES: &'static [&'static str] = &["positions", "reading"];
     type Options = Steps;
@@ -35,7 +35,7 @@ impl Measurement for AlongPrompt {
     fn measure(steps: &Vec<usize>, session: &Session<'_>) -> Result<Vec<PositionRow>, MeasureError> {
         let every_pair = (1..=session.study.n_points()).map(Token::X).collect();
         let along = Study { tokens: every_pair, ..session.study.clone() };
-        let mut rows = inferred(&along);
+        let mut rows = inferred(&along)?;
         rows.extend(session.over_steps(steps, |subject, step| Ok(read(&Decodability::at(&along, subject, step)?)))?);
         Ok(rows)
     }
@@ -74,8 +74,8 @@ fn read((cd, best): &Tables) -> Vec<PositionRow> {
 ///
 /// The first is the ceiling of any reader's accuracy; the second lies below it on average, since whoever is 70% sure of the
 /// likeliest concept is right in 70% of the cases and still has only 0.7 there and 0.3 elsewhere.
-fn inferred(study: &Study) -> Vec<PositionRow> {
-    let resamples = study.resamples();
+fn inferred(study: &Study) -> Result<Vec<PositionRow>, TaskError> {
+    let resamples = study.resamples()?;
     let mut rows = Vec::new();
     for predictor in study.task.pairs().predictors() {
         // [resamples][prompts][n_points]: (credit of the likeliest, posterior on the true one)
@@ -105,7 +105,7 @@ fn inferred(study: &Study) -> Vec<PositionRow> {
             row(Reader::Posterior(predictor.name().to_owned()), |pair| pair.1);
         }
     }
-    rows
+    Ok(rows)
 }
 
 /// The posterior if all concepts had been as frequent, from that over concepts of different weights. Where one has weight
@@ -126,7 +126,7 @@ mod tests {
     fn the_likeliest_concept_is_right_more_often_than_its_mean_posterior_and_both_rise_from_chance() {
         let mut study = study_with("weights = [1, 1]");
         study.probe.prompts_per_concept = 400;
-        let rows = inferred(&study);
+        let rows = inferred(&study).unwrap();
         let scores =
             |reader: Reader| rows.iter().filter(|row| row.reader == reader).map(|row| row.score).collect::<Vec<_>>();
         let (right, posterior) =
@@ -142,7 +142,7 @@ mod tests {
     /// Else there could be a better reader of these prompts than the ceiling.
     #[test]
     fn what_could_be_known_of_balanced_prompts_does_not_depend_on_the_weights_of_concepts() {
-        let inferred = |weights: &str| inferred(&study_with(weights));
+        let inferred = |weights: &str| inferred(&study_with(weights)).unwrap();
         let (equal, unequal) = (inferred("weights = [1, 1]"), inferred("weights = [4, 1]"));
         assert!(!equal.is_empty() && equal.len() == unequal.len());
         for (equal, unequal) in equal.iter().zip(&unequal) {

@@ -56,8 +56,7 @@ pub struct Plan {
 
 impl Measurement for Projections {
     const NAME: &'static str = "map";
-    const ABOUT: &'static str =
-        "Bring the hidden states into a plane, at a few layers and checkpoints: principal components or UMAP";
+    const ABOUT: &'static str = "Bring the hidden states into a plane: principal components or UMAP";
     const NEEDS: Needs = Needs::States;
     const FIGURES: &'static [&'static str] = &["map", "map_umap", "map_tsne"];
     type Options = Options;
@@ -115,7 +114,7 @@ fn map(study: &Study, subject: &dyn Subject, step: usize, plan: &Plan) -> Result
     let stream = Stream::new(study.seed, Purpose::Map);
     let wanted = Wanted { layers: layers.clone(), ..Wanted::residual(&[token]) };
     let mut rows = Vec::new();
-    subject.read(&[study.resample(0)], &wanted, &mut |delivery| {
+    subject.read(&[study.resample(0)?], &wanted, &mut |delivery| {
         let states = delivery.states;
         let of_layer = |(index, &layer): (usize, &Layer)| {
             let plane = method.plane(&states.states(index, 0), stream);

@@ -30,8 +30,7 @@ pub struct Plan {
 
 impl Measurement for Sensitivity {
     const NAME: &'static str = "sensitivity";
-    const ABOUT: &'static str =
-        "Measure how Concept Decodability depends on the neighbours that vote and the number of prompts";
+    const ABOUT: &'static str = "Measure how decodability depends on k and the number of prompts";
     const NEEDS: Needs = Needs::States;
     type Options = OneStep;
     type Plan = Plan;

@@ -30,8 +30,7 @@ pub struct Plan {
 
 impl Measurement for Separations {
     const NAME: &'static str = "separation";
-    const ABOUT: &'static str =
-        "Measure how far apart the concepts' states are, and how well each two are told apart, at every checkpoint";
+    const ABOUT: &'static str = "Measure how far apart the concepts' states are, and which two";
     const NEEDS: Needs = Needs::States;
     const FIGURES: &'static [&'static str] = &["separation", "pairs"];
     type Options = NoOptions;

@@ -19,8 +19,7 @@ pub struct TaskVariance;
 
 impl Measurement for TaskVariance {
     const NAME: &'static str = "tdnv";
-    const ABOUT: &'static str =
-        "Measure the variance within concepts over the squared distance between them, at every layer and checkpoint";
+    const ABOUT: &'static str = "Measure the variance within concepts over the distance between them";
     const NEEDS: Needs = Needs::States;
     const FIGURES: &'static [&'static str] = &["tdnv"];
     type Options = NoOptions;

@@ -106,7 +106,7 @@ impl Sweep {
             run::Sweep::check_sealed(&Folder::at(&members.out), &members.seal)?;
         }
         if self.part.for_slurm {
-            return self.slurm.write(&self, &members);
+            return self.slurm.write(&self, &members, registry);
         }
         if let Some(index) = self.part.index {
             return self.complete_alone(members, index);

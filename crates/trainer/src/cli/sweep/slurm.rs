@@ -10,6 +10,7 @@ use std::process::Command;
 
 use analysis::CliError;
 use clap::Args;
+use data::TaskRegistry;
 use record::{Folder, Output};
 use terminal::{Failure, in_shell, note, say};
 
@@ -39,11 +40,12 @@ impl Slurm {
     ///
     /// # Errors
     /// When the disk fails, a file of another origin is in the way, or `sbatch` fails.
-    pub(super) fn write(&self, sweep: &Sweep, members: &Members) -> Result<(), CliError> {
+    pub(super) fn write(&self, sweep: &Sweep, members: &Members, registry: &TaskRegistry) -> Result<(), CliError> {
         let open: Vec<usize> =
             members.list().iter().filter(|member| member.status.is_open()).map(|member| member.index).collect();
         let folder = absolute(&members.out)?.join(SCRIPTS);
-        let scripts = Scripts { command: command(sweep, &members.out)?, name: &members.name, folder: &folder };
+        let scripts =
+            Scripts { command: command(sweep, &members.out, registry)?, name: &members.name, folder: &folder };
         let arrays = in_arrays(&open, self.array_limit as usize);
         let mut files: Vec<(String, String)> = Vec::new();
         for (part, (first, tasks)) in arrays.iter().enumerate() {
@@ -77,7 +79,7 @@ fn absolute(path: &Path) -> Result<PathBuf, CliError> {
 }
 
 /// The command that does the sweep from anywhere, without what says which part.
-fn command(sweep: &Sweep, out: &Path) -> Result<String, CliError> {
+fn command(sweep: &Sweep, out: &Path, registry: &TaskRegistry) -> Result<String, CliError> {
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let file = match Path::new(&sweep.file).metadata() {
         Ok(_) => absolute(Path::new(&sweep.file))?,
@@ -89,6 +91,7 @@ fn command(sweep: &Sweep, out: &Path) -> Result<String, CliError> {
     words.extend(sweep.sets.iter().flat_map(|set| ["--set".into(), set.into()]));
     let mut command: Vec<String> = words.iter().map(|word| in_shell(word)).collect();
     command.extend(sweep.job.to_words());
+    command.extend(registry.allows_processes().then(|| "--allow-process".to_owned()));
     Ok(command.join(" "))
 }
 

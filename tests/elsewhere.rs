@@ -1,0 +1,186 @@
+//! Tasks whose prompts are made elsewhere: in a file of NumPy's arrays, or by another program.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use data::{Prompt, Purpose, Sampler, Stream, TaskRegistry};
+use record::{Npz, Output};
+use run::{Config, Source};
+
+use crate::program::{check, emergence, only_run, stderr, succeed};
+
+const TASK: &str = "extends = \"smoke\"\nname = \"mine\"\n[task]\n";
+
+/// Fails unless two runs have the same weights, the same losses, and the same states by their CD.
+fn assert_trained_alike(ours: &Path, theirs: &Path) {
+    for file in ["training.csv", "cd.csv", "checkpoints/00000040/model.safetensors"] {
+        let [ours, theirs] = [ours, theirs].map(|run| fs::read(run.join(file)).unwrap());
+        assert!(ours == theirs, "{file}");
+    }
+}
+
+fn trained(config: &str, out: &Path, more: &[&str]) -> PathBuf {
+    succeed(&[&["train", config, "--quiet", "--out", out.to_str().unwrap()], more].concat());
+    only_run(out)
+}
+
+/// A configuration whose prompts are drawn by this program, started by a shell in which `wrapped` stands for it.
+fn process(place: &Path, wrapped: &str) -> String {
+    let generate = wrapped.replace("GENERATE", &format!("{} generate smoke", env!("CARGO_BIN_EXE_emergence")));
+    fs::write(place.join("generator.sh"), generate).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let text = format!("{TASK}kind = \"process\"\ncommand = [\"sh\", \"generator.sh\"]\nversion = \"{version}\"\n");
+    let path = place.join("mine.toml");
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn prompts_of_another_program_are_trained_on_and_measured_as_our_own() {
+    let [place, ours, theirs] = [1, 2, 3].map(|_| tempfile::tempdir().unwrap());
+    let config = process(place.path(), "exec GENERATE");
+    let run = trained(&config, theirs.path(), &["--allow-process"]);
+    assert_trained_alike(&run, &trained("smoke", ours.path(), &[]));
+    // What only reads tables starts nothing; what measures does, and needs to be allowed to.
+    let name = run.to_str().unwrap();
+    succeed(&["report", name]);
+    check(&["patch", name], 2, &["starts the program `sh generator.sh`", "--allow-process"]);
+    succeed(&["patch", name, "--allow-process"]);
+}
+
+#[test]
+fn a_strangers_configuration_starts_no_program() {
+    let [place, out] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    let config = process(place.path(), "touch started; exec GENERATE");
+    let runs = out.path().join("runs");
+    for command in ["train", "sweep"] {
+        check(&[command, &config, "--out", runs.to_str().unwrap()], 2, &["sh generator.sh", "--allow-process"]);
+    }
+    assert!(!runs.exists() && !place.path().join("started").exists());
+}
+
+#[test]
+fn a_program_that_fails_is_named_and_the_run_goes_on_when_it_is_mended() {
+    let [place, ours, theirs] = [1, 2, 3].map(|_| tempfile::tempdir().unwrap());
+    // It draws the batches of twenty steps, and ends.
+    let config = process(place.path(), "awk '/train/ { if (++n > 20) exit } { print; fflush() }' | GENERATE");
+    let out = theirs.path().to_str().unwrap();
+    let train = ["train", &config, "--quiet", "--allow-process", "--out", out];
+    check(&train, 1, &["`sh generator.sh` ended with", "when it was asked for `sample 0 train"]);
+    process(place.path(), "exec GENERATE");
+    let run = trained(&config, theirs.path(), &["--allow-process"]);
+    assert_trained_alike(&run, &trained("smoke", ours.path(), &[]));
+}
+
+#[test]
+fn a_program_that_is_no_generator_is_refused_before_anything_is_made() {
+    let [place, out] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    let runs = out.path().join("runs");
+    let version = env!("CARGO_PKG_VERSION");
+    for (script, words) in [
+        ("exec cat", &["`sh generator.sh`", "must answer `shape` with n_points and d_x"][..]),
+        ("exit 3", &["`sh generator.sh` ended with exit status: 3 when it was asked for `version`"]),
+        ("echo 2; exec GENERATE", &["task.version must be what the program answers to `version` (\"2\")", version]),
+        // Every process draws other prompts.
+        ("exec GENERATE --set task.w_std=$$", &["must draw the same prompt at the same address"]),
+        // The same prompts again, whatever is asked for.
+        ("sed -u 's/sample 0 \\([a-z]*\\) 5/sample 0 \\1 0/' | GENERATE", &["must draw the same prompt"]),
+    ] {
+        let config = process(place.path(), script);
+        check(&["train", &config, "--allow-process", "--out", runs.to_str().unwrap()], 2, words);
+    }
+    let missing = process(place.path(), "").replace("mine.toml", "missing.toml");
+    let text = format!("{TASK}kind = \"process\"\ncommand = [\"no-such-program\"]\nversion = \"1\"\n");
+    fs::write(&missing, text).unwrap();
+    check(&["train", &missing, "--allow-process"], 2, &["`no-such-program` could not be started in"]);
+    assert!(!runs.exists());
+}
+
+/// The prompts that the smoke preset evaluates, probes, patches with and trains on, in this order, as arrays.
+pub(crate) fn arrays_of_smoke(place: &Path, changed: impl Fn(&mut Prompt)) -> PathBuf {
+    let config = Config::resolve(&Source::named("smoke"), &[]).unwrap();
+    let task = config.build(&TaskRegistry::builtin()).unwrap().study.task.pairs().clone();
+    let sampler = |purpose| Sampler::new(task.clone(), Stream::new(0, purpose));
+    let mut prompts = sampler(Purpose::Eval).balanced(0, 20).unwrap();
+    prompts.extend((0..4).flat_map(|resample| sampler(Purpose::Probe).balanced(resample, 12).unwrap()));
+    prompts.extend(sampler(Purpose::Patch).balanced(0, 100).unwrap());
+    prompts.extend(sampler(Purpose::Train).prompts(0..41 * 16).unwrap());
+    prompts.iter_mut().for_each(changed);
+    let (n, output) = (prompts.len(), Output { mark: "arrays", force: true });
+    Npz::write(&place.join("prompts.npz"), output, |npz| {
+        npz.array("xs", &[n, 6, 4], prompts.iter().flat_map(|prompt| prompt.xs.clone()))?;
+        npz.array("ys", &[n, 6], prompts.iter().flat_map(|prompt| prompt.ys.clone()))?;
+        npz.array("concept", &[n], prompts.iter().map(|prompt| prompt.concept.0 as i64))
+    })
+    .unwrap();
+    let path = place.join("mine.toml");
+    fs::write(&path, format!("{TASK}kind = \"arrays\"\nfile = \"prompts.npz\"\n")).unwrap();
+    path
+}
+
+fn arrays(place: &Path, changed: impl Fn(&mut Prompt)) -> String {
+    arrays_of_smoke(place, changed).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn prompts_of_a_file_are_trained_on_and_measured_as_if_they_were_drawn() {
+    let [place, ours, theirs] = [1, 2, 3].map(|_| tempfile::tempdir().unwrap());
+    let config = arrays(place.path(), |_| {});
+    let run = trained(&config, theirs.path(), &[]);
+    let drawn = trained("smoke", ours.path(), &[]);
+    for file in ["training.csv", "checkpoints/00000040/model.safetensors"] {
+        let [ours, theirs] = [&run, &drawn].map(|run| fs::read(run.join(file)).unwrap());
+        assert!(ours == theirs, "{file}");
+    }
+    // Concepts have other names.
+    let cd =
+        fs::read_to_string(run.join("cd.csv")).unwrap().replace("C1", "\"B1 (0,1)\"").replace("C2", "\"B2 (2,3)\"");
+    assert_eq!(cd, fs::read_to_string(drawn.join("cd.csv")).unwrap());
+    let name = run.to_str().unwrap();
+    succeed(&["patch", name]);
+    check(&["patch", name, "--mean-prompts", "101"], 2, &["prompts of C1", "task.division leaves for it (100)"]);
+    let more = ["remeasure", name, "--set", "probe.resamples=5"];
+    check(&more, 2, &["probe.prompts_per_concept times probe.resamples", "48", "60"]);
+}
+
+#[test]
+fn a_file_that_was_changed_is_another_task() {
+    let [place, out] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    let config = arrays(place.path(), |_| {});
+    let run = trained(&config, out.path(), &["--set", "train.steps=8"]);
+    arrays(place.path(), |prompt| prompt.ys[0] += 1.0);
+    check(&["cd", run.to_str().unwrap()], 2, &["task.file", "prompts.npz must have the SHA-256", "but has"]);
+    let train = ["train", &config, "--quiet", "--set", "train.steps=8", "--out", out.path().to_str().unwrap()];
+    succeed(&train);
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2, "a run of its own");
+}
+
+#[test]
+fn a_file_that_does_not_fit_makes_no_run() {
+    let [place, out] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    let runs = out.path().join("runs");
+    let config = arrays(place.path(), |_| {});
+    let refused = |sets: &[&str], words: &[&str]| {
+        let sets = sets.iter().flat_map(|set| ["--set", set]);
+        let command = ["train", &config, "--out", runs.to_str().unwrap()].into_iter().chain(sets);
+        check(&command.collect::<Vec<_>>(), 2, words);
+    };
+    refused(&["eval.prompts_per_concept=1000"], &["task.division", "below the number of prompts of the concept C1"]);
+    refused(&["task.file=missing.npz"], &["task.file", "missing.npz cannot be read"]);
+    refused(&["task.d_x=5"], &["unknown field `d_x`"]);
+    arrays(place.path(), |prompt| prompt.xs[3] = f32::INFINITY);
+    refused(&[], &["has a value in xs[0] that is not finite"]);
+    fs::write(place.path().join("prompts.npz"), "none").unwrap();
+    refused(&[], &["prompts.npz is no .npz archive"]);
+    assert!(!runs.exists());
+}
+
+/// A reader of the protocol can see what is said.
+#[test]
+fn a_request_that_is_none_ends_the_answers() {
+    let mut child = emergence(&["generate", "smoke"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"shape\nsample 0 train 0 1 2\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(1), &b"6 4\n"[..]));
+    assert!(stderr(&output).contains("\"sample 0 train 0 1 2\" is no request"), "{}", stderr(&output));
+}
