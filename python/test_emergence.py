@@ -1,0 +1,522 @@
+"""Tests of emergence.py on runs that the program trains here, which takes it seconds.
+
+    EMERGENCE=target/debug/emergence python -m pytest python
+
+EMERGENCE is the program, target/debug/emergence of this repository unless given. Needs pytest, numpy, pandas, polars,
+torch, transformers, safetensors, transformer_lens and tensorboard; tried with 9.2, 2.4.6, 3.1.1, 2.1.0, 2.15.0, 5.24.0,
+0.8.0, 3.9.0 and 2.21.0.
+"""
+
+import csv
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas
+import polars
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import emergence
+
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = Path(os.environ.get("EMERGENCE", ROOT / "target/debug/emergence")).resolve()
+
+# A f32 has a precision of 6e-8; this leaves room for sums over the width and a residual stream of some depth.
+TOLERANCE = 1e-5
+
+# What measures a trained run, each with what keeps it short.
+MEASURES = ["positions", "sites", "separation", "tdnv", "algorithms", "prune", "transplant", "sensitivity"]
+MEASURES += ["patch --steer 1", "map --method umap"]
+
+# Tables that have no curves in TensorBoard, and the columns that tell curves from each other in the others.
+WITHOUT_CURVES = {"baselines", "transplant", "map", "answers"}
+NAMES = emergence.TEXT | (emergence.WHOLE - {"n", "mean_n", "step"}) | {"strength"}
+
+
+def program(*arguments: object) -> None:
+    done = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, f"{arguments}: {done.stderr}"
+
+
+def train(folder: Path, *sets: str) -> Path:
+    before = set(folder.glob("*"))
+    program("train", "smoke", "--quiet", "--out", folder, *(part for value in sets for part in ("--set", value)))
+    (run,) = set(folder.glob("*")) - before
+    return run
+
+
+def cells(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of a table as they stand in the file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    return header, rows
+
+
+def value_of(cell: str) -> object:
+    """What a cell says, without a look at its column: the program writes a number with a point unless it is whole."""
+    if cell in ["", "true", "false"]:
+        return {"": None, "true": True, "false": False}[cell]
+    for kind in [int, float]:
+        try:
+            return kind(cell)
+        except ValueError:
+            pass
+    return cell
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def plain(frame) -> list[list]:
+    """The rows of a frame as Python's own values, with None for what is missing."""
+    if isinstance(frame, polars.DataFrame):
+        return [list(row) for row in frame.rows()]
+    columns = [[None if pandas.isna(value) else value for value in frame[name].tolist()] for name in frame]
+    return [list(row) for row in zip(*columns)]
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory) -> Path:
+    """A folder with a run on which everything is measured, and a sweep's folder with two more."""
+    folder = tmp_path_factory.mktemp("runs")
+    run = train(folder)
+    for measure in MEASURES:
+        command, *options = measure.split()
+        program(command, run, *options)
+    train(folder / "sweep", "seed=1", "train.schedule={kind='cosine',warm_up=4,until=40,floor=0.1}")
+    train(folder / "sweep", "seed=2", "model.n_layers=3")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(study) -> Path:
+    return next(study.glob("smoke-*"))
+
+
+@pytest.fixture(scope="session")
+def language_model(tmp_path_factory) -> Path:
+    """Measurements of a tiny language model."""
+    folder = tmp_path_factory.mktemp("language-model")
+    sets = ["task.bits=2", "task.shots=[0,1,2]", "eval.prompts_per_concept=4", "probe.prompts_per_concept=6"]
+    sets += ["probe.neighbours=3", "probe.folds=3"]
+    options = [part for value in sets for part in ("--set", value)]
+    model = ROOT / "tests/pretrained/golden/smollm2"
+    program("lm", "measure", "bitwise", "--model", model, "--out", folder, *options)
+    (run,) = folder.glob("bitwise-*")
+    program("lm", "intervene", run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def exported(run) -> dict:
+    return emergence.states(run, program=PROGRAM)
+
+
+@pytest.fixture
+def copy(study, tmp_path) -> Path:
+    """The runs once more, for a test that damages them."""
+    return Path(shutil.copytree(study, tmp_path / "copy"))
+
+
+def test_importing_needs_nothing_but_the_standard_library():
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import emergence; print(len(emergence.runs(sys.argv[2])))"
+    fixture = ROOT / "tests/fixtures/run-a1da5a0"
+    # -I and -S: neither the packages of this environment nor those of the user are to be found.
+    command = [sys.executable, "-I", "-S", "-c", code, Path(__file__).parent, fixture]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1\n"
+
+
+def test_runs_are_those_that_the_program_lists(study, run, language_model):
+    listed = subprocess.run([PROGRAM, "runs", "list", "--json", study], capture_output=True, text=True, check=True)
+    found = emergence.runs(study)
+    assert [str(one.path) for one in found] == [one["run"] for one in json.loads(listed.stdout)]
+    assert len(found) == 3
+    assert [one.state for one in found] == [one["state"] for one in json.loads(listed.stdout)] == ["finished"] * 3
+    assert emergence.runs(run) == [found[0]]
+    assert emergence.runs(study, run, study / "sweep") == found
+    assert found[0].steps == [0, 1, 2, 4, 8, 10, 20, 30, 40]
+    assert emergence.runs(language_model)[0].state == "language model"
+    with pytest.raises(ValueError, match="must be a run or hold runs"):
+        emergence.runs(run / "plots")
+
+
+def test_states_of_runs(copy):
+    one, other, third = emergence.runs(copy)
+    (one.path / "failure.txt").write_text("the loss is not finite")
+    shutil.rmtree(other.path / "checkpoints/00000040")
+    assert [one.state, other.state, third.state] == ["failed", "unfinished", "finished"]
+
+
+def test_every_table_has_the_numbers_of_its_file(run, language_model):
+    """Every cell, parsed here by Python's own float and int, in both kinds of frame."""
+    tables = [path for folder in (run, language_model) for path in sorted(folder.glob("*.csv"))]
+    assert len({path.name for path in tables}) >= 19, [path.name for path in tables]
+    for path in tables:
+        header, rows = cells(path)
+        for library in ["pandas", "polars"]:
+            frame = emergence.table(path.parent, path.stem, settings=[], frame=library)
+            assert list(frame.columns) == ["run", *header]
+            got = plain(frame)
+            assert len(got) == len(rows)
+            for mine, row in zip(got, rows):
+                assert mine[0] == path.parent.name
+                for name, value, text in zip(header, mine[1:], row):
+                    expected = value_of(text)
+                    assert type(value) is type(expected) and value == expected, f"{path.name}: {name} {text}"
+
+
+def test_columns_with_a_type_of_their_own_are_documented():
+    """A name in two sets, or one that no table has, would be a mistake."""
+    sets = [emergence.TEXT, emergence.WHOLE, emergence.TRUTH]
+    assert sum(map(len, sets)) == len(set.union(*sets))
+    page = (ROOT / "docs/run-folder.md").read_text("utf-8")
+    named = set(re.findall(r"`(\w+)`", page))
+    assert set.union(*sets) <= named
+
+
+def test_pandas_and_polars_give_the_same(study, language_model):
+    among = emergence.runs(study, language_model)
+    for name in ["cd", "cd_best"]:
+        pandas_frame, polars_frame = (emergence.table(among, name, frame=library) for library in ["pandas", "polars"])
+        assert list(pandas_frame.columns) == polars_frame.columns
+        kinds = {"string": polars.String, "Int64": polars.Int64, "float64": polars.Float64, "boolean": polars.Boolean}
+        assert [kinds[str(kind)] for kind in pandas_frame.dtypes] == polars_frame.dtypes
+        assert plain(pandas_frame) == plain(polars_frame)
+    with pytest.raises(ValueError, match="frame must be pandas or polars, but is arrow"):
+        emergence.table(study, "cd", frame="arrow")
+
+
+def test_several_runs_with_their_settings(study, language_model):
+    among = emergence.runs(study, language_model)
+    frame = emergence.table(among, "cd")
+    # One row for each line of each file, in the order of the runs.
+    assert list(Counter(frame["run"]).items()) == [(one.path.name, len(cells(one.path / "cd.csv")[1])) for one in among]
+    header, _ = cells(among[0].path / "cd.csv")
+    assert list(frame.columns[: len(header) + 1]) == ["run", *header]
+    for one in among:
+        row = frame[frame["run"] == one.path.name].iloc[0]
+        config = tomllib.loads((one.path / "config.toml").read_text())
+        assert row["seed"] == config["seed"] and row["name"] == config["name"]
+        assert json.loads(row["probe.probes"]) == config["probe"]["probes"]
+        if "train" in config:
+            assert row["train.learning_rate"] == config["train"]["learning_rate"]
+            assert row["train.clip_norm"] == math.inf
+            assert row["train.schedule.kind"] == config["train"]["schedule"]["kind"]
+            floor = config["train"]["schedule"].get("floor")
+            assert row["train.schedule.floor"] == floor if floor else math.isnan(row["train.schedule.floor"])
+            assert row["task.named"] is pandas.NA
+        else:
+            assert row["train.steps"] is pandas.NA and row["train.schedule.kind"] is pandas.NA
+            assert row["task.named"] == False  # noqa: E712, a numpy bool
+    types = dict(frame.dtypes.astype(str))
+    assert (types["train.steps"], types["task.named"], types["train.epsilon"]) == ("Int64", "boolean", "float64")
+
+    chosen = emergence.table(study, "training.csv", settings=["model.n_layers", "seed"])
+    assert list(chosen.columns) == ["run", "step", "loss", "gradient_norm", "learning_rate", "model.n_layers", "seed"]
+    assert dict(zip(chosen["seed"], chosen["model.n_layers"])) == {0: 2, 1: 2, 2: 3}
+    differing = ["seed", "model.n_layers", "train.schedule.kind", "train.schedule.warm_up"]
+    differing += ["train.schedule.until", "train.schedule.floor"]
+    assert set(emergence.differing(emergence.runs(study))) == set(differing)
+    with pytest.raises(KeyError, match="no run has the setting train.step$|no run has the setting train.step'"):
+        emergence.table(study, "cd", settings=["train.step"])
+
+
+def test_settings_of_several_kinds(tmp_path):
+    """Whole and other numbers are floats, and everything that is not a number is text, whatever the other runs have."""
+    configs = ["a=1\nb=1\nc=true\nstep=7\nd=[1]", "a=0.5\nb='x'\nc=false\nd='[2]'", "e=1"]
+    for number, config in enumerate(configs):
+        place = tmp_path / f"run-{number}"
+        place.mkdir()
+        (place / "config.toml").write_text(config)
+        (place / "cd.csv").write_text("step,score\n3,0.1\n")
+    for library in ["pandas", "polars"]:
+        frame = emergence.table(tmp_path, "cd", frame=library)
+        assert list(frame.columns) == ["run", "step", "score", "a", "b", "c", "config.step", "d", "e"]
+        assert plain(frame) == [
+            ["run-0", 3, 0.1, 1.0, "1", True, 7, "[1]", None],
+            ["run-1", 3, 0.1, 0.5, "x", False, None, "[2]", None],
+            ["run-2", 3, 0.1, None, None, None, None, None, 1],
+        ]
+        assert [type(value) for value in plain(frame)[0][:6]] == [str, int, float, float, str, bool]
+
+
+def test_a_table_in_a_folder_of_the_run(tmp_path):
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "config.toml").write_text("seed=5")
+    (tmp_path / "adapter/tuning_loss.csv").write_text("step,loss\n1,0.5\n")
+    assert plain(emergence.table(tmp_path, "adapter/tuning_loss")) == [[tmp_path.name, 1, 0.5, 5]]
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(run, copy):
+    frame = emergence.table([*emergence.runs(run), *emergence.runs(copy)], "cd", settings=[])
+    twin = copy / run.name
+    assert set(frame["run"]) == {str(run), str(twin), *(one.path.name for one in emergence.runs(copy / "sweep"))}
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda path: path.unlink(), "No such file"),
+        (lambda path: path.write_bytes(b""), "no complete row"),
+        (lambda path: path.write_bytes(path.read_bytes().split(b"\n")[0] + b"\n"), "no complete row"),
+        (lambda path: path.write_bytes(path.read_bytes().replace(b"\n0,0,x6,knn,,", b"\n0,0,x6,knn,", 1)), "row 1 has 9"),
+        (lambda path: path.write_bytes(path.read_bytes().replace(b"\n0,", b"\nzero,", 1)), "column step: .*'zero'"),
+        (lambda path: path.write_bytes(path.read_bytes().replace(b",0.", b",O.", 1)), "column (score|chance|lo|hi): .*O"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-9] + b"\xff\xfe\n"), "utf-8"),
+        (lambda path: path.write_bytes(path.read_bytes().replace(b"step,", b"", 1)), "row 1 has 10 cells"),
+        (lambda path: path.write_bytes(b"\0" * 4096 + b"\n" + b"\0" * 99 + b"\n"), ""),
+    ],
+)
+def test_a_table_that_is_missing_or_damaged_is_named_and_the_others_are_given(copy, damage, reason):
+    one, other, third = emergence.runs(copy)
+    damage(other.path / "cd.csv")
+    for library in ["pandas", "polars"]:
+        with pytest.warns(UserWarning, match=reason) as said:
+            frame = emergence.table(copy, "cd", settings=["seed"], frame=library)
+        assert len(said) == 1 and str(other.path / "cd.csv") in str(said[0].message)
+        # The warning points at the line that asked for the table.
+        assert said[0].filename == __file__
+        expected = emergence.table([one, third], "cd", settings=["seed"], frame=library)
+        assert expected.equals(frame)
+    for left in [one, third]:
+        (left.path / "cd.csv").unlink()
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="of 3 runs none has a cd.csv that can be read"):
+        emergence.table(copy, "cd")
+
+
+def test_a_damaged_configuration_is_named_and_the_other_runs_are_given(copy):
+    one, other, third = emergence.runs(copy)
+    with (other.path / "config.toml").open("a") as file:
+        file.write("[[[")
+    with pytest.warns(UserWarning, match=re.escape(str(other.path / "config.toml"))) as said:
+        assert emergence.runs(copy) == [one, third]
+    assert said[0].filename == __file__
+
+
+def test_a_run_that_is_still_training(tmp_path):
+    """Rows appear while the program trains, a line that is cut short is left out, and states can be exported."""
+    options = ["--set", "train.steps=1000000", "--set", "checkpoints.every=1000"]
+    training = subprocess.Popen([PROGRAM, "train", "smoke", "--quiet", "--out", tmp_path, *options])
+    try:
+        found, until = 0, time.monotonic() + 60
+        while found < 20 and time.monotonic() < until and training.poll() is None:
+            time.sleep(0.1)
+            with warnings.catch_warnings():
+                # Before there is a table.
+                warnings.simplefilter("ignore")
+                try:
+                    (run,) = emergence.runs(tmp_path)
+                    found = len(emergence.table(run, "training", frame="polars"))
+                except ValueError:
+                    continue
+        assert training.poll() is None and found >= 20
+        assert run.state == "unfinished"
+        assert emergence.states(run, step=1, program=PROGRAM)["hidden"].ndim == 4
+    finally:
+        training.send_signal(signal.SIGINT)
+        training.wait()
+    whole = emergence.table(run, "training")
+    table = run.path / "training.csv"
+    table.write_bytes(table.read_bytes()[:-2])
+    pandas.testing.assert_frame_equal(emergence.table(run, "training"), whole[:-1])
+
+
+def test_columns_that_an_older_table_lacks_are_missing(copy):
+    run = emergence.runs(copy)[1]
+    header, rows = cells(run.path / "training.csv")
+    older = [header[:-1], *(row[:-1] for row in rows)]
+    (run.path / "training.csv").write_text("".join(f"{','.join(row)}\n" for row in older))
+    frames = [emergence.table(copy, "training", frame=library) for library in ["pandas", "polars"]]
+    assert plain(frames[0]) == plain(frames[1])
+    missing = frames[1].filter(polars.col("learning_rate").is_null())
+    assert missing["run"].to_list() == [run.path.name] * len(rows)
+    # The fixture was made by the program of an older commit.
+    old = emergence.table(ROOT / "tests/fixtures/run-a1da5a0", "cd")
+    assert len(old) == len(cells(next(ROOT.glob("tests/fixtures/run-a1da5a0/*/cd.csv")))[1])
+
+
+def test_states_are_what_the_program_exports(run, exported, tmp_path):
+    before = files(run)
+    out = tmp_path / "states.npz"
+    program("export", run, "--out", out)
+    with np.load(out) as arrays:
+        assert set(arrays) == set(exported) == set(emergence.states(out))
+        for name in arrays:
+            for got in [exported[name], emergence.states(out)[name]]:
+                assert got.dtype == arrays[name].dtype and np.array_equal(got, arrays[name])
+    assert exported["hidden"].shape == (24, 3, 2, 16)
+    early = emergence.states(run, step=8, program=PROGRAM)
+    assert np.array_equal(early["xs"], exported["xs"]) and not np.array_equal(early["hidden"], exported["hidden"])
+    assert files(run) == before
+
+    with pytest.raises(FileNotFoundError, match="emergence export .* --format npz --step 40"):
+        emergence.states(run)
+    with pytest.raises(RuntimeError, match="step must be one of the checkpoints of"):
+        emergence.states(run, step=7, program=PROGRAM)
+    with pytest.raises(ValueError, match="must be a run$"):
+        emergence.states(out, step=8)
+    with pytest.raises(ValueError, match="must be a run or an export"):
+        emergence.to_transformers(tmp_path / "nothing")
+
+
+def test_states_of_a_run_are_read_where_the_program_wrote_them(copy):
+    (run,) = copy.glob("smoke-*")
+    program("export", run)
+    program("export", run, "--step", 8)
+    program("export", run, "--format", "hf")
+    last, early = emergence.states(run), emergence.states(emergence.runs(run)[0], step=8)
+    assert np.array_equal(last["hidden"], emergence.states(run, program=PROGRAM)["hidden"])
+    assert np.array_equal(early["hidden"], emergence.states(run, step=8, program=PROGRAM)["hidden"])
+    weights, again = (emergence.to_transformers(run, program=made).state_dict() for made in [None, PROGRAM])
+    assert weights.keys() == again.keys() and all(torch.equal(weights[name], again[name]) for name in weights)
+
+
+def credit(hidden: np.ndarray, concepts: np.ndarray, k: int) -> np.ndarray:
+    """For each state what the vote of its k nearest others counts: one, shared among the concepts with the most votes."""
+    hidden = hidden.astype(np.float64)
+    distances = ((hidden[:, None] - hidden) ** 2).sum(-1)
+    np.fill_diagonal(distances, np.inf)
+    nearest = concepts[np.argsort(distances, axis=1)[:, :k]]
+    votes = (nearest[:, :, None] == np.arange(concepts.max() + 1)).sum(1)
+    winners = votes == votes.max(1, keepdims=True)
+    return winners[np.arange(len(concepts)), concepts] / winners.sum(1)
+
+
+def test_cd_by_numpy_is_that_of_the_table(run, exported):
+    """The mean over the resamples of CD from the exported states is the row of cd.csv, at every layer and token."""
+    (found,) = emergence.runs(run)
+    resamples = range(found.settings["probe.resamples"])
+    states = [emergence.states(found, resample=resample, program=PROGRAM) for resample in resamples]
+    assert np.array_equal(states[0]["hidden"], exported["hidden"])
+    assert not np.array_equal(states[1]["hidden"], exported["hidden"])
+    cd = emergence.table(found, "cd", settings=[])
+    cd = cd[(cd["step"] == 40) & (cd["probe"] == "knn") & cd["concept"].isna()]
+    assert len(cd) == 6
+    for row in cd.itertuples():
+        token = ["x6", "y6"].index(row.token)
+        at = [credit(s["hidden"][:, row.layer, token], s["concept"], int(s["neighbours"])).mean() for s in states]
+        assert math.isclose(np.mean(at), row.score, abs_tol=1e-12), row
+    with pytest.raises(ValueError, match="resample needs program"):
+        emergence.states(found, resample=1)
+
+
+def relative_error(theirs: torch.Tensor, ours: np.ndarray) -> float:
+    """Largest absolute difference, over the largest absolute value."""
+    theirs = theirs.numpy()
+    assert theirs.shape == ours.shape, f"{theirs.shape} is not {ours.shape}"
+    return float(np.abs(theirs - ours).max() / np.abs(ours).max())
+
+
+@pytest.fixture(scope="session")
+def deep(study) -> Path:
+    """A run of three layers whose biases, norms and positions are far from where they begin."""
+    return train(study.parent / "deep", "model.n_layers=3", "train.steps=300", "train.learning_rate=1e-2")
+
+
+@pytest.mark.parametrize("step", [None, 1])
+@torch.no_grad()
+def test_transformers_gives_the_same_states_and_predictions(deep, step):
+    exported = emergence.states(deep, step=step, program=PROGRAM)
+    model = emergence.to_transformers(deep, step=step, program=PROGRAM).double()
+    stream = []
+    keep = lambda states: stream.append(states[0] if isinstance(states, tuple) else states)
+    # transformers shows its last hidden state only after the final norm; hooks see the residual stream as it is.
+    model.h[0].register_forward_pre_hook(lambda block, inputs: keep(inputs))
+    for block in model.h:
+        block.register_forward_hook(lambda block, inputs, output: keep(output))
+    tokens = emergence.tokens(exported["xs"], exported["ys"]).double()
+    hidden = model(inputs_embeds=model.read_in(tokens)).last_hidden_state
+    predictions = model.read_out(hidden[:, 0::2]).squeeze(-1)
+    assert len(stream) == exported["hidden"].shape[1] == 4
+    for layer, states in enumerate(stream):
+        assert relative_error(states[:, exported["tokens"]], exported["hidden"][:, layer]) <= TOLERANCE, layer
+    assert relative_error(predictions, exported["predictions"]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("step", [None, 1])
+@torch.no_grad()
+def test_transformer_lens_gives_the_same_states_and_predictions(deep, step):
+    exported = emergence.states(deep, step=step, program=PROGRAM)
+    model = emergence.to_transformer_lens(deep, step=step, program=PROGRAM).to(torch.float64)
+    stream = model.read_in(emergence.tokens(exported["xs"], exported["ys"]).double()) + model.W_pos
+    predictions, cache = model.run_with_cache(stream, start_at_layer=0)
+    layers = [cache["resid_pre", 0], *(cache["resid_post", layer] for layer in range(model.cfg.n_layers))]
+    assert len(layers) == exported["hidden"].shape[1] == 4
+    for layer, states in enumerate(layers):
+        assert relative_error(states[:, exported["tokens"]], exported["hidden"][:, layer]) <= TOLERANCE, layer
+    assert relative_error(predictions[:, 0::2, 0], exported["predictions"]) <= TOLERANCE
+    # A token by its coordinates is the same as through `read_in`.
+    x = torch.as_tensor(exported["xs"][0, 0]).double()
+    assert torch.allclose(x @ model.W_E + model.read_in.bias, model.read_in(x))
+
+
+def test_a_model_with_a_latent_is_refused(tmp_path):
+    run = train(tmp_path, "model.latent={width=4,decoder_layers=1}")
+    with pytest.raises(RuntimeError, match="model.latent must be absent for GPT2Model"):
+        emergence.to_transformers(run, program=PROGRAM)
+
+
+def test_a_folder_that_is_no_whole_model_is_refused(run, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "model.hf"
+    program("export", run, "--format", "hf", "--out", folder)
+    assert emergence.to_transformers(folder).config.n_layer == 2
+    weights = load_file(folder / "model.safetensors")
+    del weights["h.1.ln_2.bias"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match="missing_keys.*h.1.ln_2.bias"):
+        emergence.to_transformers(folder)
+
+
+@pytest.mark.parametrize("of", ["run", "language_model"])
+def test_tensorboard_reads_every_scalar_of_the_tables(of, request, tmp_path):
+    """What TensorBoard finds in the event file is each number of each table with a step, and nothing else."""
+    run = request.getfixturevalue(of)
+    program("export", run, "--format", "tensorboard", "--out", tmp_path / "events")
+    # Without a number for scalars TensorBoard would keep a sample.
+    accumulator = EventAccumulator(str(tmp_path / "events"), size_guidance={"scalars": 0})
+    accumulator.Reload()
+    found = {
+        (tag, event.step): event.value
+        for tag in accumulator.Tags()["scalars"]
+        for event in accumulator.Scalars(tag)
+    }
+    n_events = sum(len(accumulator.Scalars(tag)) for tag in accumulator.Tags()["scalars"])
+    assert n_events == len(found), "no curve has two values at a step"
+
+    expected, tables = {}, 0
+    for path in sorted(run.glob("*.csv")):
+        if path.stem in WITHOUT_CURVES:
+            continue
+        tables += 1
+        header, rows = cells(path)
+        # The layer of cd_best and cd_positions is a result: the one that was chosen.
+        chosen = {"layer"} if path.stem in {"cd_best", "cd_positions"} else set()
+        for row in rows:
+            row = {name: cell for name, cell in zip(header, row) if cell}
+            if "step" not in row:
+                continue
+            curve = "".join(f"/{name}={cell}" for name, cell in row.items() if name in NAMES - chosen)
+            for name in row.keys() - (NAMES - chosen) - {"step"}:
+                key = (f"{path.stem}.{name}{curve}", int(row["step"]))
+                assert key not in expected
+                expected[key] = float(np.float32(row[name]))
+    assert tables >= (13 if of == "run" else 4)
+    assert len(expected) > 1000
+    assert found.keys() == expected.keys()
+    assert found == expected
