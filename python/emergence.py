@@ -1,12 +1,12 @@
-"""Runs of `emergence` in Python: tables as frames, hidden states as arrays, models for transformers and TransformerLens.
+"""Runs of `emergence` in Python: tables as frames, states as arrays, models for transformers and TransformerLens.
 
     import emergence
     cd = emergence.table("runs/main", "cd", settings=["seed", "model.n_layers"])
 
-This is one file without a build: copy it beside your notebook, or put its folder on PYTHONPATH. It reads what lies in the
-folders of runs, also of those that are still training, and never writes into them. Python 3.11 is enough for `runs`. Each
-other function imports what it needs when it is called: `table` pandas or polars, `states` numpy, `to_transformers`
-transformers, torch and safetensors, and `to_transformer_lens` TransformerLens before version 4 as well.
+This is one file without a build: copy it beside your notebook, or put its folder on PYTHONPATH. It reads what lies in
+the folders of runs, also of those that are still training, and never writes into them. For `runs`, Python 3.11 is
+enough. Each other function imports what it needs when it is called: `table` pandas or polars, `states` numpy,
+`to_transformers` transformers, torch and safetensors, and `to_transformer_lens` also TransformerLens below version 4.
 
 The columns of every table, and the names and axes of the arrays, are in docs/run-folder.md.
 """
@@ -21,7 +21,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -45,7 +45,7 @@ class Run:
 
     path: Path
     # What config.toml says, by dotted names as `--set` takes them: `train.learning_rate`.
-    settings: dict
+    settings: dict = field(repr=False, hash=False)
 
     @property
     def steps(self) -> list[int]:
@@ -88,19 +88,20 @@ def differing(among: Iterable[Run]) -> list[str]:
     return [name for name in names if len({_text(run.settings.get(name)) for run in among}) > 1]
 
 
-def table(of: str | Path | Run | Iterable[Run], name: str, settings: Sequence[str] | None = None, frame="pandas"):
+def table(of: str | Path | Run | Iterable, name: str, settings: Sequence[str] | None = None, frame="pandas"):
     """One table of all runs, such as `cd` for their cd.csv, every row of it, as a frame of `pandas` or `polars`.
 
-    `of` are runs, or a folder for `runs`. The first column is `run`, the name of the run's folder, or its path where
-    several have that name. The table's own columns follow, and then the settings, all of them unless names are given. A
-    setting that a run lacks is missing there. A list of settings is JSON text. A setting that has the name of a column
-    stands in `config.NAME`.
+    `of` is a run, a folder for `runs`, or several of these. The first column is `run`, the name of the run's folder, or
+    its path where several have that name. The table's own columns follow, and then the settings, all of them unless
+    names are given. A setting that a run lacks is missing there. A list is JSON text. A setting that has the name of a
+    column stands in `config.NAME`.
 
-    A table that is missing or damaged is a warning that names the file, and the rows of the other runs are given. A last
-    line that is not yet complete is left out. It is an error if no run is left.
+    A table that is missing or damaged is a warning that names the file, and the rows of the other runs are given. A
+    last line that is not yet complete is left out. It is an error if no run is left.
     """
     make, stack = _library(frame)
-    among = runs(of) if isinstance(of, (str, Path)) else [of] if isinstance(of, Run) else list(of)
+    several = [of] if isinstance(of, (str, Path, Run)) else of
+    among = [run for one in several for run in ([one] if isinstance(one, Run) else runs(one))]
     known = dict.fromkeys(name for run in among for name in run.settings)
     chosen = list(known) if settings is None else settings
     if unknown := [name for name in chosen if name not in known]:
@@ -144,8 +145,8 @@ def states(of: str | Path | Run, step: int | None = None, resample: int | None =
 def to_transformers(of: str | Path | Run, step: int | None = None, program=None):
     """The model at a checkpoint as transformers' `GPT2Model`, with two linear layers more, `read_in` and `read_out`.
 
-    `of` is a run, or a folder that `emergence export RUN --format hf` wrote; step and program are as in `states`. A model
-    with a latent is refused, since GPT-2 has none.
+    `of` is a run, or a folder that `emergence export RUN --format hf` wrote; step and program are as in `states`. A
+    model with a latent is refused, since GPT-2 has none.
 
         hidden = model(inputs_embeds=model.read_in(emergence.tokens(xs, ys))).last_hidden_state
         predictions = model.read_out(hidden[:, 0::2]).squeeze(-1)
@@ -173,9 +174,10 @@ def to_transformers(of: str | Path | Run, step: int | None = None, program=None)
 def to_transformer_lens(of: str | Path | Run, step: int | None = None, program=None):
     """The model at a checkpoint as TransformerLens' `HookedTransformer`, with the linear layer `read_in` more.
 
-    The arguments are those of `to_transformers`. No weight is folded or centred, so every activation is that of the run:
-    `blocks.0.hook_resid_pre` is layer 0 of its tables, and `blocks.L.hook_resid_post` layer L + 1. A prompt is numbers
-    and not words, so the model is entered at its first block, and what it returns at an x token is the prediction of y:
+    The arguments are those of `to_transformers`. No weight is folded or centred, so every activation is that of the
+    run: `blocks.0.hook_resid_pre` is layer 0 of its tables, and `blocks.L.hook_resid_post` layer L + 1. A prompt is
+    numbers and not words, so the model is entered at its first block, and what it returns at an x token is the
+    prediction of y:
 
         stream = model.read_in(emergence.tokens(xs, ys)) + model.W_pos
         predictions, cache = model.run_with_cache(stream, start_at_layer=0)

@@ -22,14 +22,14 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
+import emergence
 import numpy as np
 import pandas
 import polars
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-import emergence
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = Path(os.environ.get("EMERGENCE", ROOT / "target/debug/emergence")).resolve()
@@ -150,6 +150,7 @@ def test_runs_are_those_that_the_program_lists(study, run, language_model):
     assert emergence.runs(study, run, study / "sweep") == found
     assert found[0].steps == [0, 1, 2, 4, 8, 10, 20, 30, 40]
     assert emergence.runs(language_model)[0].state == "language model"
+    assert repr(found[0]) == f"Run(path={run!r})" and len(set(found)) == 3
     with pytest.raises(ValueError, match="must be a run or hold runs"):
         emergence.runs(run / "plots")
 
@@ -263,27 +264,32 @@ def test_a_table_in_a_folder_of_the_run(tmp_path):
 
 def test_runs_of_one_name_are_told_apart_by_their_paths(run, copy):
     frame = emergence.table([*emergence.runs(run), *emergence.runs(copy)], "cd", settings=[])
+    assert frame.equals(emergence.table([run, copy], "cd", settings=[]))
+    assert frame.equals(emergence.table([str(run), *emergence.runs(copy)], "cd", settings=[]))
     twin = copy / run.name
     assert set(frame["run"]) == {str(run), str(twin), *(one.path.name for one in emergence.runs(copy / "sweep"))}
 
 
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [
-        (lambda path: path.unlink(), "No such file"),
-        (lambda path: path.write_bytes(b""), "no complete row"),
-        (lambda path: path.write_bytes(path.read_bytes().split(b"\n")[0] + b"\n"), "no complete row"),
-        (lambda path: path.write_bytes(path.read_bytes().replace(b"\n0,0,x6,knn,,", b"\n0,0,x6,knn,", 1)), "row 1 has 9"),
-        (lambda path: path.write_bytes(path.read_bytes().replace(b"\n0,", b"\nzero,", 1)), "column step: .*'zero'"),
-        (lambda path: path.write_bytes(path.read_bytes().replace(b",0.", b",O.", 1)), "column (score|chance|lo|hi): .*O"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-9] + b"\xff\xfe\n"), "utf-8"),
-        (lambda path: path.write_bytes(path.read_bytes().replace(b"step,", b"", 1)), "row 1 has 10 cells"),
-        (lambda path: path.write_bytes(b"\0" * 4096 + b"\n" + b"\0" * 99 + b"\n"), ""),
-    ],
-)
+# What becomes of a table's bytes, and what the warning says of it.
+DAMAGES = [
+    (lambda table: None, "No such file"),
+    (lambda table: b"", "no complete row"),
+    (lambda table: table.partition(b"\n")[0] + b"\n", "no complete row"),
+    (lambda table: table.replace(b"\n0,0,x6,knn,,", b"\n0,0,x6,knn,", 1), "row 1 has 9"),
+    (lambda table: table.replace(b"step,", b"", 1), "row 1 has 10 cells"),
+    (lambda table: table.replace(b"\n0,", b"\nzero,", 1), "column step: .*'zero'"),
+    (lambda table: table.replace(b",0.", b",O.", 1), "column (score|chance|lo|hi): .*O"),
+    (lambda table: table[:-9] + b"\xff\xfe\n", "utf-8"),
+    (lambda table: b"\0" * 4096 + b"\n" + b"\0" * 99 + b"\n", ""),
+]
+
+
+@pytest.mark.parametrize(("damage", "reason"), DAMAGES)
 def test_a_table_that_is_missing_or_damaged_is_named_and_the_others_are_given(copy, damage, reason):
     one, other, third = emergence.runs(copy)
-    damage(other.path / "cd.csv")
+    table = other.path / "cd.csv"
+    damaged = damage(table.read_bytes())
+    table.unlink() if damaged is None else table.write_bytes(damaged)
     for library in ["pandas", "polars"]:
         with pytest.warns(UserWarning, match=reason) as said:
             frame = emergence.table(copy, "cd", settings=["seed"], frame=library)
@@ -386,7 +392,7 @@ def test_states_of_a_run_are_read_where_the_program_wrote_them(copy):
 
 
 def credit(hidden: np.ndarray, concepts: np.ndarray, k: int) -> np.ndarray:
-    """For each state what the vote of its k nearest others counts: one, shared among the concepts with the most votes."""
+    """What the vote for each state of its k nearest others counts: one, shared by the concepts with the most votes."""
     hidden = hidden.astype(np.float64)
     distances = ((hidden[:, None] - hidden) ** 2).sum(-1)
     np.fill_diagonal(distances, np.inf)
@@ -471,8 +477,6 @@ def test_a_model_with_a_latent_is_refused(tmp_path):
 
 
 def test_a_folder_that_is_no_whole_model_is_refused(run, tmp_path):
-    from safetensors.torch import load_file, save_file
-
     folder = tmp_path / "model.hf"
     program("export", run, "--format", "hf", "--out", folder)
     assert emergence.to_transformers(folder).config.n_layer == 2
@@ -492,9 +496,7 @@ def test_tensorboard_reads_every_scalar_of_the_tables(of, request, tmp_path):
     accumulator = EventAccumulator(str(tmp_path / "events"), size_guidance={"scalars": 0})
     accumulator.Reload()
     found = {
-        (tag, event.step): event.value
-        for tag in accumulator.Tags()["scalars"]
-        for event in accumulator.Scalars(tag)
+        (tag, event.step): event.value for tag in accumulator.Tags()["scalars"] for event in accumulator.Scalars(tag)
     }
     n_events = sum(len(accumulator.Scalars(tag)) for tag in accumulator.Tags()["scalars"])
     assert n_events == len(found), "no curve has two values at a step"
