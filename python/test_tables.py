@@ -68,6 +68,18 @@ def test_states_of_runs(copy):
     (one.path / "failure.txt").write_text("the loss is not finite")
     shutil.rmtree(other.path / "checkpoints/00000040")
     assert [one.state, other.state, third.state] == ["failed", "unfinished", "finished"]
+    for unfit in ["damaged", "unmeasured"]:
+        (other.path / f"checkpoints/00000050.{unfit}").mkdir()
+    assert other.steps == [0, 1, 2, 4, 8, 10, 20, 30]
+
+
+def test_nothing_inside_a_run_is_a_run(copy):
+    before = emergence.runs(copy)
+    for place in [copy / "sweep" / before[1].path.name / "plots", before[0].path / "plots"]:
+        (place / "config.toml").write_text("seed = 1")
+    assert emergence.runs(copy) == before
+    assert emergence.runs(copy / "sweep") == before[1:]
+    assert emergence.runs(before[0].path) == before[:1]
 
 
 def test_every_table_has_the_numbers_of_its_file(run, language_model):
@@ -105,6 +117,7 @@ def test_pandas_and_polars_give_the_same(study, language_model):
         kinds = {"string": polars.String, "Int64": polars.Int64, "float64": polars.Float64, "boolean": polars.Boolean}
         assert [kinds[str(kind)] for kind in pandas_frame.dtypes] == polars_frame.dtypes
         assert plain(pandas_frame) == plain(polars_frame)
+        assert pandas_frame.index.equals(pandas.RangeIndex(len(pandas_frame)))
     with pytest.raises(ValueError, match="frame must be pandas or polars, but is arrow"):
         emergence.table(study, "cd", frame="arrow")
 
