@@ -94,6 +94,11 @@ doc:
 golden:
     python tests/golden/make.py
 
+# Test python/emergence.py; needs Python 3.11 with pytest, numpy, pandas, polars, torch, transformers, tensorboard and 'transformer_lens<4'
+test-python:
+    cargo build -p emergence
+    python -B -m pytest -p no:cacheprovider python
+
 # A sweep through a real Slurm on this machine, stopped and restarted; needs root and Debian's slurmctld, slurmd, munge
 test-slurm:
     bash tests/slurm/run.sh

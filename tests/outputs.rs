@@ -48,13 +48,16 @@ fn what_another_program_wrote_stays_unless_the_command_is_forced() {
         let other = if what == "states" { "prompts" } else { "states" };
         check(&["export", run, "--what", other, "--out", &out], 2, &foreign);
     }
-    let folder = path("model");
-    std::fs::create_dir(&folder).unwrap();
-    std::fs::write(path("model/model.safetensors"), "somebody's").unwrap();
-    let export = ["export", run, "--what", "model", "--out", &folder];
-    check(&export, 2, &foreign);
-    succeed(&[&export[..], &["--force"]].concat());
-    succeed(&export);
+    for (what, file) in [("model", "model.safetensors"), ("tables", "events.out.tfevents.emergence")] {
+        let (folder, file) = (path(what), path(&format!("{what}/{file}")));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(&file, "somebody's").unwrap();
+        let export = ["export", run, "--what", what, "--out", &folder];
+        check(&export, 2, &foreign);
+        assert_eq!(std::fs::read(&file).unwrap(), b"somebody's");
+        succeed(&[&export[..], &["--force"]].concat());
+        succeed(&export);
+    }
     let table = path("compared/lag.csv");
     let compare = ["compare", run, "--out", &path("compared")];
     std::fs::create_dir(path("compared")).unwrap();

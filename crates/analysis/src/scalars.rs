@@ -8,7 +8,7 @@ use record::{Cells, Output, RecordError, Scalars, write_events};
 /// `step` is a scalar. Left out are tables without a step, and those with a row for each prompt.
 const CURVES: &[(&str, &[&str])] = &[
     ("training", &[]),
-    ("tuning_loss", &[]),
+    ("adapter/tuning_loss", &[]),
     ("metrics", &["split", "concept", "position"]),
     ("accuracy", &["concept", "shots"]),
     ("cd", &["layer", "token", "probe", "concept"]),
@@ -84,7 +84,7 @@ mod tests {
         let tables = ALL.iter().flat_map(|entry| (entry.tables)(&Folder::at("")));
         let found: BTreeSet<String> = tables.map(|table| table.file().replace(".csv", "")).collect();
         let none = ["baselines", "transplant", "map", "answers"];
-        let of_training = ["training", "tuning_loss"];
+        let of_training = ["training", "adapter/tuning_loss"];
         let known = CURVES.iter().map(|(table, _)| *table).filter(|table| !of_training.contains(table)).chain(none);
         assert_eq!(found, known.map(str::to_owned).collect());
     }
