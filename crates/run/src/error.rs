@@ -241,7 +241,15 @@ impl RunError {
                 | Self::NoCheckpoint { .. }
                 | Self::Whole { .. }
                 | Self::NoStart { .. }
-                | Self::Config { error: ConfigError::Task(TaskError::UnknownKind { .. }), .. }
+                | Self::Config {
+                    error: ConfigError::Task(
+                        TaskError::UnknownKind { .. }
+                            | TaskError::NotAllowed { .. }
+                            | TaskError::Material { .. }
+                            | TaskError::Generator { .. }
+                    ),
+                    ..
+                }
                 | Self::MeasuredOtherwise { .. }
                 | Self::OtherSweep { .. }
                 | Self::Asked { .. }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use rand::{Rng, RngExt};
 use serde::Deserialize;
 
-use super::worker::{Description, Worker};
+use super::worker::{Description, PATIENCE, Worker};
 use crate::checks::check_size;
 use crate::{Concept, ConceptId, Draws, Prompt, PromptShape, Purpose, Stream, Task, TaskError};
 
@@ -40,7 +40,7 @@ impl ProcessConfig {
     /// their address.
     pub fn build(&self) -> Result<Process, TaskError> {
         let trouble = |trouble| self.trouble(trouble);
-        let start = || Worker::start(&self.command, &self.folder);
+        let start = || Worker::start(&self.command, &self.folder, PATIENCE);
         let mut first = start().map_err(trouble)?;
         let description = first.describe().map_err(trouble)?;
         self.check(&description)?;
@@ -133,8 +133,9 @@ impl Task for Process {
     fn draw(&self, draws: &Draws) -> Result<Vec<Prompt>, TaskError> {
         let trouble = |trouble| self.config.trouble(trouble);
         let idle = self.idle().pop();
-        let mut worker =
-            idle.map_or_else(|| Worker::start(&self.config.command, &self.config.folder), Ok).map_err(trouble)?;
+        let mut worker = idle
+            .map_or_else(|| Worker::start(&self.config.command, &self.config.folder, PATIENCE), Ok)
+            .map_err(trouble)?;
         let prompts = worker.draw(draws, &self.description).map_err(trouble)?;
         self.idle().push(worker);
         Ok(prompts)

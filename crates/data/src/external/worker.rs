@@ -1,8 +1,11 @@
 //! One running generator, and how it is spoken to.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use crate::{Concept, ConceptId, Draws, Prompt, PromptShape, Purpose};
 
@@ -22,7 +25,51 @@ pub(super) fn purpose_named(name: &str) -> Option<Purpose> {
 pub(super) struct Worker {
     child: Child,
     asks: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    answers: BufReader<Patient>,
+}
+
+/// How long an answer may take. A generator that does not flush what it writes takes for ever.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes that a thread of its own reads, which are waited for so long and no longer.
+#[derive(Debug)]
+struct Patient {
+    bytes: Receiver<Vec<u8>>,
+    patience: Duration,
+    /// Those that came and were not taken yet.
+    rest: Vec<u8>,
+}
+
+impl Patient {
+    fn new(mut answers: ChildStdout, patience: Duration) -> std::io::Result<Self> {
+        let (sender, bytes) = sync_channel(4);
+        let read = move || {
+            let mut buffer = vec![0; 1 << 16];
+            while let Ok(count @ 1..) = answers.read(&mut buffer) {
+                if sender.send(buffer[..count].to_vec()).is_err() {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new().spawn(read)?;
+        Ok(Self { bytes, patience, rest: Vec::new() })
+    }
+}
+
+impl Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.rest.is_empty() {
+            match self.bytes.recv_timeout(self.patience) {
+                Ok(bytes) => self.rest = bytes,
+                Err(RecvTimeoutError::Disconnected) => return Ok(0),
+                Err(RecvTimeoutError::Timeout) => return Err(ErrorKind::TimedOut.into()),
+            }
+        }
+        let count = buffer.len().min(self.rest.len());
+        buffer[..count].copy_from_slice(&self.rest[..count]);
+        self.rest.drain(..count);
+        Ok(count)
+    }
 }
 
 /// What a generator says of itself.
@@ -36,7 +83,7 @@ pub(super) struct Description {
 impl Worker {
     /// Starts `command` in `folder`. It gets a process group of its own, so that a Ctrl-C at the terminal reaches this program
     /// alone, which saves what there is; it ends when its standard input does.
-    pub(super) fn start(command: &[String], folder: &Path) -> Result<Self, String> {
+    pub(super) fn start(command: &[String], folder: &Path, patience: Duration) -> Result<Self, String> {
         let [program, arguments @ ..] = command else { return Err("must name a program".to_owned()) };
         let mut command = Command::new(program);
         command.args(arguments).current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -46,6 +93,7 @@ impl Worker {
         let mut child = command.spawn().map_err(refuse)?;
         let (asks, answers) = (child.stdin.take(), child.stdout.take());
         let (Some(asks), Some(answers)) = (asks, answers) else { return Err("has no standard streams".to_owned()) };
+        let answers = Patient::new(answers, patience).map_err(|error| format!("cannot be listened to: {error}"))?;
         Ok(Self { child, asks, answers: BufReader::with_capacity(1 << 16, answers) })
     }
 
@@ -82,7 +130,7 @@ impl Worker {
         self.ask(&request)?;
         let PromptShape { n_points, d_x } = description.shape;
         let mut bytes = vec![0; count * 4 * (1 + n_points * (d_x + 1))];
-        self.answers.read_exact(&mut bytes).map_err(|_| self.ended(&request))?;
+        self.answers.read_exact(&mut bytes).map_err(|error| self.silent(&request, &error))?;
         let words: Vec<[u8; 4]> = bytes.as_chunks().0.to_vec();
         let prompts = words.chunks_exact(1 + n_points * (d_x + 1)).map(|words| {
             let number = |word: &[u8; 4]| f32::from_le_bytes(*word);
@@ -116,7 +164,7 @@ impl Worker {
 
     fn ask(&mut self, request: &str) -> Result<(), String> {
         let sent = self.asks.write_all(format!("{request}\n").as_bytes()).and_then(|()| self.asks.flush());
-        sent.map_err(|_| self.ended(request))
+        sent.map_err(|error| self.silent(request, &error))
     }
 
     fn line(&mut self, request: &str) -> Result<String, String> {
@@ -124,13 +172,18 @@ impl Worker {
         let read = (&mut self.answers).take(LONGEST_LINE).read_line(&mut line);
         match (read, line.strip_suffix('\n')) {
             (Ok(_), Some(line)) => Ok(line.trim_end_matches('\r').to_owned()),
-            (Ok(0) | Err(_), _) => Err(self.ended(request)),
+            (Err(error), _) => Err(self.silent(request, &error)),
+            (Ok(0), _) => Err(self.silent(request, &ErrorKind::UnexpectedEof.into())),
             (Ok(_), None) => Err(format!("must answer `{request}` with lines of text")),
         }
     }
 
     /// Why there is no answer.
-    fn ended(&mut self, request: &str) -> String {
+    fn silent(&mut self, request: &str, error: &std::io::Error) -> String {
+        if error.kind() == ErrorKind::TimedOut {
+            let patience = self.answers.get_ref().patience;
+            return format!("has not answered `{request}` for {patience:?}; does it flush what it writes?");
+        }
         drop(self.child.kill());
         let status = self.child.wait().map_or("no exit status".to_owned(), |status| status.to_string());
         format!("ended with {status} when it was asked for `{request}`; what it said itself stands above")
@@ -142,5 +195,19 @@ impl Drop for Worker {
         // It may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_keeps_its_answer_is_not_waited_for_forever() {
+        let command = ["sh", "-c", "read request; sleep 60"].map(str::to_owned);
+        let patience = Duration::from_millis(100);
+        let mut worker = Worker::start(&command, Path::new("."), patience).unwrap();
+        let said = worker.describe().unwrap_err();
+        assert_eq!(said, "has not answered `version` for 100ms; does it flush what it writes?");
     }
 }
