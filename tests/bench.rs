@@ -6,9 +6,9 @@ use crate::program::succeed;
 
 #[test]
 fn memory_does_not_grow_with_the_steps() {
-    // A step of two prompts asks for memory as often as one of many, and is over sooner.
+    // A step of four prompts asks for memory as often as one of many, and is over sooner.
     let peak = |steps| {
-        let command = ["bench", "smoke", "--set", "train.batch_size=2", "--json", "--steps", steps];
+        let command = ["bench", "smoke", "--set", "train.batch_size=4", "--json", "--steps", steps];
         let found: serde_json::Value = serde_json::from_str(&succeed(&command)).unwrap();
         found["peak_memory_mib"].as_f64()
     };

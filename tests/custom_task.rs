@@ -41,7 +41,8 @@ fn a_custom_task_trains_and_has_its_decodability_measured() {
         succeed(&[command, run.path().to_str().unwrap()]);
     }
     // It cannot draw prompts, though, and says so.
-    let known = "task.kind must be one of function_families, sparse_regression, but is \"nonlinearity\"";
+    let known =
+        "task.kind must be one of arrays, function_families, process, sparse_regression, but is \"nonlinearity\"";
     check(&["cd", run.path().to_str().unwrap()], 2, &[known]);
 
     let refused = Command::new(&program).arg("algorithms").arg(run.path()).output().unwrap();

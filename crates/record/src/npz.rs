@@ -3,8 +3,8 @@
 use std::io::{Cursor, Result as IoResult, Write};
 use std::path::Path;
 
-use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
 
 use crate::{Output, RecordError, write_together};
 
@@ -82,8 +82,8 @@ impl Npz {
         let begin = bytes.len();
         values.for_each(|value| value.append_to(&mut bytes));
         debug_assert_eq!(bytes.len() - begin, shape.iter().product::<usize>() * size_of::<T>(), "{name} has its shape");
-        self.archive
-            .start_file(format!("{name}.npy"), SimpleFileOptions::default().large_file(bytes.len() > 1 << 31))?;
+        let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+        self.archive.start_file(format!("{name}.npy"), stored.large_file(bytes.len() > 1 << 31))?;
         self.archive.write_all(&bytes)
     }
 }
