@@ -118,6 +118,7 @@ try {
   const differences = await evaluate(browser, "document.getElementById('differences').href");
   await follow("#compare");
   assert.equal(await evaluate(browser, "document.querySelectorAll('#run option').length"), 2, "two runs on one page");
+  assert.equal(await evaluate(browser, "document.querySelectorAll('#beside input:checked').length"), 1, "with the curves of both");
   await picture("compared");
   await open(browser, differences);
   assert(await evaluate(browser, "[...document.querySelectorAll('tbody th')].some((cell) => cell.textContent === 'seed')"));

@@ -93,7 +93,9 @@ impl Catalogue {
     fn read(&self, names: &[String], entries: &mut Entries, registry: &TaskRegistry) {
         let read = |name: &String| {
             let entry = &entries[name];
-            entry.is_outdated().then(|| (name.clone(), Arc::new(entry.read_again(&self.root, registry))))
+            let new = entry.is_outdated().then(|| entry.read_again(&self.root, registry))?;
+            // A list of the same entries is the same list.
+            (!new.is_as(entry)).then(|| (name.clone(), Arc::new(new)))
         };
         let changed: Vec<_> = names.par_iter().filter_map(read).collect();
         entries.extend(changed);

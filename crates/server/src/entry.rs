@@ -77,6 +77,11 @@ impl Entry {
         self.stamps.version()
     }
 
+    /// Whether nothing is to be told of it that was not told already.
+    pub(crate) fn is_as(&self, before: &Self) -> bool {
+        self.stamps == before.stamps && self.line == before.line && self.settings == before.settings
+    }
+
     /// The same run, from its files. What lies outside of `root` is not read.
     pub(crate) fn read_again(&self, root: &Path, registry: &TaskRegistry) -> Self {
         // Ahead of everything: what is changed while it is read has another time then.

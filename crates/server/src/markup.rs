@@ -25,7 +25,7 @@ pub(crate) fn differences([a, b]: [&String; 2], first: &Config, second: &Config)
                 } }
                 p class="note" { "All other settings are the same. A dash stands where a run has no such setting." }
             }
-            p { a href={ "/explore?" (both) } { "Compare their curves and states" } }
+            p { a href={ "/explore?" (both) "#beside=1" } { "Compare their curves and states" } }
         },
     )
 }

@@ -48,7 +48,8 @@ impl Stamps {
     pub(crate) fn are_settled(&self) -> bool {
         let all = [self.folder, self.checkpoints, self.configuration, self.training];
         let newest = all.into_iter().chain(self.measured).flatten().map(|(time, _)| time).max();
-        newest.is_none_or(|newest| newest.elapsed().is_ok_and(|ago| ago > SETTLED))
+        let ago = |newest: SystemTime| newest.elapsed().unwrap_or_else(|ahead| ahead.duration());
+        newest.is_none_or(|newest| ago(newest) > SETTLED)
     }
 
     /// A number that is another when the page of the run has something else to show.

@@ -13,8 +13,9 @@ const AT_FIRST = 3;
 
 const choices = { name: "", state: "", filters: [], columns: null, sort: "name", descending: false, page: 0, runs: new Set() };
 
+/** Reads the address, or what it was when the list was left for a page of a run. */
 function readAddress() {
-  const said = new URLSearchParams(location.hash.slice(1));
+  const said = new URLSearchParams((location.hash || sessionStorage.getItem("list") || "").slice(1));
   choices.name = said.get("name") ?? "";
   choices.state = said.get("state") in PHASES ? said.get("state") : "";
   const filter = (text) => /^([^=!<>]+)(!=|>=|<=|=)(.*)$/s.exec(text)?.slice(1);
@@ -38,6 +39,7 @@ function writeAddress() {
   if (page) said.set("page", page);
   runs.forEach((run) => said.append("run", run));
   history.replaceState(null, "", `#${said}`);
+  sessionStorage.setItem("list", `#${said}`);
 }
 
 /** The settings that are shown as columns. */
@@ -87,7 +89,7 @@ function fillControls() {
   const present = Object.keys(PHASES).filter((state) => count(state) || state === choices.state);
   fill("state", [["", `all (${list.runs.length})`], ...present.map((state) => [state, `${PHASES[state]} (${count(state)})`])], choices.state);
   const fields = fieldsOf(list.settings);
-  const field = fields.includes(element("field").value) ? element("field").value : fields[0];
+  const field = fields.includes(element("field").value) ? element("field").value : (columnsShown()[0] ?? fields[0]);
   fill("field", fields.map((name) => [name, name]), field);
   fillValues();
   const shown = columnsShown();

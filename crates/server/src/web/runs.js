@@ -29,13 +29,15 @@ function valuesOf(field) {
   return values.filter((value) => value !== undefined).map(plain).sort(inOrder);
 }
 
+const letters = new Intl.Collator("en", { numeric: true });
+
 /** Numbers by size, all else by letters; what is not there comes last. */
 function inOrder(a, b) {
   if (a === b) return 0;
   if (a === undefined || a === null) return 1;
   if (b === undefined || b === null) return -1;
   const difference = Number(a) - Number(b);
-  return Number.isNaN(difference) ? String(a).localeCompare(String(b), "en", { numeric: true }) : difference;
+  return Number.isNaN(difference) ? letters.compare(a, b) : difference;
 }
 
 /** Seconds until a run is trained; null where that is not known. */

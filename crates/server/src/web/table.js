@@ -44,7 +44,7 @@ function drawHead() {
   if (element("head").dataset.shows === wanted) return;
   const focused = document.activeElement?.dataset?.column;
   element("head").dataset.shows = wanted;
-  element("head").replaceChildren(made("td", { name: "words" }), ...columns().map((column) => head(...column)));
+  element("head").replaceChildren(made("th", { name: "words", scope: "col", ariaLabel: "Chosen" }), ...columns().map((column) => head(...column)));
   if (focused) element("head").querySelector(`[data-column="${CSS.escape(focused)}"]`)?.focus();
 }
 
@@ -65,7 +65,7 @@ function cells(run) {
     made("td", { text: inTime(secondsLeft(run)) }),
     made("td", { text: number(run.error, 3) }),
     made("td", { text: number(run.over_optimal, 2) }),
-    made("td", {}, hasEmerged ? made("b", { name: "emerged", text: cd }) : cd ?? "–"),
+    made("td", {}, hasEmerged ? made("b", { text: cd }) : cd ?? "–"),
     made("td", { text: run.chance ? number(run.chance, 2) : "–" }),
     ...columnsShown().map((field) => made("td", { text: settingOf(run, field) ?? "–" })),
   ];
@@ -130,7 +130,9 @@ function drawChosen() {
     element(id).hidden = !isOffered;
     element(id).href = address;
   };
-  link("compare", chosen.length >= 2 && chosen.length <= MOST_COMPARED, `/explore?${query(chosen)}`);
+  // The first one whole, and the curves of the others beside it.
+  const beside = chosen.slice(1).map((_, place) => place + 1);
+  link("compare", chosen.length >= 2 && chosen.length <= MOST_COMPARED, `/explore?${query(chosen)}#beside=${beside}`);
   link("differences", chosen.length === 2, `/diff?${query(chosen)}`);
   element("none").hidden = chosen.length === 0;
   if (chosen.length > MOST_COMPARED) element("chosen").textContent += `; at most ${MOST_COMPARED} are compared`;
