@@ -15,6 +15,9 @@ use crate::confined::leads_outside;
 use crate::pace::Pace;
 use crate::stamps::Stamps;
 
+/// What is said of a run that is trained and not finished.
+const UNREPORTED: &str = "trained, but not all is measured and reported; resume does the rest";
+
 /// A run of the list, and what it was read from.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
@@ -90,7 +93,8 @@ impl Entry {
         entry.pace = self.pace.clone();
         if let Err(reason) = entry.read(root, registry) {
             entry.line.state = Phase::Damaged;
-            entry.line.note = Some(reason);
+            // Where the folder lies is said once, above the list.
+            entry.line.note = Some(reason.trim_end().replace(&format!("{}/", root.display()), ""));
         }
         entry
     }
@@ -126,6 +130,7 @@ impl Entry {
             State::Running { by } => (Phase::Running, Some(by.to_string())),
             State::Failed { reason } => (Phase::Failed, Some(reason)),
             State::Finished => (Phase::Finished, None),
+            State::Stopped if step == Some(steps) => (Phase::Stopped, Some(UNREPORTED.to_owned())),
             State::Stopped | State::Missing => (Phase::Stopped, None),
         };
         if self.line.state != Phase::Running {

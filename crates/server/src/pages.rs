@@ -92,8 +92,10 @@ impl Pages {
 
     fn make(&self, entries: &[&Arc<Entry>], version: String) -> Result<Page, String> {
         if let Some(entry) = entries.iter().find(|entry| entry.line.state == Phase::LanguageModel) {
-            let run = entry.run.path().display();
-            return Err(format!("{run} holds measurements of a language model; `lm explore` writes their page."));
+            let name = &entry.line.name;
+            return Err(format!(
+                "{name} holds measurements of a language model: the command lm explore writes their page."
+            ));
         }
         if let Some(reason) = entries.iter().find_map(|entry| entry.line.damage()) {
             return Err(reason.to_owned());

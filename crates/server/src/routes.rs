@@ -179,7 +179,7 @@ async fn diff(State(server): State<Server>, RawQuery(query): RawQuery) -> Respon
 /// A page that says one thing, and looks again where that may change.
 fn message(code: StatusCode, text: &str) -> Response {
     let again = (code == StatusCode::SERVICE_UNAVAILABLE).then_some((HeaderName::from_static("refresh"), "3"));
-    let title = if again.is_some() { "Nothing to show yet" } else { "Not there" };
+    let title = if again.is_some() { "Nothing to show" } else { "Not there" };
     (code, POLICY, again.map(|again| [again]), message_page(title, text)).into_response()
 }
 

@@ -57,7 +57,7 @@ function cells(run) {
   const hasEmerged = run.cd && run.cd[1] > run.chance;
   const progress = run.steps === null ? [] : [made("progress", { max: run.steps, value: run.step ?? 0 })];
   if (progress.length) progress[0].setAttribute("aria-hidden", "true");
-  const why = run.note ? [made("span", { name: "why", text: run.note })] : [];
+  const why = run.note ? [made("span", { name: "why", text: run.note, title: run.note })] : [];
   return [
     made("th", { scope: "row", name: "words" }, made("a", { href: `/explore?${query([run.name])}`, text: run.name })),
     made("td", { name: "words" }, made("span", { name: "state", text: stateInWords(run) }), ...why),
