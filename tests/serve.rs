@@ -3,13 +3,15 @@
 use std::fs::{copy, create_dir, read_to_string, remove_dir_all, remove_file, write};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use run::RunDir;
 use serde_json::Value;
+use trainer::TrainingRow;
 
-use crate::program::{asking_signals, check, emergence, kill, smoke_run, stderr};
+use crate::program::{asking_signals, check, emergence, files, kill, smoke_run};
 
 /// How long a change on the disk may take to be listed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -102,7 +104,7 @@ fn name_of(run: &Path) -> String {
 }
 
 /// A run that was made and never trained, beside a whole one.
-fn untrained(run: &Path, name: &str) -> std::path::PathBuf {
+fn untrained(run: &Path, name: &str) -> PathBuf {
     let other = run.parent().unwrap().join(name);
     create_dir(&other).unwrap();
     for file in ["config.toml", "seal.toml", "legend.toml"] {
@@ -164,27 +166,26 @@ fn runs_appear_fail_break_and_go_and_the_list_says_so() {
 }
 
 #[test]
-fn a_training_is_followed_from_its_first_steps_to_its_end() {
-    let root = tempfile::tempdir().unwrap();
+fn a_run_is_followed_while_a_process_has_it() {
+    let (root, whole) = smoke_run();
+    let run = RunDir::open(&untrained(&whole, "other")).unwrap();
     let served = Served::new(root.path(), &[]);
-    let sets = ["--set", "train.steps=3000", "--set", "checkpoints.every=1000", "--set", "train.log_every=10"];
-    let out = root.path().to_str().unwrap();
-    let training = emergence(&[&["train", "smoke", "--quiet", "--out", out], &sets[..]].concat()).spawn().unwrap();
-    let started = Instant::now();
-    let name = loop {
-        if let Some(run) = served.list()["runs"].as_array().unwrap().first() {
-            break run["name"].as_str().unwrap().to_owned();
-        }
-        assert!(started.elapsed() < PATIENCE);
-    };
-    let running = served.wait(&name, |run| run.is_some_and(|run| run["state"] == "running" && run["step"].is_u64()));
+    let lock = run.lock().unwrap();
+    let row = |step| TrainingRow { step, loss: 1.0, gradient_norm: 1.0, learning_rate: 0.1 };
+    let running = served.wait_for("other", "running");
     assert!(running["note"].as_str().unwrap().starts_with("process "), "{running}");
-    let step = running["step"].as_u64();
-    served.wait(&name, |run| run.is_some_and(|run| run["step"].as_u64() > step));
-    let output = training.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", stderr(&output));
-    let finished = served.wait_for(&name, "finished");
-    assert_eq!((&finished["step"], &finished["ends"]), (&3000.into(), &Value::Null));
+    for step in [10, 20] {
+        run.table().append(&[row(step)]).unwrap();
+        served.wait("other", |run| run.is_some_and(|run| run["step"] == step));
+    }
+    assert!(served.run("other").unwrap()["ends"].is_u64(), "two steps have a pace");
+    drop(lock);
+    let stopped = served.wait_for("other", "stopped");
+    assert_eq!(
+        (&stopped["step"], &stopped["ends"]),
+        (&Value::Null, &Value::Null),
+        "what has no checkpoint begins again"
+    );
 }
 
 #[test]
@@ -211,7 +212,7 @@ fn no_request_names_a_file_and_nothing_is_changed() {
     let (root, run) = smoke_run();
     write(root.path().join("secret"), "of nobody's business").unwrap();
     let outside = tempfile::tempdir().unwrap();
-    let before = crate::program::files(&run);
+    let before = files(&run);
     #[cfg(unix)]
     std::os::unix::fs::symlink(outside.path(), root.path().join("elsewhere")).unwrap();
     copy(run.join("config.toml"), outside.path().join("config.toml")).unwrap();
@@ -243,7 +244,7 @@ fn no_request_names_a_file_and_nothing_is_changed() {
     }
     let head = served.send("HEAD / HTTP/1.1\r\nHost: localhost");
     assert!(head.code == 200 && head.body.is_empty());
-    assert_eq!(crate::program::files(&run), before);
+    assert_eq!(files(&run), before);
 }
 
 #[test]
@@ -264,7 +265,9 @@ fn another_name_of_this_machine_is_refused_and_a_token_is_asked_for() {
         let entered = served.get(&format!("/?token={token}"));
         assert!(entered.code == 303 && entered.head.contains("\r\nlocation: /\r\n"), "{}", entered.head);
         let cookie = entered.head.split_once("set-cookie: ").unwrap().1.split(';').next().unwrap().to_owned();
-        let with = |cookie: &str| served.send(&format!("GET / HTTP/1.1\r\nHost: localhost\r\nCookie: a=b; {cookie}"));
+        // With it the name does not matter: another one's pages do not have it.
+        let with =
+            |cookie: &str| served.send(&format!("GET / HTTP/1.1\r\nHost: proxy.example\r\nCookie: a=b; {cookie}"));
         assert_eq!([with(&cookie).code, with("emergence_1=00").code], [200, 401]);
     }
 }

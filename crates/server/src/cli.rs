@@ -24,7 +24,7 @@ pub struct Serve {
     /// Address to answer on; on any but a loopback address a token is asked for, which stands in the printed address
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     address: IpAddr,
-    /// Ask for a token on a loopback address as well, where others use this machine
+    /// Ask for a token on a loopback address as well: where others use this machine, or a proxy gives it another name
     #[arg(long)]
     token: bool,
     /// States shown of every run [default: as many as keep its page under 5 MB, at most 400]
@@ -58,7 +58,7 @@ impl Serve {
         let ready = |address: SocketAddr| {
             say(&self.link(address, token.as_ref())).map_err(io::Error::other)?;
             note("Ctrl-C ends it; the runs go on");
-            Ok(Gate::new(address.ip(), address.port(), token))
+            Ok(Gate::new(address.port(), token))
         };
         Ok(server.run(asked, ready).map_err(|error| self.failure(error))?)
     }

@@ -1,17 +1,19 @@
 //! Who is answered: whoever asks this machine by its own name, or shows the token.
 //!
-//! On the loopback address a page from elsewhere could still be made to ask, under a name of its own that it lets point
-//! here. Its requests carry that name in `Host`, and are refused. On any other address everybody can ask, and the token
-//! decides. It comes in the address that the program prints, and stays in a cookie from then on.
+//! Without a token this machine alone can ask. A page from elsewhere could still let a browser here do so, under a name of
+//! its own that it lets point to the loopback address. Such requests carry that name in `Host`, and are refused. Where others
+//! can ask, the token decides. It comes in the address that the program prints, and stays in a cookie from then on, which a
+//! browser shows to no other name.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{COOKIE, HOST, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use std::fmt;
-use std::net::IpAddr;
-use std::sync::Arc;
 
 /// A secret that only whoever started the program knows: 128 random bits in hexadecimal digits.
 #[derive(Clone)]
@@ -23,7 +25,6 @@ pub struct Gate {
     /// Name of the cookie: of several servers on one host each has its own.
     cookie: String,
     token: Option<Token>,
-    only_loopback: bool,
 }
 
 impl Token {
@@ -57,19 +58,19 @@ impl fmt::Debug for Token {
 }
 
 impl Gate {
-    /// That of a server on an address and a port, which asks for `token` if there is one.
-    pub fn new(address: IpAddr, port: u16, token: Option<Token>) -> Self {
-        Self { cookie: format!("emergence_{port}"), token, only_loopback: address.is_loopback() }
+    /// That of a server on a port. It asks for `token`; without one it answers to the names of this machine to itself alone.
+    pub fn new(port: u16, token: Option<Token>) -> Self {
+        Self { cookie: format!("emergence_{port}"), token }
     }
 
     /// What refuses the request, or brings it on with the token in a cookie; none lets it through.
     fn stops(&self, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        if self.only_loopback && !text(HOST).is_some_and(names_this_machine) {
-            let refusal = "This server answers to the name localhost and to loopback addresses alone.\n";
-            return Some((StatusCode::FORBIDDEN, refusal).into_response());
-        }
-        let token = self.token.as_ref()?;
+        let Some(token) = &self.token else {
+            let host = headers.get(HOST).and_then(|value| value.to_str().ok());
+            let refusal = "Without --token this server answers to localhost and to loopback addresses alone.\n";
+            let refused = !host.is_some_and(names_this_machine);
+            return refused.then(|| (StatusCode::FORBIDDEN, refusal).into_response());
+        };
         let shown = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut cookies = shown.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
         if cookies.any(|(name, value)| name == self.cookie && token.is(value)) {
@@ -79,7 +80,7 @@ impl Gate {
         if form_urlencoded::parse(query).any(|(name, value)| name == "token" && token.is(&value)) {
             // The address that is left in the browser has no token.
             let cookie = format!("{}={token}; Path=/; HttpOnly; SameSite=Lax", self.cookie);
-            let onward = [(SET_COOKIE, cookie), (LOCATION, uri.path().to_owned())];
+            let onward = [(SET_COOKIE, cookie), (LOCATION, "/".to_owned())];
             return Some((StatusCode::SEE_OTHER, onward).into_response());
         }
         let refusal = "A token is needed: open the address that the program printed when it was started.\n";
