@@ -107,3 +107,8 @@ test-slurm:
 test-browser RUN:
     cargo run -p emergence -- explore {{RUN}}
     node tests/browser/explore.mjs {{RUN}}
+
+# Serve a folder while a run in it trains, and look at its pages in a headless Chromium; needs node and Chromium
+test-serve *PICTURES:
+    cargo build -p emergence
+    node tests/browser/serve.mjs target/debug/emergence {{PICTURES}}

@@ -6,7 +6,7 @@ use run::{Config, Source, Sweep};
 
 use crate::program::{smoke_run, succeed};
 
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "CONTRIBUTING.md",
     "docs/cluster.md",
@@ -17,6 +17,7 @@ const DOCUMENTS: [&str; 10] = [
     "docs/parts-of-speech.md",
     "docs/pretrained.md",
     "docs/run-folder.md",
+    "docs/serve.md",
 ];
 
 /// What stands behind `cargo run -p PROGRAM … --` in the documents, split into words as a shell does.

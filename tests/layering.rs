@@ -63,6 +63,37 @@ fn no_arrow_points_up() {
     }
 }
 
+/// Every crate that a crate is built of, with features or without, as Cargo.lock says.
+fn built_of(root: &str) -> BTreeSet<String> {
+    let lock: toml::Table = read("Cargo.lock").parse().unwrap();
+    let names = |package: &toml::Value| {
+        let used = package.get("dependencies").and_then(toml::Value::as_array).into_iter().flatten();
+        // Behind a name may stand a version.
+        used.map(|name| name.as_str().unwrap().split(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let packages = lock["package"].as_array().unwrap();
+    let mut uses: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for package in packages {
+        uses.entry(package["name"].as_str().unwrap()).or_default().extend(names(package));
+    }
+    let (mut found, mut open) = (BTreeSet::new(), vec![root.to_owned()]);
+    while let Some(name) = open.pop() {
+        if found.insert(name.clone()) {
+            open.extend(uses[name.as_str()].iter().cloned());
+        }
+    }
+    found
+}
+
+#[test]
+fn the_program_that_trains_has_no_server_in_it() {
+    for program in ["trainer", "analysis", "pretrained"] {
+        let crates = built_of(program);
+        assert!(crates.contains("burn") && !crates.contains("server") && !crates.contains("axum"), "{program}");
+    }
+    assert!(built_of("emergence").contains("axum"));
+}
+
 /// What changes the disk, in the standard library.
 const CHANGES: [&str; 9] = [
     "fs::write",

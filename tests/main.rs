@@ -9,6 +9,7 @@
 //! - `sweep`: many runs from one file, stopped, failed and resumed one by one, shared by processes, and compared
 //! - `cluster`: the same spread over the jobs of a scheduler, each of which does one run
 //! - `runs`: what lies in a folder of runs is listed, compared and tidied up
+//! - `serve`: pages of a folder of runs follow what happens there, and answer nobody and nothing else
 //! - `settings`: a run is found by its settings; other ways of measuring it, and runs of earlier programs
 //! - `requests`: what is wrong is refused with the field, the range and the value, and never with a panic
 //! - `damage`: a damaged run, a full disk and a system that refuses are named in a line, and nothing is lost
@@ -60,6 +61,7 @@ mod report;
 mod requests;
 mod resume;
 mod runs;
+mod serve;
 mod settings;
 mod shapes;
 mod sweep;

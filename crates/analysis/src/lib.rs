@@ -12,6 +12,7 @@ mod exploration;
 mod export;
 #[cfg(test)]
 mod fake;
+mod latest;
 mod measurements;
 #[cfg(test)]
 mod planted;
@@ -26,7 +27,7 @@ mod tuning;
 #[cfg(feature = "cli")]
 pub use cli::{
     Allowed, CliError, Command, Compare, Explore, Export, Machine, MeasureCommand, PageArgs, Remeasure, command_line,
-    compared, legend_of, measure_now, note_trained, note_unfinished, report_run, say_summary, say_sweep,
+    compared, explored, legend_of, measure_now, note_trained, note_unfinished, report_run, say_summary, say_sweep,
 };
 pub use comparison::{
     Compared, Comparison, CorrelationMethod, CorrelationRow, Crossing, CurveRow, FallFrom, LagRow, MeanPairRow,
@@ -35,6 +36,7 @@ pub use comparison::{
 };
 pub use exploration::{EXPLORE, Explored, check_page};
 pub use export::{StatesExport, write_prompts};
+pub use latest::Latest;
 pub use measurements::*;
 pub use report::{Frame, REPORT, write_report};
 pub use scalars::{scalars, write_scalars};

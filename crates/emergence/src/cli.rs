@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use analysis::{Allowed, CliError};
 use clap::{CommandFactory, Parser, Subcommand};
 use data::TaskRegistry;
+use server::Serve;
 
 use crate::program::Program;
 
@@ -37,6 +38,8 @@ enum Command {
     /// Measure pretrained language models
     #[command(subcommand)]
     Lm(pretrained::Command),
+    /// Show the runs of a folder in a browser, live while they train
+    Serve(Serve),
     #[command(flatten)]
     Program(Program),
 }
@@ -49,6 +52,7 @@ pub fn command_line(registry: &TaskRegistry) -> ExitCode {
         Command::Train(command) => command.run(registry),
         Command::Analyse(command) => command.run(registry),
         Command::Lm(command) => command.run(),
+        Command::Serve(command) => command.run(registry),
         Command::Program(command) => command.run(Cli::command()),
     };
     terminal::conclude(terminal::listen(record::leave).map_err(CliError::from).and_then(|()| run()))

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
@@ -96,7 +96,34 @@ impl<R: Row> Table<R> {
         if !self.path.exists() {
             return Ok(Vec::new());
         }
-        let text = complete_lines(&self.path)?;
+        self.parse(&complete_lines(&self.path)?)
+    }
+
+    /// The rows of the step that was measured last, in their order. Only the end of the file is read, as far as they reach;
+    /// a last line cut short by a crash is left out.
+    pub fn newest(&self) -> Result<Vec<R>, RecordError> {
+        /// Where a table is read from its end, the first piece.
+        const PIECE: u64 = 1 << 16;
+        let fail = |error| RecordError::io("read", &self.path, error);
+        let length = match fs::metadata(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            file => file.map_err(fail)?.len(),
+        };
+        let mut piece = PIECE;
+        while piece < length {
+            let end = lines_from(&self.path, length - piece).map_err(fail)?;
+            // What is wrong there is said of the whole table.
+            let rows = self.parse(&(self.header()? + &end)).unwrap_or_default();
+            if rows.first().map(Row::step) != rows.last().map(Row::step) {
+                return Ok(of_last_step(rows));
+            }
+            piece *= 8;
+        }
+        Ok(of_last_step(self.read()?))
+    }
+
+    /// Complete lines, the first of which says the columns, as rows.
+    fn parse(&self, text: &str) -> Result<Vec<R>, RecordError> {
         if text.is_empty() {
             return Ok(Vec::new());
         }
@@ -244,6 +271,24 @@ pub(crate) fn complete_lines(path: &Path) -> Result<String, RecordError> {
     String::from_utf8(bytes).map_err(|error| RecordError::malformed(path, error))
 }
 
+/// The complete lines that begin behind `start` in a file.
+fn lines_from(path: &Path, start: u64) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let mut ends = bytes.iter().enumerate().filter(|&(_, &byte)| byte == b'\n').map(|(place, _)| place + 1);
+    let (first, last) = (ends.next().unwrap_or(bytes.len()), ends.next_back());
+    Ok(String::from_utf8_lossy(&bytes[first..last.unwrap_or(first)]).into_owned())
+}
+
+/// Those of the rows that are of the same step as the last one.
+fn of_last_step<R: Row>(mut rows: Vec<R>) -> Vec<R> {
+    let last = rows.last().and_then(Row::step);
+    rows.retain(|row| row.step() == last);
+    rows
+}
+
 /// Rows as they stand in a table's file, below the columns if `header` says so.
 fn text<R: Serialize>(rows: &[R], header: bool) -> std::io::Result<Vec<u8>> {
     let mut writer = csv::WriterBuilder::new().has_headers(header).from_writer(Vec::new());
@@ -325,6 +370,22 @@ mod tests {
             }
             assert_eq!(std::fs::read_to_string(table.path()).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn the_newest_rows_are_those_of_the_last_step_however_long_the_table_is() {
+        let header = "step,concept,reader,score\n";
+        let rows = |step: usize, count: usize| format!("{step},,knn,0.5\n").repeat(count);
+        for (before, last) in [(0, 1), (3, 2), (20_000, 3), (20_000, 30_000), (0, 30_000)] {
+            let (_place, table) = table(&format!("{header}{}{}9,,kn", rows(3, before), rows(4, last)));
+            assert_eq!(table.newest().unwrap(), vec![score(4, None); last], "{before} rows, then {last}");
+        }
+        let (place, empty) = table(header);
+        assert!(empty.newest().unwrap().is_empty());
+        drop(place);
+        assert!(empty.newest().unwrap().is_empty(), "a table that is not there has no rows");
+        let (_place, damaged) = table(&format!("{header}{}many,,knn,0.5\n", rows(3, 20_000)));
+        assert!(damaged.newest().unwrap_err().to_string().contains("scores.csv"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use data::{PromptShape, TaskRegistry};
 use model::{Architecture, Free, ModelConfig};
 use probe::{Anatomy, EvalConfig, ProbeConfig, Study};
-use record::Seal;
+use record::{Change, Seal};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -146,6 +146,11 @@ impl Config {
         let mut fields = BTreeMap::new();
         collect(self.to_table(), "", &mut fields);
         fields
+    }
+
+    /// Settings that `other` has otherwise, or that one of the two does not have; the values here are the sealed ones.
+    pub fn changes_to(&self, other: &Self) -> Vec<Change> {
+        Change::between(&self.to_table(), &other.to_table())
     }
 
     /// The configuration as a table.

@@ -104,9 +104,19 @@ impl RunDir {
         self.folder.path()
     }
 
+    /// Where its configuration is.
+    pub fn config_file(&self) -> PathBuf {
+        self.path().join(CONFIG)
+    }
+
+    /// The folder of its checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path().join(CHECKPOINTS)
+    }
+
     /// Its configuration, as a source for others.
     pub fn source(&self) -> Source {
-        Source::File(self.path().join(CONFIG))
+        Source::File(self.config_file())
     }
 
     /// The weights that the run continues from; none where they are drawn.

@@ -16,7 +16,9 @@ mod train;
 
 pub use adam::Adam;
 pub use bench::{BenchPlan, BenchResult, bench};
-pub use cli::{Among, Change, Command, Finetune, Job, Runs, State, Status, Sweep, command_line, complete};
+pub use cli::{
+    Among, Change, Command, Contents, Finetune, Job, Runs, State, Status, Sweep, command_line, complete, runs_below,
+};
 pub use gradients::{Gradients, gradients};
 pub use observers::{
     CheckpointObserver, LiveMeasurements, LiveReport, Observers, Origin, Provenance, StepObserver, TrainingTable,

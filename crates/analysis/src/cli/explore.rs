@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use data::TaskRegistry;
 use model::Device;
+use plots::explore::Exploration;
 use run::{Checkpoints, Experiment, RunDir, Work};
 use terminal::patient_note;
 
@@ -63,22 +64,50 @@ impl Explore {
         for path in &self.runs {
             runs.extend(runs_at(path)?);
         }
-        let experiments = runs.iter().map(|run| self.experiment(run, registry)).collect::<Result<Vec<_>, _>>()?;
+        let experiments = experiments(&runs, registry, self.page.machine.threads())?;
         let out = self.page.place(&runs.iter().map(RunDir::path).collect::<Vec<_>>())?;
         let device = self.page.machine.prepare()?;
-        let mut explored = Explored::new(runs.len(), self.page.states);
-        for (run, experiment) in runs.iter().zip(&experiments) {
-            add(&mut explored, run, experiment, device, registry)?;
-        }
+        let explored = read(&runs, &experiments, self.page.states, device, registry)?;
         explored.write(&title(&runs, &experiments), &out, self.page.force)?;
         Ok(out)
     }
+}
 
-    fn experiment(&self, run: &RunDir, registry: &TaskRegistry) -> Result<Experiment, CliError> {
+/// What the page of some runs shows, with `states` states of each; without that as many as keep the page small.
+///
+/// # Errors
+/// When a configuration, a model or a table cannot be read, or there is no memory for the models.
+pub fn explored(
+    runs: &[RunDir],
+    states: Option<usize>,
+    (device, threads): (Device, usize),
+    registry: &TaskRegistry,
+) -> Result<Exploration, CliError> {
+    let experiments = experiments(runs, registry, threads)?;
+    Ok(read(runs, &experiments, states, device, registry)?.titled(&title(runs, &experiments)))
+}
+
+fn experiments(runs: &[RunDir], registry: &TaskRegistry, threads: usize) -> Result<Vec<Experiment>, CliError> {
+    let checked = |run: &RunDir| {
         let experiment = run.experiment(registry)?;
-        experiment.check_memory(Work::Measuring, Device::Flex, self.page.machine.threads(), 1)?;
+        experiment.check_memory(Work::Measuring, Device::Flex, threads, 1)?;
         Ok(experiment)
+    };
+    runs.iter().map(checked).collect()
+}
+
+fn read(
+    runs: &[RunDir],
+    experiments: &[Experiment],
+    states: Option<usize>,
+    device: Device,
+    registry: &TaskRegistry,
+) -> Result<Explored, CliError> {
+    let mut explored = Explored::new(runs.len(), states);
+    for (run, experiment) in runs.iter().zip(experiments) {
+        add(&mut explored, run, experiment, device, registry)?;
     }
+    Ok(explored)
 }
 
 fn add(

@@ -21,7 +21,7 @@ mod report;
 
 pub use compare::{Compare, compared, note_unfinished, say_sweep};
 pub use error::CliError;
-pub use explore::{Explore, PageArgs};
+pub use explore::{Explore, PageArgs, explored};
 pub use export::Export;
 pub use measure::{MeasureCommand, Remeasure, measure_now, note_trained};
 pub use report::{legend_of, report_run};

@@ -93,8 +93,12 @@ impl Explored {
     /// When something else is there and `force` is not given, or the file cannot be written.
     pub fn write(self, title: &str, path: &Path, force: bool) -> Result<(), MeasureError> {
         check_page(path, force)?;
-        let page = render(&Exploration { title: title.to_owned(), runs: self.runs });
-        Ok(write_whole(path, page.as_bytes())?)
+        Ok(write_whole(path, render(&self.titled(title)).as_bytes())?)
+    }
+
+    /// What a page titled `title` shows.
+    pub fn titled(self, title: &str) -> Exploration {
+        Exploration { title: title.to_owned(), runs: self.runs }
     }
 }
 

@@ -59,6 +59,8 @@ pub use separation::{PairRow, Separation, SeparationRow, Separations, Statistic,
 pub use session::{MeasureError, Session};
 pub use tdnv::{TaskVariance, TdnvRow};
 
+pub(crate) use decodability::held_out_cd;
+pub(crate) use errors::over_all;
 pub(crate) use patching::{MEAN_PROMPTS, mean_prompts};
 pub(crate) use projections::principal_axes;
 pub(crate) use separation::mean_pairs;

@@ -124,7 +124,8 @@ fn thousandths(value: f64) -> Option<i64> {
 pub const MARK: &str = "emergence explore";
 
 const PAGE: &str = include_str!("page.html");
-const STYLE: &str = include_str!("style.css");
+/// Colours and type of the page, for others that belong to it.
+pub const STYLE: &str = include_str!("style.css");
 /// The scripts in the order in which they need each other.
 const SCRIPTS: [&str; 6] = [
     include_str!("data.js"),
@@ -134,11 +135,34 @@ const SCRIPTS: [&str; 6] = [
     include_str!("readout.js"),
     include_str!("main.js"),
 ];
+/// The script of a page that is kept up to date, behind the others.
+const LIVE: &str = include_str!("live.js");
 const LIBRARY: &str = include_str!("../../vendor/uplot/uPlot.iife.min.js");
 const LIBRARY_STYLE: &str = include_str!("../../vendor/uplot/uPlot.min.css");
 const LIBRARY_LICENCE: &str = include_str!("../../vendor/uplot/LICENSE");
 
-/// Renders the page.
+/// Where a page gets what it shows once it is there, from the server that it came from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Source {
+    /// Address that answers with a [`Renewal`], or with nothing (204) if there is no newer one; the version that is shown is
+    /// put behind it.
+    pub data: String,
+    /// Address of the list of all runs.
+    pub list: String,
+    /// Version of what is shown.
+    pub version: String,
+}
+
+/// What a page is brought up to date with.
+#[derive(Debug, Serialize)]
+pub struct Renewal<'a> {
+    /// Version of what is shown.
+    pub version: &'a str,
+    /// What is shown.
+    pub exploration: &'a Exploration,
+}
+
+/// Renders the page, which opens offline.
 ///
 /// # Panics
 /// When a value is not finite.
@@ -151,16 +175,32 @@ const LIBRARY_LICENCE: &str = include_str!("../../vendor/uplot/LICENSE");
 /// assert!(page.contains(r"\u003c/script>") && !page.contains("https://fonts"));
 /// ```
 pub fn render(exploration: &Exploration) -> String {
+    page(exploration, "", "", "")
+}
+
+/// Renders the page as a server hands it out: it asks the server for what is new, and keeps what is chosen.
+///
+/// # Panics
+/// When a value is not finite.
+pub fn render_live(exploration: &Exploration, source: &Source) -> String {
+    let (connect, script) = ("; connect-src 'self'", format!("const SOURCE = {};\n{LIVE}", json(source)));
+    page(exploration, connect, include_str!("live.html"), &script)
+}
+
+/// The page, with what its policy, its head and its scripts have more.
+fn page(exploration: &Exploration, connect: &str, head: &str, script: &str) -> String {
     let most = exploration.runs.iter().map(|run| run.concepts.len()).max().unwrap_or(0);
     let colors: Vec<[u8; 3]> = (0..most).map(color_of).map(|color| [color.0, color.1, color.2]).collect();
     let data = json(&(exploration, colors));
     let library = format!("/*\n{LIBRARY_LICENCE}*/\n{LIBRARY}");
     let parts = [
         ("MARK", MARK),
+        ("CONNECT", connect),
         ("STYLE", &format!("{LIBRARY_STYLE}\n{STYLE}")),
         ("LIBRARY", &library),
+        ("HEAD", head),
         ("DATA", &data),
-        ("SCRIPT", &SCRIPTS.join("\n")),
+        ("SCRIPT", &format!("{}\n{script}", SCRIPTS.join("\n"))),
     ];
     // One pass, so that nothing that is filled in is taken for a place to fill.
     let mut page = String::with_capacity(data.len() + 200_000);
@@ -191,6 +231,15 @@ mod tests {
         for outside in ["src=", "<link", "@import", "url(", "fetch(", "XMLHttpRequest", "WebSocket", "import("] {
             assert!(!page.contains(outside), "{outside}");
         }
+    }
+
+    #[test]
+    fn a_live_page_asks_its_own_server_alone() {
+        let (data, list, version) = ("/api/page?run=</script>".to_owned(), "/".to_owned(), "1".to_owned());
+        let page = render_live(&Exploration::default(), &Source { data, list, version });
+        assert!(page.contains("connect-src 'self'") && page.contains(r"run=\u003c/script>"));
+        assert_eq!(page.matches("fetch(").count(), 1);
+        assert!(!render(&Exploration::default()).contains("connect-src"));
     }
 
     #[test]

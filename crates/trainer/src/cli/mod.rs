@@ -25,8 +25,8 @@ mod sweep;
 
 pub use finetune::Finetune;
 pub use job::{Job, complete};
-pub use runs::{Among, Runs};
-pub use status::{State, Status};
+pub use runs::{Among, Runs, runs_below};
+pub use status::{Contents, State, Status};
 pub use sweep::Sweep;
 
 /// Train a small transformer on an in-context-learning task and watch it encode the latent concept.

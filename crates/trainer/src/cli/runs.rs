@@ -1,15 +1,15 @@
 //! `emergence runs`: what lies in a folder of runs.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use analysis::CliError;
 use clap::{Args, Subcommand};
-use run::{Config, RunDir, runs_in};
-use serde::{Deserialize, Serialize};
+use record::Change;
+use run::{RunDir, RunError, runs_in};
+use serde::Serialize;
 use terminal::{Failure, note, say, say_json};
 
-use super::Status;
+use super::{Contents, Status};
 
 /// What lies in folders of runs, and what of it can go.
 #[derive(Debug, Subcommand)]
@@ -69,7 +69,7 @@ impl Runs {
             }
             Self::Diff { a, b } => {
                 let [a, b] = [RunDir::open(&a)?.config()?, RunDir::open(&b)?.config()?];
-                Ok(differences(&a, &b).iter().try_for_each(|line| say(line))?)
+                Ok(a.changes_to(&b).iter().try_for_each(|change| say(&difference(change)))?)
             }
             Self::Clean { among, yes } => clean(&among.runs()?, yes),
         }
@@ -95,13 +95,17 @@ impl Among {
     }
 }
 
-fn runs_below(folder: &Path) -> Result<Vec<RunDir>, CliError> {
+/// The runs in a folder, and in the folders in it, which are sweeps. Folders in it that cannot be read are passed over.
+///
+/// # Errors
+/// When the disk fails; a folder that is not there has no runs.
+pub fn runs_below(folder: &Path) -> Result<Vec<RunDir>, RunError> {
     let mut runs = runs_in(folder)?;
     let mut inside: Vec<PathBuf> =
         std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
     inside.sort();
     for sweep in inside.iter().filter(|path| path.is_dir() && RunDir::open(path).is_err()) {
-        runs.extend(runs_in(sweep)?);
+        runs.extend(runs_in(sweep).unwrap_or_default());
     }
     Ok(runs)
 }
@@ -109,12 +113,11 @@ fn runs_below(folder: &Path) -> Result<Vec<RunDir>, CliError> {
 impl Listed {
     fn of(run: &RunDir) -> Self {
         let path = run.path().to_owned();
-        match run.config() {
-            Ok(config) => Self { run: path, status: Some(Status::of(Some(run), &config)), other: None },
-            Err(_) if is_of_language_model(run) => {
-                Self { run: path, status: None, other: Some("measurements of a language model".to_owned()) }
-            }
-            Err(error) => Self { run: path, status: None, other: Some(error.to_string()) },
+        let other = |text: String| Self { run: path.clone(), status: None, other: Some(text) };
+        match Contents::of(run) {
+            Contents::Training(config) => Self { run: path, status: Some(Status::of(Some(run), &config)), other: None },
+            Contents::LanguageModel => other("measurements of a language model".to_owned()),
+            Contents::Damaged(error) => other(error.to_string()),
         }
     }
 
@@ -124,30 +127,20 @@ impl Listed {
     }
 }
 
-/// Whether nothing was trained there: the folder names models that others trained.
-fn is_of_language_model(run: &RunDir) -> bool {
-    /// What only measurements of language models have.
-    #[derive(Deserialize)]
-    struct Measured {
-        models: Vec<String>,
-    }
-    let measured = run.folder().read_toml::<Measured>("config.toml");
-    measured.is_ok_and(|measured| measured.is_some_and(|measured| !measured.models.is_empty()))
-}
-
-/// A line for every setting that one of the two has otherwise than the other, or not at all.
-fn differences(a: &Config, b: &Config) -> Vec<String> {
-    let (a, b) = (a.fields(), b.fields());
-    let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-    let value = |value: Option<&String>| value.map_or("absent".to_owned(), Clone::clone);
-    let differing = names.into_iter().filter(|name| a.get(*name) != b.get(*name));
-    differing.map(|name| format!("{name}  {}  {}", value(a.get(name)), value(b.get(name)))).collect()
+/// A line for a setting that one of two runs has otherwise than the other, or not at all.
+fn difference(Change { field, sealed, found }: &Change) -> String {
+    let [one, other] = [sealed, found].map(|value| value.as_deref().unwrap_or("absent"));
+    format!("{field}  {one}  {other}")
 }
 
 fn clean(runs: &[RunDir], remove: bool) -> Result<(), CliError> {
     let mut bytes = 0;
-    for run in runs.iter().filter(|run| !is_of_language_model(run)) {
-        let config = run.config()?;
+    for run in runs {
+        let config = match Contents::of(run) {
+            Contents::Training(config) => config,
+            Contents::LanguageModel => continue,
+            Contents::Damaged(error) => return Err(error.into()),
+        };
         // While a process has the run, any of these may be in use.
         let _lock = match remove {
             true => Some(run.lock()?),

@@ -3,10 +3,21 @@
 use std::fmt;
 
 use record::Holder;
-use run::{Config, RunDir};
-use serde::Serialize;
+use run::{Config, RunDir, RunError};
+use serde::{Deserialize, Serialize};
 
 use super::job::is_complete;
+
+/// What a folder with a configuration holds.
+#[derive(Debug)]
+pub enum Contents {
+    /// A training.
+    Training(Box<Config>),
+    /// Measurements of models that others trained.
+    LanguageModel,
+    /// Something whose configuration cannot be read, or was changed.
+    Damaged(RunError),
+}
 
 /// How far a run has come.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -40,6 +51,28 @@ pub enum State {
     },
     /// Trained, measured and reported.
     Finished,
+}
+
+impl Contents {
+    /// Of the folder of `run`.
+    pub fn of(run: &RunDir) -> Self {
+        match run.config() {
+            Ok(config) => Self::Training(Box::new(config)),
+            Err(_) if is_of_language_model(run) => Self::LanguageModel,
+            Err(error) => Self::Damaged(error),
+        }
+    }
+}
+
+/// Whether nothing was trained there: the folder names models that others trained.
+fn is_of_language_model(run: &RunDir) -> bool {
+    /// What only measurements of language models have.
+    #[derive(Deserialize)]
+    struct Measured {
+        models: Vec<String>,
+    }
+    let measured = run.folder().read_toml::<Measured>("config.toml");
+    measured.is_ok_and(|measured| measured.is_some_and(|measured| !measured.models.is_empty()))
 }
 
 impl Status {

@@ -8,7 +8,7 @@ mod scores;
 mod show;
 
 use data::Token;
-use probe::{AnyTask, Control, Delivery, Layer, Prompts, States, Study, Subject, SubjectError, Wanted};
+use probe::{AnyTask, Control, Delivery, Layer, ProbeKind, Prompts, States, Study, Subject, SubjectError, Wanted};
 
 pub(crate) use best::at_best_layer;
 pub use rows::{BestLayerRow, DecodabilityRow, Selection};
@@ -72,13 +72,17 @@ impl Live for Decodability {
     }
 
     fn headline((cd, best): &Tables, _: &Shown<'_>) -> Option<String> {
-        let fair =
-            || best.iter().filter(|row| row.probe == probe::ProbeKind::CD && row.selection == Selection::HeldOut);
-        let query = query(fair().map(|row| row.token))?;
-        let shown = fair().find(|row| row.token == query)?;
+        let shown = held_out_cd(best)?;
         let chance = cd.first()?.chance;
         Some(format!("CD {:.2} (chance {chance:.2})", shown.score))
     }
+}
+
+/// Held-out CD at the query's x token, among the rows of one step.
+pub(crate) fn held_out_cd(best: &[BestLayerRow]) -> Option<&BestLayerRow> {
+    let fair = || best.iter().filter(|row| row.probe == ProbeKind::CD && row.selection == Selection::HeldOut);
+    let query = query(fair().map(|row| row.token))?;
+    fair().find(|row| row.token == query)
 }
 
 /// The rows of a model: every layer, probed token and probe with its control of permuted labels, over all concepts and for

@@ -54,10 +54,15 @@ impl Live for Errors {
     }
 
     fn headline(rows: &Vec<MetricRow>, shown: &Shown<'_>) -> Option<String> {
-        let overall = rows.iter().find(|row| row.concept.is_none() && row.position.is_none())?;
+        let overall = over_all(rows)?;
         Some(match shown.optimal_error() {
             Some(optimal) => format!("error {:.2} × optimal", overall.relative_mse / optimal),
             None => format!("error {:.3} of E[y²]", overall.relative_mse),
         })
     }
+}
+
+/// The row over all concepts and positions, among those of one step.
+pub(crate) fn over_all(rows: &[MetricRow]) -> Option<&MetricRow> {
+    rows.iter().find(|row| row.concept.is_none() && row.position.is_none())
 }
