@@ -20,8 +20,8 @@ pub(crate) fn place(task: &mut Table, kind: Option<&str>, beside: &Path) {
             }
         }
         Some("process") if task.contains_key("command") => {
-            let folder = Value::String(beside.display().to_string());
-            task.entry("folder").or_insert(folder);
+            let folder = task.get("folder").and_then(Value::as_str).map_or(beside.to_owned(), |it| beside.join(it));
+            task.insert("folder".to_owned(), Value::String(folder.display().to_string()));
         }
         _ => {}
     }

@@ -20,6 +20,9 @@ pub(super) fn purpose_named(name: &str) -> Option<Purpose> {
     PURPOSES.iter().find(|(known, _)| *known == name).map(|(_, purpose)| *purpose)
 }
 
+/// Concepts of a task, at most.
+const MOST_CONCEPTS: usize = 4096;
+
 /// A generator that was started and has said what it draws.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -106,10 +109,12 @@ impl Worker {
             return Err(format!("must answer `shape` with n_points and d_x, but answered {shape:?}"));
         };
         let count = self.ask_line("concepts")?;
-        let refuse = |found: &str| format!("must answer `concepts` with their number, but answered {found:?}");
-        let count: usize = count.parse().map_err(|_| refuse(&count))?;
+        let known = count.parse().ok().filter(|known| (1..=MOST_CONCEPTS).contains(known));
+        let refuse =
+            || format!("must answer `concepts` with their number, 1 to {MOST_CONCEPTS}, but answered {count:?}");
+        let known: usize = known.ok_or_else(refuse)?;
         let mut concepts = Vec::new();
-        for _ in 0..count {
+        for _ in 0..known {
             let line = self.line("concepts")?;
             let parts = line.split_once(' ').and_then(|(weight, name)| Some((weight.parse::<f64>().ok()?, name)));
             let Some((weight, name)) = parts else {
