@@ -43,7 +43,7 @@ impl Sampler {
     pub fn prompts(&self, indices: Range<u64>) -> Result<Vec<Prompt>, TaskError> {
         let firsts: Vec<u64> = indices.clone().step_by(PIECE).collect();
         let piece = |first: u64| self.in_turn(first..indices.end.min(first + PIECE as u64));
-        Ok(firsts.into_par_iter().map(piece).collect::<Result<Vec<_>, _>>()?.concat())
+        in_order(firsts.into_par_iter().map(piece).collect())
     }
 
     /// `per_concept` prompts of every concept, concept by concept, as resample number `resample`.
@@ -62,12 +62,17 @@ impl Sampler {
         };
         let pieces = (0..n_concepts).flat_map(|concept| (0..per_concept).step_by(PIECE).map(move |at| (concept, at)));
         let pieces: Vec<_> = pieces.collect();
-        Ok(pieces.into_par_iter().map(piece).collect::<Result<Vec<_>, _>>()?.concat())
+        in_order(pieces.into_par_iter().map(piece).collect())
     }
 
     fn draws(&self, first: u64, count: usize) -> Draws {
         Draws { stream: self.stream, first, count, concept: None, before: first }
     }
+}
+
+/// The prompts of all pieces, or the first error in their order, whichever thread was first.
+fn in_order(pieces: Vec<Result<Vec<Prompt>, TaskError>>) -> Result<Vec<Prompt>, TaskError> {
+    Ok(pieces.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 /// The concept at `uniform`, a number of 0 … 1, when the prior's weights are laid end to end.
