@@ -72,8 +72,8 @@ fn my_comparison_was_gone_after_i_edited_the_file_of_the_sweep() {
     succeed(&[&sweep[..], &["--force"]].concat());
 }
 
-/// The smoke preset with two steps, and probes that take seconds at each of its checkpoints.
-const SLOW_TO_MEASURE: [&str; 6] = ["smoke", "--quiet", "--set", "train.steps=2", "--set", "probe.resamples=800"];
+/// The smoke preset with four steps, and probes that take most of a second at each of its checkpoints.
+const SLOW_TO_MEASURE: [&str; 6] = ["smoke", "--quiet", "--set", "train.steps=4", "--set", "probe.resamples=1500"];
 
 /// Starts a command, sends it a signal once `reached` says so, and returns what it said. It must leave with exit code 130
 /// within two seconds, and one more for a loaded machine.
@@ -115,7 +115,7 @@ fn my_job_was_killed_since_it_did_not_leave_in_time() {
         let is_result = name.extension().is_some_and(|kind| kind == "csv" || kind == "safetensors");
         assert!(!is_result || fs::read(run.join(&name)).unwrap() == bytes, "{}", name.display());
     }
-    assert_eq!(fs::read_dir(run.join("checkpoints")).unwrap().count(), 3);
+    assert_eq!(fs::read_dir(run.join("checkpoints")).unwrap().count(), 4);
 
     // A command that measures leaves the table of before.
     let before = fs::read(run.join("cd.csv")).unwrap();
