@@ -72,8 +72,17 @@ fn my_comparison_was_gone_after_i_edited_the_file_of_the_sweep() {
     succeed(&[&sweep[..], &["--force"]].concat());
 }
 
-/// The smoke preset with four steps, and probes that take most of a second at each of its checkpoints.
-const SLOW_TO_MEASURE: [&str; 6] = ["smoke", "--quiet", "--set", "train.steps=4", "--set", "probe.resamples=1500"];
+/// The smoke preset with four steps, and probes that take a second at each of its checkpoints.
+const SLOW_TO_MEASURE: [&str; 8] = [
+    "smoke",
+    "--quiet",
+    "--set",
+    "train.steps=4",
+    "--set",
+    "probe.resamples=1000",
+    "--set",
+    "probe.prompts_per_concept=18",
+];
 
 /// Starts a command, sends it a signal once `reached` says so, and returns what it said. It must leave with exit code 130
 /// within two seconds, and one more for a loaded machine.
