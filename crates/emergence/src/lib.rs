@@ -4,7 +4,8 @@
 //! This crate re-exports the workspace: [`data`] (prompts), [`probe`] (what can be asked of a model), [`kernels`] (what a
 //! backend does in one piece), [`model`] (the transformer), [`record`] (tables and files), [`run`] (a training run on
 //! disk), [`plots`] (figures), [`analysis`] (measurements, comparison, report), [`trainer`] (the loop), [`server`] (pages of
-//! the runs in a folder) and [`terminal`] (how programs speak). [`command_line`] is the whole program, for the tasks of any registry, custom ones included.
+//! the runs in a folder) and [`terminal`] (how programs speak). [`command_line`] is the whole program, for the tasks of any
+//! registry, custom ones included.
 //!
 //! ```
 //! use emergence::analysis::{Decodability, Live};

@@ -37,8 +37,8 @@ number!(f64, "<f8");
 number!(i64, "<i8");
 
 impl Npz {
-    /// Writes the arrays that `fill` adds, with the mark of `output` as the archive's comment. They are an archive in memory first, since one in a file is finished when it is
-    /// dropped, where nobody hears that the disk is full.
+    /// Writes the arrays that `fill` adds, with the mark of `output` as the archive's comment. They are an archive in memory
+    /// first, since one in a file is finished when it is dropped, where nobody hears that the disk is full.
     ///
     /// # Errors
     /// When something is at `path` that may not be written over, the disk fails, or `fill` does.
