@@ -62,7 +62,9 @@ class Run:
             return "language model"
         if (self.path / "failure.txt").exists():
             return "failed"
-        return "finished" if self.settings["train.steps"] in self.steps else "unfinished"
+        ended = self.path / "ended.toml"
+        end = tomllib.loads(ended.read_text("utf-8"))["step"] if ended.exists() else self.settings["train.steps"]
+        return "finished" if end in self.steps else "unfinished"
 
 
 def runs(*folders: str | Path) -> list[Run]:

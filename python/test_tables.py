@@ -71,6 +71,8 @@ def test_states_of_runs(copy):
     for unfit in ["damaged", "unmeasured"]:
         (other.path / f"checkpoints/00000050.{unfit}").mkdir()
     assert other.steps == [0, 1, 2, 4, 8, 10, 20, 30]
+    (other.path / "ended.toml").write_text('step = 30\nerror_over_bayes = 1.05\nverdict = "reached"\n')
+    assert other.state == "finished"
 
 
 def test_nothing_inside_a_run_is_a_run(copy):

@@ -65,3 +65,4 @@ mod serve;
 mod settings;
 mod shapes;
 mod sweep;
+mod until;

@@ -93,6 +93,17 @@ fn a_field_out_of_range_is_named_with_its_range_and_value() {
             "train.schedule={kind=\"cosine\",warm_up=0,until=5,floor=1.5}",
             &["train.schedule.floor", "between 0 and 1", "1.5"],
         ),
+        ("train.until={error_over_bayes=0.9}", &["train.until.error_over_bayes", "at least 1", "0.9"]),
+        ("train.until={error_over_bayes=nan}", &["train.until.error_over_bayes", "at least 1", "NaN"]),
+        (
+            "train.until={error_over_bayes=1.1,give_up={after=0,above=2.0}}",
+            &["train.until.give_up.after", "at least 1", "0"],
+        ),
+        (
+            "train.until={error_over_bayes=1.1,give_up={after=9,above=1.1}}",
+            &["train.until.give_up.above", "train.until.error_over_bayes (1.1)", "1.1"],
+        ),
+        ("train.until={}", &["error_over_bayes"]),
         ("eval.prompts_per_concept=0", &["eval.prompts_per_concept", "between 1", "0"]),
         ("probe.probes=[]", &["probe.probes", "with knn", "[]"]),
         ("probe.probes=[\"linear\"]", &["probe.probes", "with knn", "[linear]"]),

@@ -53,16 +53,45 @@ impl Sampler {
     /// # Errors
     /// When the task cannot make them.
     pub fn balanced(&self, resample: u64, per_concept: usize) -> Result<Vec<Prompt>, TaskError> {
+        self.set(resample, per_concept, PIECE, |concept, _| concept)
+    }
+
+    /// A twin of every prompt of [`balanced`](Self::balanced): the prompt at the same address under another concept. Where
+    /// prompts are sampled, it has the same random numbers. The twins of a concept's prompts go over the other concepts in
+    /// turn.
+    ///
+    /// # Errors
+    /// When the task cannot make them.
+    ///
+    /// # Panics
+    /// When the task has one concept.
+    pub fn twins(&self, resample: u64, per_concept: usize) -> Result<Vec<Prompt>, TaskError> {
         let n_concepts = self.task.concepts().len();
-        let piece = |(concept, within): (usize, usize)| {
+        assert!(n_concepts > 1, "a twin is of another concept");
+        let other = |concept, within| (concept + 1 + within % (n_concepts - 1)) % n_concepts;
+        self.set(resample, per_concept, 1, other)
+    }
+
+    /// The addresses of a balanced resample in pieces, the concept of each piece being a function of the concept whose
+    /// addresses they are and of the place of its first among them.
+    fn set(
+        &self,
+        resample: u64,
+        per_concept: usize,
+        piece: usize,
+        concept_at: impl Fn(usize, usize) -> usize + Sync,
+    ) -> Result<Vec<Prompt>, TaskError> {
+        let n_concepts = self.task.concepts().len();
+        let draw = |(concept, within): (usize, usize)| {
             let first = (resample * n_concepts as u64 + concept as u64) * per_concept as u64 + within as u64;
             let before = resample * per_concept as u64 + within as u64;
-            let count = PIECE.min(per_concept - within);
-            self.task.draw(&Draws { concept: Some(ConceptId(concept)), before, ..self.draws(first, count) })
+            let count = piece.min(per_concept - within);
+            let concept = Some(ConceptId(concept_at(concept, within)));
+            self.task.draw(&Draws { concept, before, ..self.draws(first, count) })
         };
-        let pieces = (0..n_concepts).flat_map(|concept| (0..per_concept).step_by(PIECE).map(move |at| (concept, at)));
+        let pieces = (0..n_concepts).flat_map(|concept| (0..per_concept).step_by(piece).map(move |at| (concept, at)));
         let pieces: Vec<_> = pieces.collect();
-        in_order(pieces.into_par_iter().map(piece).collect())
+        in_order(pieces.into_par_iter().map(draw).collect())
     }
 
     fn draws(&self, first: u64, count: usize) -> Draws {
@@ -107,6 +136,18 @@ mod tests {
         let task = sampler().task().clone();
         let alone = |i: u64| task.sample(ConceptId(i as usize / 70), &mut sampler().stream.rng(2 * 280 + i));
         assert_eq!(set, (0..280).map(alone).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn twins_have_the_same_numbers_under_every_other_concept_in_turn() {
+        let (set, twins) = (sampler().balanced(1, 6).unwrap(), sampler().twins(1, 6).unwrap());
+        let concepts: Vec<_> = twins.iter().map(|twin| twin.concept.0).collect();
+        assert_eq!(concepts[..6], [1, 2, 3, 1, 2, 3]);
+        assert_eq!(concepts[18..], [0, 1, 2, 0, 1, 2]);
+        for (prompt, twin) in set.iter().zip(&twins) {
+            assert_eq!(prompt.xs, twin.xs);
+            assert_ne!(prompt.ys, twin.ys);
+        }
     }
 
     #[test]

@@ -128,6 +128,17 @@ impl Study {
         self.task.balanced(self.seed, purpose, set, per_concept)
     }
 
+    /// A twin of every prompt of [`balanced`](Self::balanced): the one at the same address under another concept.
+    ///
+    /// # Errors
+    /// When the task cannot make them.
+    ///
+    /// # Panics
+    /// When the study is of text, or of one concept.
+    pub fn twins(&self, purpose: Purpose, set: u64, per_concept: usize) -> Result<Prompts, TaskError> {
+        self.task.twins(self.seed, purpose, set, per_concept)
+    }
+
     /// Set number `set` of `count` Null prompts for `purpose`, whose answers follow no concept; none where the task has no
     /// Null, as tasks of numbers have none.
     pub fn null(&self, purpose: Purpose, set: u64, count: usize) -> Option<Prompts> {

@@ -102,6 +102,16 @@ pub struct Delivery {
     pub answers: Option<Answers>,
 }
 
+/// How answers depend on states that an edit puts in place of a model's own.
+#[derive(Clone, Debug)]
+pub struct Sensitivities {
+    /// The answer to the last pair of every prompt, `[n_prompts]`.
+    pub answers: Vec<f64>,
+    /// For every change of the edit, the derivative of each prompt's answer with respect to its new state, row-major
+    /// `[n_prompts, d_model]`.
+    pub derivatives: Vec<Vec<f32>>,
+}
+
 /// A model that can be measured.
 ///
 /// A small model in memory and a large one that is read from disk layer by layer differ in the order in which they can
@@ -131,6 +141,18 @@ pub trait Subject: Send + Sync {
     /// When the model cannot be read.
     fn plain_answers(&self, prompts: &Prompts) -> Result<Answers, SubjectError> {
         Ok(self.answers(prompts, &[Edit::default()])?.swap_remove(0))
+    }
+
+    /// The answers to the last pair of every prompt when states are replaced, and how they depend on what takes their place.
+    /// None from a subject that cannot be differentiated.
+    ///
+    /// # Errors
+    /// When the model cannot be read, or the edit names a layer that it does not have.
+    ///
+    /// # Panics
+    /// When the edit does anything but replace states.
+    fn sensitivities(&self, _: &Prompts, _: &Edit) -> Result<Option<Sensitivities>, SubjectError> {
+        Ok(None)
     }
 
     /// The tokens of every answer of prompts of text, as the model has them, `[n_prompts][n_points][]`.

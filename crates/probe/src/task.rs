@@ -73,6 +73,21 @@ impl AnyTask {
         })
     }
 
+    /// A twin of every prompt of a balanced set of numbers, as [`Sampler::twins`].
+    ///
+    /// # Errors
+    /// When the task cannot make them.
+    pub(crate) fn twins(
+        &self,
+        seed: u64,
+        purpose: Purpose,
+        set: u64,
+        per_concept: usize,
+    ) -> Result<Prompts, TaskError> {
+        let sampler = Sampler::new(self.pairs().clone(), Stream::new(seed, purpose));
+        Ok(sampler.twins(set, per_concept)?.into())
+    }
+
     /// How many different prompts of `concept` there are for `purpose`, where they are not without end.
     pub(crate) fn stock(&self, concept: ConceptId, purpose: Purpose) -> Option<usize> {
         match self {

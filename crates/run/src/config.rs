@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use data::{PromptShape, TaskRegistry};
+use data::{Legend, PromptShape, TaskRegistry};
 use model::{Architecture, Free, ModelConfig};
 use probe::{Anatomy, EvalConfig, ProbeConfig, Study};
 use record::{Change, Seal};
@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 use crate::checks::{check, check_name};
 use crate::version::VERSION;
-use crate::{ConfigError, Schedule, elsewhere};
+use crate::{ConfigError, Schedule, Until, elsewhere};
 
 /// A complete configuration. No field has a default here: every default stands in `experiments/base.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,6 +78,8 @@ pub struct TrainConfig {
     pub clip_norm: f64,
     /// Steps between rows of the training table, at least 1.
     pub log_every: usize,
+    /// When training ends before `steps`; absent where it never does.
+    pub until: Option<Until>,
 }
 
 /// The `[checkpoints]` section. Steps 0, 1, 2, 4, 8, … below `every`, multiples of `every`, and the last are saved.
@@ -115,6 +117,7 @@ impl Config {
         check("checkpoints.every", "at least 1", self.checkpoints.every, self.checkpoints.every >= 1)?;
         check("checkpoints.full", "at least 1", self.checkpoints.full, self.checkpoints.full >= 1)?;
         let task = registry.build(&self.task)?;
+        self.train.until.map_or(Ok(()), |until| until.check(&Legend::of(task.as_ref())))?;
         let PromptShape { n_points, d_x } = task.shape();
         let architecture = self.model.architecture(d_x, n_points)?;
         self.free().check("finetune.free", architecture.n_layers)?;

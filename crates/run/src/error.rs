@@ -8,6 +8,8 @@ use probe::ProbeError;
 use record::RecordError;
 use thiserror::Error;
 
+use crate::Ended;
+
 /// Why a configuration was refused.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -117,6 +119,14 @@ pub enum RunError {
         path: PathBuf,
         /// The newest.
         step: usize,
+    },
+    /// A run that ended as `train.until` asks was to be lengthened.
+    #[error("{}: {ended}; to train for longer, make a run without train.until", path.display())]
+    Ended {
+        /// The run directory.
+        path: PathBuf,
+        /// How it ended.
+        ended: Ended,
     },
     /// A configuration that continues from weights which are not there.
     #[error("finetune.weights must lie at {}, but there are none; `finetune RUN` makes such a run", path.display())]
@@ -240,6 +250,7 @@ impl RunError {
             Self::NotARun { .. }
                 | Self::NoCheckpoint { .. }
                 | Self::Whole { .. }
+                | Self::Ended { .. }
                 | Self::NoStart { .. }
                 | Self::Config {
                     error: ConfigError::Task(

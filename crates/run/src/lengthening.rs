@@ -23,7 +23,7 @@ impl RunDir {
     /// step that the longer run would not save is kept as if it were one of an interruption.
     ///
     /// # Errors
-    /// When it trains for as many already, or for more than a run may.
+    /// When it trains for as many already, or for more than a run may, or has ended as `train.until` asks.
     pub fn lengthen(&self, _lock: &Lock, experiment: &Experiment, steps: usize) -> Result<Experiment, RunError> {
         let mut longer = experiment.clone();
         longer.config.train.steps = steps;
@@ -31,6 +31,9 @@ impl RunDir {
         let range = format!("more than {before}, which the run trains for already");
         let field = "train.steps".to_owned();
         let refused = |error| RunError::Refused { error };
+        if let Some(ended) = self.ended()? {
+            return Err(RunError::Ended { path: self.path().to_owned(), ended });
+        }
         if steps <= before {
             return Err(refused(ConfigError::OutOfRange { field, range, value: steps.to_string() }));
         }

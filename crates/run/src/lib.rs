@@ -26,8 +26,10 @@ mod resolve;
 mod run_dir;
 mod schedule;
 mod sealing;
+mod sensitivities;
 mod subject;
 mod sweep;
+mod until;
 mod version;
 
 pub use checkpoint::{Checkpoint, Moments};
@@ -41,3 +43,4 @@ pub use run_dir::{Damaged, Environment, RunDir, Unneeded};
 pub use schedule::Schedule;
 pub use subject::{Checkpoints, ModelSubject};
 pub use sweep::Sweep;
+pub use until::{Ended, GiveUp, Until, Verdict};

@@ -8,15 +8,16 @@ use model::{
     Batch, Device, Kernels, OnBackend, ResidualStream, Transformer, Weights, Writes, transplant, without_head,
 };
 use probe::{
-    Anatomy, Answers, Change, Component, Delivery, Edit, Layer, Prompts, Representations, Subject, SubjectError,
-    Subjects, Vectors, Wanted,
+    Anatomy, Answers, Change, Component, Delivery, Edit, Layer, Prompts, Representations, Sensitivities, Subject,
+    SubjectError, Subjects, Vectors, Wanted,
 };
 use rayon::prelude::*;
 
+use crate::sensitivities::sensitivities;
 use crate::{Experiment, RunDir, RunError};
 
 /// Prompts that go through the model together; small enough that hidden states stay in cache.
-const CHUNK: usize = 64;
+pub(crate) const CHUNK: usize = 64;
 
 /// The prediction of y at every pair, `[n_prompts][n_points]`.
 type Predictions = Vec<Vec<f64>>;
@@ -54,6 +55,11 @@ impl<'a, B: Kernels> ModelSubject<'a, B> {
         prompts.par_chunks(CHUNK).flat_map_iter(forward).collect()
     }
 
+    fn check_layers(&self, edit: &Edit) -> Result<(), SubjectError> {
+        let mut layers = edit.0.iter().filter_map(state_layer);
+        layers.try_for_each(|layer| check("layer", 0, self.anatomy.n_layers, layer.0))
+    }
+
     /// The model without the heads that `edit` switches off; none if it switches off none.
     fn ablated(&self, edit: &Edit) -> Result<Option<Transformer<B>>, SubjectError> {
         let (architecture, mut weights) = (&self.experiment.architecture, None);
@@ -86,22 +92,7 @@ impl<'a, B: Kernels> ModelSubject<'a, B> {
         edit: &Edit,
         first: usize,
     ) -> Predictions {
-        let Some(start) = edit.0.iter().filter_map(state_layer).min() else {
-            return answers(stream.predictions.clone());
-        };
-        let (mut h, mut embedded) = (stream.layers[start.0].clone(), stream.layers[0].clone());
-        for layer in start.0..=model.last_layer().0 {
-            if layer > start.0 {
-                h = model.block(model::Layer(layer), &embedded, h);
-            }
-            for change in edit.0.iter().filter(|change| state_layer(change) == Some(Layer(layer))) {
-                h = self.changed(h, change, first);
-            }
-            if layer == 0 {
-                embedded = h.clone();
-            }
-        }
-        answers(model.read_out(h))
+        answers(forward_edited(model, stream, edit, |h, number| self.changed(h, &edit.0[number], first)))
     }
 
     /// The residual stream at one layer with the state at one token changed.
@@ -109,16 +100,16 @@ impl<'a, B: Kernels> ModelSubject<'a, B> {
         let (Change::Replace { token, by: vectors, .. } | Change::Add { token, what: vectors, .. }) = change else {
             return h;
         };
-        let ([batch, _, d_model], at) = (h.dims(), token.index());
+        let [batch, _, d_model] = h.dims();
         let states = match change {
             Change::Add { .. } => {
-                let states = to_vec(h.clone().narrow(1, at, 1));
+                let states = to_vec(h.clone().narrow(1, token.index(), 1));
                 added(&states, d_model, vectors, first)
             }
             _ => replaced(batch, vectors, first),
         };
         let states = Tensor::<B, 2>::from_data(TensorData::new(states, [batch, d_model]), &self.device);
-        h.slice_assign([0..batch, at..at + 1, 0..d_model], states.unsqueeze_dim(1))
+        put(h, token.index(), states)
     }
 
     /// Everything that is wanted of some prompts, one portion a component, and the answers.
@@ -191,13 +182,14 @@ impl<B: Kernels> Subject for ModelSubject<'_, B> {
         Ok(())
     }
 
+    fn sensitivities(&self, prompts: &Prompts, edit: &Edit) -> Result<Option<Sensitivities>, SubjectError> {
+        self.check_layers(edit)?;
+        Ok(Some(sensitivities(&self.model, self.experiment, &self.device, prompts.pairs(), edit)))
+    }
+
     fn answers(&self, prompts: &Prompts, edits: &[Edit]) -> Result<Vec<Answers>, SubjectError> {
         let prompts = prompts.pairs();
-        edits
-            .iter()
-            .flat_map(|edit| &edit.0)
-            .filter_map(state_layer)
-            .try_for_each(|layer| check("layer", 0, self.anatomy.n_layers, layer.0))?;
+        edits.iter().try_for_each(|edit| self.check_layers(edit))?;
         if !edits.iter().any(Edit::changes_states) {
             let answer = |edit| {
                 let ablated = self.ablated(edit)?;
@@ -214,12 +206,44 @@ impl<B: Kernels> Subject for ModelSubject<'_, B> {
     }
 }
 
+/// Predictions from the first edited layer on; `change` does what the change of that number says to the residual stream.
+///
+/// # Shapes
+/// `[batch, n_points]`
+pub(crate) fn forward_edited<B: Kernels>(
+    model: &Transformer<B>,
+    stream: &ResidualStream<B>,
+    edit: &Edit,
+    mut change: impl FnMut(Tensor<B, 3>, usize) -> Tensor<B, 3>,
+) -> Tensor<B, 2> {
+    let Some(start) = edit.0.iter().filter_map(state_layer).min() else { return stream.predictions.clone() };
+    let (mut h, mut embedded) = (stream.layers[start.0].clone(), stream.layers[0].clone());
+    for layer in start.0..=model.last_layer().0 {
+        if layer > start.0 {
+            h = model.block(model::Layer(layer), &embedded, h);
+        }
+        for number in (0..edit.0.len()).filter(|&number| state_layer(&edit.0[number]) == Some(Layer(layer))) {
+            h = change(h, number);
+        }
+        if layer == 0 {
+            embedded = h.clone();
+        }
+    }
+    model.read_out(h)
+}
+
 /// The layer whose states a change is of.
 fn state_layer(change: &Change) -> Option<Layer> {
     match *change {
         Change::Replace { layer, .. } | Change::Add { layer, .. } => Some(layer),
         Change::Ablate { .. } => None,
     }
+}
+
+/// The residual stream with other states, `[batch, d_model]`, at one token.
+pub(crate) fn put<B: Kernels>(h: Tensor<B, 3>, token: usize, states: Tensor<B, 2>) -> Tensor<B, 3> {
+    let [batch, _, d_model] = h.dims();
+    h.slice_assign([0..batch, token..token + 1, 0..d_model], states.unsqueeze_dim(1))
 }
 
 fn check(part: &'static str, first: usize, last: usize, value: usize) -> Result<(), SubjectError> {
@@ -230,7 +254,7 @@ fn check(part: &'static str, first: usize, last: usize, value: usize) -> Result<
 }
 
 /// Every prompt's vector, `[prompts, d_model]`.
-fn replaced(prompts: usize, vectors: &Vectors, first: usize) -> Vec<f32> {
+pub(crate) fn replaced(prompts: usize, vectors: &Vectors, first: usize) -> Vec<f32> {
     (first..first + prompts).flat_map(|prompt| vectors.of(prompt)).map(|&value| value as f32).collect()
 }
 
@@ -244,7 +268,7 @@ fn added(states: &[f32], d_model: usize, vectors: &Vectors, first: usize) -> Vec
         .collect()
 }
 
-fn to_vec<B: Kernels, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+pub(crate) fn to_vec<B: Kernels, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().to_vec().expect("the data was just converted to f32")
 }
 

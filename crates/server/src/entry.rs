@@ -129,8 +129,10 @@ impl Entry {
         (self.line.state, self.line.note) = match state {
             State::Running { by } => (Phase::Running, Some(by.to_string())),
             State::Failed { reason } => (Phase::Failed, Some(reason)),
-            State::Finished => (Phase::Finished, None),
-            State::Stopped if step == Some(steps) => (Phase::Stopped, Some(UNREPORTED.to_owned())),
+            State::Finished => (Phase::Finished, self.run.ended().ok().flatten().map(|ended| ended.to_string())),
+            State::Stopped if step.is_some() && step == self.run.end(config).ok() => {
+                (Phase::Stopped, Some(UNREPORTED.to_owned()))
+            }
             State::Stopped | State::Missing => (Phase::Stopped, None),
         };
         if self.line.state != Phase::Running {

@@ -21,7 +21,8 @@ pub use cli::{
 };
 pub use gradients::{Gradients, gradients};
 pub use observers::{
-    CheckpointObserver, LiveMeasurements, LiveReport, Observers, Origin, Provenance, StepObserver, TrainingTable,
+    CheckpointObserver, EarlyEnd, LiveMeasurements, LiveReport, Observers, Origin, Provenance, StepObserver,
+    TrainingTable,
 };
 pub use progress::{Headline, Progress};
 pub use rows::TrainingRow;

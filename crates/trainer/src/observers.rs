@@ -4,11 +4,11 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-use analysis::{LIVE, MeasureError, Shown, note_trained};
+use analysis::{LIVE, Latest, MeasureError, Shown, note_trained};
 use model::Device;
 use probe::{Study, Subject};
 use record::AnyTable;
-use run::{Environment, Experiment, RunDir, RunError};
+use run::{Environment, Experiment, RunDir, RunError, Until};
 
 use crate::progress::Headline;
 use crate::{TrainError, TrainingRow};
@@ -110,6 +110,24 @@ impl CheckpointObserver for LiveMeasurements<'_> {
 
     fn tables(&self) -> Vec<Box<dyn AnyTable>> {
         LIVE.iter().flat_map(|live| (live.tables)(self.shown.folder)).collect()
+    }
+}
+
+/// Notes that training ends, as soon as a checkpoint that was measured says so.
+pub struct EarlyEnd<'a> {
+    /// Whose training.
+    pub run: &'a RunDir,
+    /// When it ends.
+    pub until: Until,
+    /// The run's tables, with what was measured at the checkpoint.
+    pub shown: Shown<'a>,
+}
+
+impl CheckpointObserver for EarlyEnd<'_> {
+    fn on_checkpoint(&mut self, step: usize, _subject: &dyn Subject) -> Result<(), TrainError> {
+        let error = Latest::read(&self.shown).map_err(RunError::from)?.over_optimal;
+        let end = error.and_then(|error| self.until.end(step, error));
+        Ok(end.map_or(Ok(()), |end| self.run.note_end(&end))?)
     }
 }
 

@@ -29,11 +29,12 @@ pub struct Parallelism {
 }
 
 impl Parallelism {
-    /// What suits `device`.
+    /// What suits `device`. Where a checkpoint may end training, that waits for what is measured there.
     pub fn on(device: Device, experiment: &Experiment) -> Self {
+        let train = &experiment.config.train;
         match device.is_cpu() {
-            true => Self { shards: experiment.config.train.shards, measures_beside: false },
-            false => Self { shards: 1, measures_beside: true },
+            true => Self { shards: train.shards, measures_beside: false },
+            false => Self { shards: 1, measures_beside: train.until.is_none() },
         }
     }
 }
@@ -41,7 +42,7 @@ impl Parallelism {
 /// How training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All steps are done.
+    /// All steps are done, or as many as `train.until` asks for.
     Finished,
     /// Asked to stop; saved after this many steps.
     Interrupted(usize),
@@ -147,9 +148,10 @@ pub fn train<B: TrainingBackend>(
                 checkpoints = checkpoints.hand_over(checkpoint, due.then_some(model))?;
                 pending.last_good = Some(step);
             }
-            if stopped || step == config.steps {
+            let finished = step == if due { run.end(&experiment.config)? } else { config.steps };
+            if stopped || finished {
                 checkpoints.finish()?;
-                return Ok(if step == config.steps { Outcome::Finished } else { Outcome::Interrupted(step) });
+                return Ok(if finished { Outcome::Finished } else { Outcome::Interrupted(step) });
             }
             working.get_or_insert_with(|| stop.hold());
             let learning_rate = config.learning_rate * config.schedule.factor(step);

@@ -105,13 +105,13 @@ fn last_measured(run: &RunDir) -> Option<usize> {
 /// When the disk fails.
 pub fn note_unfinished<'a>(runs: impl Iterator<Item = (&'a RunDir, &'a Config)>) -> Result<(), CliError> {
     for (run, config) in runs {
-        let (path, all) = (run.path().display(), config.train.steps);
+        let (path, end) = (run.path().display(), run.end(config)?);
         let mut reasons: Vec<String> = MissingTable::of(run.folder())?.iter().map(ToString::to_string).collect();
         let last = last_measured(run);
         match last {
             None if reasons.is_empty() => reasons.push("nothing of it has been measured".to_owned()),
-            Some(step) if step < all => {
-                reasons.push(format!("it is not finished: measured until step {step} of {all}"))
+            Some(step) if step < end => {
+                reasons.push(format!("it is not finished: measured until step {step} of {end}"))
             }
             _ => {}
         }

@@ -39,11 +39,12 @@ fn facts(run: &RunDir, config: &Config, shown: &Shown<'_>) -> Result<Vec<(String
     let (legend, model, train) = (shown.legend, &config.model, &config.train);
     let kind = config.task.get("kind").and_then(|kind| kind.as_str()).unwrap_or("task");
     let inputs = legend.d_x.map_or("of text".to_owned(), |d_x| format!("x of width {d_x}"));
+    let ended = run.ended()?.map_or(String::new(), |ended| format!("; {ended}"));
     let mut facts = vec![
         ("Task", format!("{kind}, {} concepts", legend.concepts.len())),
         ("Prompt", format!("{} pairs, {inputs}", legend.n_points)),
         ("Model", format!("{} blocks of width {}, {} heads", model.n_layers, model.d_model, model.n_heads)),
-        ("Training", format!("{step} of {} steps of {} prompts", train.steps, train.batch_size)),
+        ("Training", format!("{step} of {} steps of {} prompts{ended}", train.steps, train.batch_size)),
         ("Seed", config.seed.to_string()),
     ];
     if let Some(made) = run.environment() {

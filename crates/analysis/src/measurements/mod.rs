@@ -13,6 +13,7 @@ mod entry;
 mod errors;
 mod head_ablation;
 mod held_out;
+mod interchange;
 mod interval;
 mod intervene;
 mod intervention;
@@ -45,6 +46,7 @@ pub use entry::{Append, Entry, LiveEntry, Planned};
 pub use errors::{Errors, MetricRow, Split};
 pub use head_ablation::{AblationRow, HeadAblation};
 pub use held_out::HeldOut;
+pub use interchange::{Donor, Interchange, InterchangeRow, Places, Subspace, Target};
 pub use interval::{Bootstrap, Estimate, OverResamples};
 pub use intervene::{Intervene, InterventionKind, InterventionRow};
 pub use intervention::random_direction;
@@ -81,6 +83,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<projections::Projections>(),
     Entry::of::<patching::Patching>(),
     Entry::of::<intervene::Intervene>(),
+    Entry::of::<interchange::Interchange>(),
     Entry::of::<head_ablation::HeadAblation>(),
     Entry::of::<layer_exchange::LayerExchange>(),
     Entry::of::<sensitivity::Sensitivity>(),

@@ -14,8 +14,8 @@ use run::{Config, Environment, Experiment, RunDir, RunError, Work};
 use terminal::{Failure, Stop, clock, in_shell, note, program_name, stop_signal};
 
 use crate::{
-    Headline, LiveMeasurements, LiveReport, Observers, Origin, Outcome, Parallelism, Progress, Provenance, TrainError,
-    TrainingRow, TrainingTable, train,
+    EarlyEnd, Headline, LiveMeasurements, LiveReport, Observers, Origin, Outcome, Parallelism, Progress, Provenance,
+    TrainError, TrainingRow, TrainingTable, train,
 };
 
 /// How to train.
@@ -59,6 +59,7 @@ impl Job {
         let outcome = complete(run, &run.lock()?, experiment, device, self.quiet, &stop)?;
         if !self.quiet {
             note(&format!("took {}", clock(started.elapsed())));
+            run.ended()?.iter().for_each(|ended| note(&ended.to_string()));
         }
         match outcome {
             Outcome::Finished => say_summary(run, &Legend::of(experiment.study.task.pairs().as_ref()), self.json),
@@ -146,7 +147,7 @@ fn unmeasured(run: &RunDir, config: &Config) -> Result<Vec<&'static str>, RunErr
 }
 
 fn is_trained(run: &RunDir, config: &Config) -> Result<bool, RunError> {
-    Ok(run.steps()?.last() == Some(&config.train.steps))
+    Ok(run.steps()?.last() == Some(&run.end(config)?))
 }
 
 struct TrainHere<'a> {
@@ -180,6 +181,9 @@ impl OnBackend for TrainHere<'_> {
                 Box::new(report),
             ],
         };
+        if let Some(until) = experiment.config.train.until {
+            observers.checkpoints.push(Box::new(EarlyEnd { run, until, shown }));
+        }
         if !quiet {
             let first = run.steps()?.last().copied().unwrap_or(0);
             observers.steps.push(Box::new(Progress::new(experiment, first, headline)));

@@ -118,6 +118,7 @@ impl fmt::Display for Status {
             State::Stopped if self.step.is_none() => f.write_str("not begun"),
             State::Stopped => write!(f, "stopped{at}"),
             State::Failed { reason } => write!(f, "failed{at}: {reason}"),
+            State::Finished if self.step != Some(self.steps) => write!(f, "finished{at}"),
             State::Finished => f.write_str("finished"),
         }
     }

@@ -81,8 +81,9 @@ impl Forecast {
 /// What a run still costs: the arithmetic of the steps that it has not taken.
 fn cost(run: &RunDir, experiment: &Experiment) -> f64 {
     let train = &experiment.config.train;
+    let end = run.end(&experiment.config).unwrap_or(train.steps);
     let taken = run.steps().ok().and_then(|mut steps| steps.pop()).unwrap_or(0);
-    train.steps.saturating_sub(taken) as f64 * experiment.architecture.step_flops(train.batch_size) as f64
+    end.saturating_sub(taken) as f64 * experiment.architecture.step_flops(train.batch_size) as f64
 }
 
 impl Sweep {

@@ -1,0 +1,189 @@
+//! The states of prompts and of their twins at one layer, and what is put in place of them.
+
+use data::{Purpose, Stream, Token};
+use nalgebra::{DMatrix, RowDVector};
+use probe::{Change, Delivery, Edit, Layer, Prompts, States, Study, Subject, SubjectError, Vectors, Wanted};
+use rand::seq::SliceRandom;
+use rand_distr::{Distribution, StandardNormal};
+
+use super::Donor;
+use super::subspace::orthonormal;
+use super::twins::Twins;
+use crate::measurements::{directions, random_direction};
+
+/// The states of one layer at some tokens.
+pub(super) struct AtLayer {
+    pub(super) layer: Layer,
+    pub(super) tokens: Vec<AtToken>,
+    donors: Donors,
+}
+
+/// States at one layer and token, each `[n_prompts, d_model]`.
+pub(super) struct AtToken {
+    token: Token,
+    pub(super) own: DMatrix<f64>,
+    pub(super) twin: DMatrix<f64>,
+    /// `[n_concepts, d_model]`
+    means: DMatrix<f64>,
+}
+
+/// For every prompt, the prompts and concepts whose states take the place of its own.
+struct Donors {
+    /// Its concept, and its twin's.
+    concepts: [Vec<usize>; 2],
+    /// Another one of the same concept.
+    same_concept: Vec<usize>,
+    /// Another one of the same concept whose twin has the concept of its own twin.
+    other_twin: Vec<usize>,
+    permuted: Vec<usize>,
+    directions: Stream,
+}
+
+/// Directions for each token, orthonormal columns `[d_model, rank]`.
+pub(super) type Bases = Vec<DMatrix<f64>>;
+
+/// States of prompts at one layer, token by token.
+pub(super) fn read(
+    subject: &dyn Subject,
+    prompts: &Prompts,
+    layer: Layer,
+    tokens: &[Token],
+) -> Result<Vec<States>, SubjectError> {
+    let wanted = Wanted { layers: vec![layer], ..Wanted::residual(tokens) };
+    let mut found = Vec::new();
+    subject.read(std::slice::from_ref(prompts), &wanted, &mut |Delivery { states, .. }| {
+        found.extend((0..states.tokens.len()).map(|token| states.states(0, token)));
+    })?;
+    Ok(found)
+}
+
+impl AtLayer {
+    /// Of prompts and their twins, with means over prompts of every concept.
+    pub(super) fn read(
+        study: &Study,
+        subject: &dyn Subject,
+        twins: &Twins,
+        behind_means: &Prompts,
+        (layer, tokens): (Layer, &[Token]),
+    ) -> Result<Self, SubjectError> {
+        let [own, twin, others] =
+            [&twins.prompts, &twins.twins, behind_means].map(|prompts| read(subject, prompts, layer, tokens));
+        let labels = behind_means.labels();
+        let states = own?.into_iter().zip(twin?).zip(others?);
+        let at = |(&token, ((own, twin), others)): (&Token, ((States, States), States))| AtToken {
+            token,
+            own: own.rows().clone(),
+            twin: twin.rows().clone(),
+            means: means(others.rows(), &labels),
+        };
+        Ok(Self { layer, tokens: tokens.iter().zip(states).map(at).collect(), donors: Donors::of(study, twins) })
+    }
+
+    /// The edit that puts a donor's states in place, as a whole or in a subspace at each token.
+    pub(super) fn edit(&self, donor: Donor, bases: Option<&Bases>) -> Edit {
+        let change = |(number, here): (usize, &AtToken)| {
+            let states = here.with(donor, bases.map(|bases| &bases[number]), &self.donors, number);
+            let by = Vectors::Each(states.row_iter().map(|row| row.iter().copied().collect()).collect());
+            Change::Replace { layer: self.layer, token: here.token, by }
+        };
+        Edit(self.tokens.iter().enumerate().map(change).collect())
+    }
+}
+
+impl AtToken {
+    /// What takes the place of the own states. In a subspace they keep what lies outside.
+    fn with(&self, donor: Donor, basis: Option<&DMatrix<f64>>, donors: &Donors, number: usize) -> DMatrix<f64> {
+        let [own_concept, twin_concept] = &donors.concepts;
+        let way = match donor {
+            Donor::Itself => return self.own.clone(),
+            Donor::Random => return &self.own + self.random(basis, donors.directions, number),
+            Donor::Twin => &self.twin - &self.own,
+            Donor::OtherTwin => self.twin.select_rows(&donors.other_twin) - &self.own,
+            Donor::Permuted => self.twin.select_rows(&donors.permuted) - &self.own,
+            Donor::SameConcept => self.own.select_rows(&donors.same_concept) - &self.own,
+            Donor::ConceptMean => self.means.select_rows(twin_concept) - &self.own,
+            Donor::OwnMean => self.means.select_rows(own_concept) - &self.own,
+            Donor::MeanDifference => self.means.select_rows(twin_concept) - self.means.select_rows(own_concept),
+        };
+        &self.own + basis.map_or_else(|| way.clone(), |basis| &way * basis * basis.transpose())
+    }
+
+    /// A way as long as that to the twin, of every prompt: in a random direction, or inside a random subspace.
+    fn random(&self, basis: Option<&DMatrix<f64>>, stream: Stream, number: usize) -> DMatrix<f64> {
+        let (way, [n, d_model]) = (&self.twin - &self.own, [self.own.nrows(), self.own.ncols()]);
+        let first = (number * n) as u64;
+        let (mut random, as_long) = match basis {
+            None => {
+                let direction = |i: usize| random_direction(stream, first + i as u64, d_model).transpose();
+                (DMatrix::from_rows(&(0..n).map(direction).collect::<Vec<RowDVector<f64>>>()), way)
+            }
+            Some(basis) => {
+                let elsewhere = random_basis(stream, number, d_model, basis.ncols());
+                (&way * &elsewhere * elsewhere.transpose(), way * basis * basis.transpose())
+            }
+        };
+        for (mut row, as_long) in random.row_iter_mut().zip(as_long.row_iter()) {
+            let norm = row.norm();
+            if norm > 0.0 {
+                row *= as_long.norm() / norm;
+            }
+        }
+        random
+    }
+}
+
+impl Donors {
+    fn of(study: &Study, twins: &Twins) -> Self {
+        let concepts = [twins.prompts.labels(), twins.twins.labels()];
+        let mut permuted: Vec<usize> = (0..concepts[0].len()).collect();
+        permuted.shuffle(&mut Stream::new(study.seed, Purpose::Shuffle).rng(1 << 62));
+        let pairs: Vec<(usize, usize)> = concepts[0].iter().copied().zip(concepts[1].iter().copied()).collect();
+        Self {
+            same_concept: next_alike(&concepts[0]),
+            other_twin: next_alike(&pairs),
+            permuted,
+            directions: directions(study),
+            concepts,
+        }
+    }
+}
+
+/// Random orthonormal columns, all subspaces being equally likely.
+pub(super) fn random_basis(stream: Stream, number: usize, d_model: usize, rank: usize) -> DMatrix<f64> {
+    // Behind the addresses of directions that prompts have.
+    let mut rng = stream.rng((1 << 62) + number as u64);
+    orthonormal(DMatrix::from_fn(d_model, rank, |_, _| StandardNormal.sample(&mut rng)))
+}
+
+/// For every element the place of the next one that is equal, and that of the first for the last.
+fn next_alike<T: PartialEq>(all: &[T]) -> Vec<usize> {
+    let next = |i: usize| {
+        let behind = (i + 1..all.len()).chain(0..=i).find(|&j| all[j] == all[i]);
+        behind.expect("it is equal to itself")
+    };
+    (0..all.len()).map(next).collect()
+}
+
+/// The mean state of every concept, `[n_concepts, d_model]`.
+fn means(states: &DMatrix<f64>, labels: &[usize]) -> DMatrix<f64> {
+    let n_concepts = labels.iter().max().map_or(0, |last| last + 1);
+    let members = |concept| (0..labels.len()).filter(|&i| labels[i] == concept).collect::<Vec<_>>();
+    let mean = |concept| states.select_rows(&members(concept)).row_mean();
+    DMatrix::from_rows(&(0..n_concepts).map(mean).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_one_alike_goes_around() {
+        assert_eq!(next_alike(&["a", "b", "a", "c", "b", "a"]), [2, 4, 5, 3, 1, 0]);
+    }
+
+    #[test]
+    fn means_are_of_each_concept() {
+        let states = DMatrix::from_row_slice(4, 2, &[1.0, 2.0, 5.0, 0.0, 3.0, 4.0, 7.0, 2.0]);
+        assert_eq!(means(&states, &[0, 1, 0, 1]), DMatrix::from_row_slice(2, 2, &[2.0, 3.0, 6.0, 1.0]));
+    }
+}
