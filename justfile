@@ -23,6 +23,13 @@ fuzz MUTATIONS="10000" SEED=`date +%s`:
 same BASE *ARGS:
     python3 tests/same/same.py {{BASE}} {{ARGS}}
 
+# Check the types of the code and its tests for platforms that it is not tested on; needs rustup
+platforms:
+    rustup target add aarch64-unknown-linux-gnu aarch64-apple-darwin x86_64-pc-windows-msvc
+    TARGET_CC=$PWD/tests/platforms/nothing.sh TARGET_AR=$PWD/tests/platforms/nothing.sh \
+      cargo clippy --workspace --all-targets \
+      --target aarch64-unknown-linux-gnu --target aarch64-apple-darwin --target x86_64-pc-windows-msvc -- -D warnings
+
 # Train the quickstart preset and write its report
 quickstart:
     cargo run -p trainer

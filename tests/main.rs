@@ -34,6 +34,7 @@
 #![allow(clippy::print_stderr, reason = "a test of many random cases says how many it tried")]
 
 mod bench;
+#[cfg(unix)]
 mod cluster;
 mod custom_task;
 mod damage;
@@ -53,6 +54,7 @@ mod memory;
 mod mutations;
 mod numbers;
 mod other_task;
+#[cfg(unix)]
 mod outputs;
 mod parity;
 mod presets;

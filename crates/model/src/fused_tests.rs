@@ -33,13 +33,11 @@ pub(crate) const SHAPES: &[[usize; 5]] = &[
 
 /// Every instruction set this machine has, the one without vectors included.
 fn instruction_sets() -> Vec<Arch> {
-    let mut found = vec![Arch::Scalar];
     #[cfg(target_arch = "x86_64")]
-    {
-        found.extend(pulp::x86::V3::try_new().map(Arch::V3));
-        found.extend(pulp::x86::V4::try_new().map(Arch::V4));
-    }
-    found
+    let vectors = [pulp::x86::V3::try_new().map(Arch::V3), pulp::x86::V4::try_new().map(Arch::V4)];
+    #[cfg(not(target_arch = "x86_64"))]
+    let vectors = [Some(Arch::new())];
+    std::iter::once(Arch::Scalar).chain(vectors.into_iter().flatten()).collect()
 }
 
 pub(crate) fn random(len: usize, rng: &mut impl rand::Rng) -> Vec<f32> {

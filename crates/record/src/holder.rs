@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 
+use gethostname::gethostname;
 use serde::{Deserialize, Serialize};
 
 /// Where schedulers say to which job a process belongs: Slurm, PBS, LSF.
@@ -15,7 +16,8 @@ pub struct Holder {
     pub host: String,
     /// Its number there.
     pub process: u32,
-    /// When it started, in ticks of the clock since the boot: a later process of the same number has another start.
+    /// When it started, in ticks of the clock since the boot: a later process of the same number has another start. None where
+    /// the system does not say, as only Linux does.
     pub started: Option<u64>,
     /// The scheduler's job that it belongs to, if any.
     pub job: Option<String>,
@@ -27,10 +29,9 @@ pub struct Holder {
 impl Holder {
     /// This process.
     pub(crate) fn here() -> Self {
-        let host = fs::read_to_string("/proc/sys/kernel/hostname");
         let process = std::process::id();
         Self {
-            host: host.map_or_else(|_| "an unknown host".to_owned(), |name| name.trim().to_owned()),
+            host: gethostname().to_string_lossy().into_owned(),
             process,
             started: start(process),
             job: JOBS.iter().find_map(|name| std::env::var(name).ok()),

@@ -321,6 +321,7 @@ mod tests {
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn what_was_given_back_is_free_though_its_file_stayed() {
         let place = tempfile::tempdir().unwrap();

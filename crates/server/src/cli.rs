@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use analysis::{CliError, Machine};
 use clap::Args;
 use data::TaskRegistry;
+use gethostname::gethostname;
 use terminal::{Failure, note, say, stop_signal};
 
 use crate::{Gate, Server, Token};
@@ -67,7 +68,7 @@ impl Serve {
     fn link(&self, address: SocketAddr, token: Option<&Token>) -> String {
         let host = match address.ip() {
             // Every address of this machine: its name is one that others can use.
-            ip if ip.is_unspecified() => host_name(),
+            ip if ip.is_unspecified() => gethostname().to_string_lossy().into_owned(),
             IpAddr::V6(ip) => format!("[{ip}]"),
             IpAddr::V4(ip) => ip.to_string(),
         };
@@ -85,9 +86,4 @@ impl Serve {
         };
         Failure::Request(anyhow::anyhow!(reason))
     }
-}
-
-fn host_name() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname");
-    name.map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
 }

@@ -4,26 +4,18 @@
 //! ended where it is, since every file is written whole or not at all. So a program leaves soon whatever it is at, and what
 //! it is at need not know.
 
-use std::ffi::c_int;
-use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
-use signal_hook::iterator::Signals;
-use signal_hook::low_level::exit;
-
+use self::system::{exit, hear};
 use crate::failure::INTERRUPTED;
 use crate::{Failure, note};
 
-/// What asks a program to stop: a person, the system, a terminal that closes, and what Slurm and submitit send ahead of a
-/// time limit.
-const ASKING: [c_int; 5] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2];
-
-/// Of which a second one does not wait. The others are sent by machines, some of which repeat themselves.
-const INSISTING: [c_int; 2] = [SIGINT, SIGTERM];
+#[cfg_attr(unix, path = "signals/unix.rs")]
+#[cfg_attr(windows, path = "signals/windows.rs")]
+mod system;
 
 /// How long a program that nothing holds may take to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
@@ -107,8 +99,8 @@ impl Drop for Held<'_> {
 static LISTENING: OnceLock<Arc<Stop>> = OnceLock::new();
 
 /// Listens to signals from now on. The first one asks to stop, and ends the program with exit code 130 as soon as nothing is
-/// held, `leave` being called before; a SIGINT or SIGTERM behind it ends the program at once. A signal that was ignored when
-/// the program started, as `nohup` has it, stays ignored.
+/// held, `leave` being called before; one that insists, a SIGINT or SIGTERM, ends the program at once if it is not the first. A
+/// signal that was ignored when the program started, as `nohup` has it, stays ignored.
 ///
 /// # Errors
 /// When the system does not let signals be caught.
@@ -116,12 +108,8 @@ pub fn listen(leave: fn()) -> Result<(), Failure> {
     if LISTENING.get().is_some() {
         return Ok(());
     }
-    let ignored = ignored();
-    let heard = ASKING.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
-    let signals = Signals::new(heard).map_err(|error| Failure::Run(error.into()))?;
-    let stop = LISTENING.get_or_init(Arc::default).clone();
-    let watch = thread::Builder::new().name("signals".to_owned()).spawn(move || watch(signals, &stop, leave));
-    watch.map(drop).map_err(|error| Failure::Run(error.into()))
+    let stop = LISTENING.get_or_init(Arc::default);
+    hear(move |insists| heard(stop, insists, leave)).map_err(|error| Failure::Run(error.into()))
 }
 
 /// What signals set, where the program listens to them; otherwise nobody asks to stop.
@@ -129,30 +117,20 @@ pub fn stop_signal() -> Arc<Stop> {
     LISTENING.get().cloned().unwrap_or_default()
 }
 
-fn watch(mut signals: Signals, stop: &Arc<Stop>, leave: fn()) {
-    for signal in signals.forever() {
-        if !stop.is_asked() {
-            stop.ask();
-            let stop = stop.clone();
-            // This thread goes on to listen.
-            thread::spawn(move || {
-                stop.wait_until_idle();
-                leave();
-                let farewell = stop.work().farewell.take();
-                note(farewell.as_deref().unwrap_or("interrupted; what was there before is unchanged"));
-                exit(INTERRUPTED);
-            });
-        } else if INSISTING.contains(&signal) {
+fn heard(stop: &'static Stop, insists: bool, leave: fn()) {
+    if !stop.is_asked() {
+        stop.ask();
+        // Whoever hears goes on to listen.
+        thread::spawn(move || {
+            stop.wait_until_idle();
+            leave();
+            let farewell = stop.work().farewell.take();
+            note(farewell.as_deref().unwrap_or("interrupted; what was there before is unchanged"));
             exit(INTERRUPTED);
-        }
+        });
+    } else if insists {
+        exit(INTERRUPTED);
     }
-}
-
-/// The signals that are ignored, the first in the lowest bit; none where the system does not say.
-fn ignored() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 #[cfg(test)]

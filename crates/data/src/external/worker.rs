@@ -23,6 +23,10 @@ pub(super) fn purpose_named(name: &str) -> Option<Purpose> {
 /// Concepts of a task, at most.
 const MOST_CONCEPTS: usize = 4096;
 
+/// Source: <https://learn.microsoft.com/windows/win32/procthread/process-creation-flags>.
+#[cfg(windows)]
+const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
+
 /// A generator that was started and has said what it draws.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -92,6 +96,8 @@ impl Worker {
         command.args(arguments).current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        #[cfg(windows)]
+        std::os::windows::process::CommandExt::creation_flags(&mut command, CREATE_NEW_PROCESS_GROUP);
         let refuse = |error| format!("could not be started in {}: {error}", folder.display());
         let mut child = command.spawn().map_err(refuse)?;
         let (asks, answers) = (child.stdin.take(), child.stdout.take());

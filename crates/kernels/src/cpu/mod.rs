@@ -26,12 +26,10 @@ mod tests {
 
     /// Every instruction set this machine has, the one without vectors included.
     pub(super) fn instruction_sets() -> Vec<Arch> {
-        let mut found = vec![Arch::Scalar];
         #[cfg(target_arch = "x86_64")]
-        {
-            found.extend(pulp::x86::V3::try_new().map(Arch::V3));
-            found.extend(pulp::x86::V4::try_new().map(Arch::V4));
-        }
-        found
+        let vectors = [pulp::x86::V3::try_new().map(Arch::V3), pulp::x86::V4::try_new().map(Arch::V4)];
+        #[cfg(not(target_arch = "x86_64"))]
+        let vectors = [Some(Arch::new())];
+        std::iter::once(Arch::Scalar).chain(vectors.into_iter().flatten()).collect()
     }
 }

@@ -3,6 +3,7 @@
 mod config;
 mod family;
 mod json;
+mod positioned;
 mod tensors;
 
 use std::path::{Path, PathBuf};

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -12,6 +11,7 @@ use serde_json::Value;
 
 use super::config::DecoderConfig;
 use super::family::Expected;
+use super::positioned::read_exact_at;
 use crate::PretrainedError;
 
 const SINGLE: &str = "model.safetensors";
@@ -196,7 +196,7 @@ impl Tensors {
         let portion = |(number, to): (usize, &mut [f32])| {
             let mut bytes = vec![0; to.len() * size];
             let start = place.start + ((first + number * PORTION) * size) as u64;
-            file.read_exact_at(&mut bytes, start).map_err(|error| PretrainedError::io("read", path, error))?;
+            read_exact_at(file, &mut bytes, start).map_err(|error| PretrainedError::io("read", path, error))?;
             convert(place.dtype, &bytes, to);
             if to.iter().all(|value| value.is_finite()) {
                 return Ok(());
@@ -227,13 +227,13 @@ fn places(path: &Path, file: &File, number: usize) -> Result<Vec<(String, Place)
     if len < 8 {
         return Err(damaged(format!("has only {len} bytes")));
     }
-    file.read_exact_at(&mut size, 0).map_err(io)?;
+    read_exact_at(file, &mut size, 0).map_err(io)?;
     let header = u64::from_le_bytes(size).saturating_add(8);
     if header > len {
         return Err(damaged("ends in its header".to_owned()));
     }
     let mut bytes = vec![0; header as usize - 8];
-    file.read_exact_at(&mut bytes, 8).map_err(io)?;
+    read_exact_at(file, &mut bytes, 8).map_err(io)?;
     let metadata: Metadata = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     let end = header + metadata.data_len() as u64;
     if end != len {
