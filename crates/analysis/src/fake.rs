@@ -5,7 +5,7 @@ mod text;
 use data::{Prompt, TaskRegistry, Token};
 use probe::{
     Anatomy, Answers, Change, Component, Delivery, Edit, EvalConfig, Layer, ProbeConfig, ProbeKind, ProbeToken,
-    Prompts, Representations, Study, Subject, SubjectError, Subjects, Wanted,
+    Prompts, Representations, Sensitivities, Study, Subject, SubjectError, Subjects, Vectors, Wanted,
 };
 
 pub(crate) use text::{Counter, TextTraining, text_study};
@@ -141,6 +141,29 @@ impl Subject for Linear {
             }
         }
         Ok(())
+    }
+
+    /// By differences, which are exact: an answer is a product of two parts of a state, with room for rounding.
+    fn sensitivities(&self, prompts: &Prompts, edit: &Edit) -> Result<Option<Sensitivities>, SubjectError> {
+        let last = |edit: &Edit| -> Vec<f64> {
+            let prompts = prompts.pairs().iter().enumerate();
+            prompts.map(|(number, prompt)| self.answer(number, prompt, edit).pop().expect("a pair")).collect()
+        };
+        let moved = |change: usize, k: usize, by: f64| {
+            let mut edit = edit.clone();
+            let Change::Replace { by: Vectors::Each(states), .. } = &mut edit.0[change] else { panic!("{edit:?}") };
+            states.iter_mut().for_each(|state| state[k] += by);
+            last(&edit)
+        };
+        let (n, d_model, step) = (prompts.len(), self.anatomy.d_model, 0.5);
+        let of_change = |change: usize| {
+            let along = |k| (moved(change, k, step), moved(change, k, -step));
+            let all: Vec<(Vec<f64>, Vec<f64>)> = (0..d_model).map(along).collect();
+            let at = |i: usize| all.iter().map(move |(up, down)| ((up[i] - down[i]) / (2.0 * step)) as f32);
+            (0..n).flat_map(at).collect()
+        };
+        let derivatives = (0..edit.0.len()).map(of_change).collect();
+        Ok(Some(Sensitivities { answers: last(edit), derivatives }))
     }
 
     fn answers(&self, prompts: &Prompts, edits: &[Edit]) -> Result<Vec<Answers>, SubjectError> {

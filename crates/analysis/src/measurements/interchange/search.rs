@@ -67,3 +67,39 @@ fn gradient(here: &AtToken, derivatives: &[f32], off: &[f64], basis: &DMatrix<f6
     let along = (&product + product.transpose()) * basis;
     &along - basis * (basis.transpose() * &along)
 }
+
+#[cfg(test)]
+mod tests {
+    use data::{Purpose, Token};
+    use probe::{Layer, Prompts};
+
+    use super::*;
+    use crate::fake::{Linear, study};
+
+    /// Of the way that the answers have to go, what is left after the descent.
+    const LEFT: f64 = 0.02;
+
+    /// The second half of the state is all that two answers of the hand-made model differ in; two directions of it are enough
+    /// for no prompt, four for all.
+    #[test]
+    fn four_directions_are_found_that_carry_the_answer_all_the_way() {
+        let (study, model) = (study(), Linear::new([0.5, 0.5], 0.0));
+        let twins = Twins::new(&study, Purpose::Eval, 0, 20).unwrap();
+        let others = study.balanced(Purpose::Patch, 0, 20).unwrap();
+        let answers = |prompts: &Prompts| -> Vec<f64> {
+            model.plain_answers(prompts).unwrap().numbers().iter().map(|answers| answers[5]).collect()
+        };
+        let (own, goal) = (answers(&twins.prompts), answers(&twins.twins));
+        let twins = twins.between(own.clone(), goal.clone());
+        let here = AtLayer::read(&study, &model, &twins, &others, (Layer(2), &[Token::X(6)])).unwrap();
+        let left = |rank: usize| {
+            let bases = search(&study, &model, &twins, &here, rank).unwrap().unwrap();
+            let found = model.answers(&twins.prompts, &[here.edit(Donor::Twin, Some(&bases))]).unwrap();
+            let square = |a: f64, b: f64| (a - b) * (a - b);
+            let missed: f64 = found[0].numbers().iter().zip(&goal).map(|(found, goal)| square(found[5], *goal)).sum();
+            missed / own.iter().zip(&goal).map(|(own, goal)| square(*own, *goal)).sum::<f64>()
+        };
+        let [one, two, four] = [1, 2, 4].map(left);
+        assert!(four < LEFT && four < two && two < one && one < 1.0, "{one} {two} {four}");
+    }
+}

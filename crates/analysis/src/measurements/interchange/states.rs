@@ -175,6 +175,39 @@ fn means(states: &DMatrix<f64>, labels: &[usize]) -> DMatrix<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::{Linear, study};
+
+    /// States are f32, and answers products of two of them.
+    const SINGLE: f64 = 1e-5;
+
+    /// The model made by hand keeps in the second half of its state what it needs to know of the pairs, and the query in the
+    /// first: its answer is the product of both. Its twin's has the same query.
+    #[test]
+    fn interchange_does_all_in_the_half_that_carries_the_concept_and_nothing_in_the_other() {
+        let (study, model) = (study(), Linear::new([0.5, 0.5], 0.0));
+        let twins = Twins::new(&study, Purpose::Eval, 0, 20).unwrap();
+        let others = study.balanced(Purpose::Patch, 0, 20).unwrap();
+        let query = Token::X(6);
+        let here = AtLayer::read(&study, &model, &twins, &others, (Layer(2), &[query])).unwrap();
+        let half = |first: usize| vec![DMatrix::identity(8, 8).columns(first, 4).into_owned()];
+        let last = |prompts: &Prompts, edit: Edit| -> Vec<f64> {
+            let answers = model.answers(prompts, &[edit]).unwrap().swap_remove(0).into_numbers();
+            answers.into_iter().map(|answers| answers[5]).collect()
+        };
+        let [own, twin] = [&twins.prompts, &twins.twins].map(|prompts| last(prompts, Edit::default()));
+        let close = |found: Vec<f64>, expected: &[f64]| {
+            found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < SINGLE)
+        };
+        let edited = |donor, bases: Option<&Bases>| last(&twins.prompts, here.edit(donor, bases));
+        assert!(close(edited(Donor::Twin, None), &twin) && close(edited(Donor::Itself, None), &own));
+        assert!(close(edited(Donor::Twin, Some(&half(4))), &twin));
+        assert!(close(edited(Donor::Twin, Some(&half(0))), &own));
+        // A random direction has a part in both halves; a mean and another prompt have another query.
+        for donor in [Donor::Random, Donor::ConceptMean, Donor::OwnMean, Donor::SameConcept, Donor::OtherTwin] {
+            let found = edited(donor, None);
+            assert!(!close(found.clone(), &twin) && !close(found, &own), "{donor:?}");
+        }
+    }
 
     #[test]
     fn the_next_one_alike_goes_around() {

@@ -115,6 +115,14 @@ fn last_answers(predictor: &dyn Predictor, prompts: &[Prompt]) -> Vec<f64> {
 }
 
 #[cfg(test)]
+impl Twins {
+    /// The same prompts, where answers would go from `own` to `goal`.
+    pub(super) fn between(self, own: Vec<f64>, goal: Vec<f64>) -> Self {
+        Self { own, targets: vec![(Target::Twin, goal)], ..self }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::fake::study;
