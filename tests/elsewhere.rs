@@ -7,7 +7,7 @@ use data::{Prompt, Purpose, Sampler, Stream, TaskRegistry};
 use record::{Npz, Output};
 use run::{Config, Source};
 
-use crate::program::{check, emergence, only_run, stderr, succeed};
+use crate::program::{check, emergence, files, only_run, stderr, succeed};
 
 const TASK: &str = "extends = \"smoke\"\nname = \"mine\"\n[task]\n";
 
@@ -46,6 +46,22 @@ fn prompts_of_another_program_are_trained_on_and_measured_as_our_own() {
     succeed(&["report", name]);
     check(&["patch", name], 2, &["starts the program `sh generator.sh`", "--allow-process"]);
     succeed(&["patch", name, "--allow-process"]);
+}
+
+#[test]
+fn a_program_that_draws_others_than_before_has_another_version() {
+    let [place, out] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    let config = process(place.path(), "exec GENERATE");
+    let run = trained(&config, out.path(), &["--allow-process", "--set", "train.steps=4"]);
+    let before = files(out.path());
+    process(place.path(), "exec GENERATE --set task.w_std=2.0");
+    let words = ["config.toml", "draws other prompts than when the run was made", "task.version"];
+    for command in ["resume", "cd"] {
+        check(&[command, run.to_str().unwrap(), "--allow-process"], 2, &words);
+    }
+    let train = ["train", &config, "--quiet", "--allow-process", "--set", "train.steps=4", "--out"];
+    check(&[&train[..], &[out.path().to_str().unwrap()]].concat(), 2, &words);
+    assert!(files(out.path()) == before);
 }
 
 #[test]

@@ -44,18 +44,18 @@ const GPU: Bounds = if cfg!(feature = "cuda-f64") { SINGLE } else { TENSOR_CORES
 
 /// Makes tests of the checks, each on one device.
 macro_rules! on {
-    ($module:ident, $device:expr, $bounds:expr, $sizes:expr) => {
+    ($module:ident, $device:expr, $bounds:expr, $sizes:expr, $sets:expr) => {
         mod $module {
             use super::*;
 
             #[test]
             fn states_loss_and_gradients_are_flexs() {
-                $sizes.iter().for_each(|size| check_gradients($device, &$bounds, size));
+                $sizes.iter().for_each(|size| check_gradients($device, &$bounds, size, &$sets));
             }
 
             #[test]
             fn fifty_steps_are_flexs_and_ten_repeat() {
-                $sizes.iter().for_each(|size| check_training($device, &$bounds, size));
+                $sizes.iter().for_each(|size| check_training($device, &$bounds, size, &$sets));
             }
 
             #[test]
@@ -66,9 +66,10 @@ macro_rules! on {
     };
 }
 
-on!(ndarray, Device::NdArray, SINGLE, ["small"]);
+// A quarter of the batch: ndarray is slow.
+on!(ndarray, Device::NdArray, SINGLE, ["small"], ["train.batch_size=32"]);
 #[cfg(feature = "cuda")]
-on!(cuda, Device::Cuda(0).check().unwrap(), GPU, ["small", "medium", "paper"]);
+on!(cuda, Device::Cuda(0).check().unwrap(), GPU, ["small", "medium", "paper"], []);
 
 #[test]
 fn auto_says_what_it_picks() {
@@ -87,10 +88,11 @@ fn cuda_that_is_not_there_is_named_and_leaves_nothing() {
     assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
 }
 
-/// A size of the benchmarks, with the model that training starts from.
-fn start(size: &str) -> (Experiment, Weights) {
+/// A size of the benchmarks with other settings, and the model that training starts from.
+fn start(size: &str, sets: &[&str]) -> (Experiment, Weights) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("benches/sizes/{size}.toml"));
-    let config = Config::resolve(&Source::File(path), &[]).unwrap();
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    let config = Config::resolve(&Source::File(path), &sets).unwrap();
     let experiment = config.build(&data::TaskRegistry::builtin()).unwrap();
     let mut rng = Stream::new(experiment.config.seed, Purpose::Init).rng(0);
     let weights = experiment.config.model.init(&experiment.architecture, &mut rng);
@@ -127,8 +129,8 @@ impl OnBackend for OneStep<'_> {
     }
 }
 
-fn check_gradients(device: Device, bounds: &Bounds, size: &str) {
-    let (experiment, weights) = start(size);
+fn check_gradients(device: Device, bounds: &Bounds, size: &str, sets: &[&str]) {
+    let (experiment, weights) = start(size, sets);
     let [expected, found] = [Device::Flex, device].map(|device| device.run(OneStep(&experiment, &weights)));
     for ((found, expected), bound) in found.iter().zip(&expected).zip([bounds.forward, bounds.gradient]) {
         assert!(found.keys().eq(expected.keys()));
@@ -164,8 +166,8 @@ impl OnBackend for Training<'_> {
     }
 }
 
-fn check_training(device: Device, bounds: &Bounds, size: &str) {
-    let (experiment, weights) = start(size);
+fn check_training(device: Device, bounds: &Bounds, size: &str, sets: &[&str]) {
+    let (experiment, weights) = start(size, sets);
     let train = |device: Device, steps| device.run(Training(&experiment, &weights, steps));
     let (expected, _) = train(Device::Flex, 50);
     let (found, trained) = train(device, 50);

@@ -155,6 +155,15 @@ pub enum RunError {
         /// The fields that differ, with both values.
         changes: String,
     },
+    /// The program that draws a task's prompts was changed.
+    #[error(
+        "{}: the program that task.command names draws other prompts than when the run was made; bring back the one of before, \
+         or give it another task.version, which is another run", path.display()
+    )]
+    OtherPrompts {
+        /// The run's configuration.
+        path: PathBuf,
+    },
     /// The configuration in the run directory is damaged.
     #[error("{}: {error}", path.display())]
     Config {
@@ -265,6 +274,7 @@ impl RunError {
                 | Self::OtherSweep { .. }
                 | Self::Asked { .. }
                 | Self::AskedOtherwise { .. }
+                | Self::OtherPrompts { .. }
                 | Self::Refused { .. }
         )
     }

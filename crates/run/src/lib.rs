@@ -19,6 +19,7 @@ mod config;
 mod elsewhere;
 mod error;
 mod finding;
+mod generator;
 mod lengthening;
 mod memory;
 mod remeasure;

@@ -22,7 +22,9 @@ impl RunDir {
     /// the folder has no models of its own.
     pub fn experiment(&self, registry: &TaskRegistry) -> Result<Experiment, RunError> {
         self.check_own()?;
-        self.config()?.build(registry).map_err(|error| self.bad_config(error))
+        let experiment = self.config()?.build(registry).map_err(|error| self.bad_config(error))?;
+        self.generator(&experiment)?;
+        Ok(experiment)
     }
 
     /// The configuration that the run was made with, whether or not this program knows its task.

@@ -99,6 +99,7 @@ fn complete_here(
     quiet: bool,
     stop: &Stop,
 ) -> Result<Outcome, CliError> {
+    run.note_generator(experiment)?;
     for (kept, reason) in run.set_damaged_aside(experiment)? {
         note(&format!("{reason}; it is kept as {}, and training goes on from the one before", kept.display()));
     }
