@@ -19,6 +19,7 @@ fn nothing_of_a_run_is_written_over() {
             for what in ["states", "prompts"] {
                 check(&[&["export", &run, "--what", what, "--out", &out], force].concat(), 2, &words);
             }
+            check(&[&["explore", &run, "--out", &out], force].concat(), 2, &words);
         }
         let checkpoint = path("checkpoints/00000040");
         check(&[&["export", &run, "--what", "model", "--out", &checkpoint], force].concat(), 2, &words);
@@ -70,4 +71,22 @@ fn what_another_program_wrote_stays_unless_the_command_is_forced() {
     std::os::unix::fs::symlink(path("absent"), &nothing).unwrap();
     check(&["export", run, "--out", &nothing], 2, &["is a link to nothing"]);
     assert!(Path::new(&nothing).is_symlink());
+}
+
+#[test]
+fn a_page_is_written_over_an_earlier_page_and_over_nothing_else() {
+    let (root, run) = smoke_run();
+    let usual = run.join("explore.html");
+    let elsewhere = root.path().join("page");
+    let (run, named) = (run.to_str().unwrap(), elsewhere.to_str().unwrap());
+    for (out, explore) in [(&usual, vec!["explore", run]), (&elsewhere, vec!["explore", run, "--out", named])] {
+        std::fs::write(out, "somebody's").unwrap();
+        check(&explore, 2, &["would be written over", "--force writes over it"]);
+        assert_eq!(std::fs::read(out).unwrap(), b"somebody's");
+        succeed(&[&explore[..], &["--force"]].concat());
+        let page = std::fs::read(out).unwrap();
+        succeed(&explore);
+        assert!(std::fs::read(out).unwrap() == page, "the same page again");
+    }
+    check(&["export", run, "--what", "states", "--out", named], 2, &["would be written over"]);
 }

@@ -139,7 +139,11 @@ fn watch(mut signals: Signals, stop: &Arc<Stop>, leave: fn()) {
                 stop.wait_until_idle();
                 leave();
                 let farewell = stop.work().farewell.take();
-                note(farewell.as_deref().unwrap_or("interrupted; what was there before is unchanged"));
+                note(
+                    farewell.as_deref().unwrap_or(
+                        "interrupted; what was there before is unchanged, and the same command starts again",
+                    ),
+                );
                 exit(INTERRUPTED);
             });
         } else if INSISTING.contains(&signal) {
