@@ -51,10 +51,15 @@ export const showAs = (browser, { dark = false, print = false }) =>
 export async function open(browser, url, { width = 1400, dark = false } = {}) {
   await browser.send("Emulation.setDeviceMetricsOverride", { width, height: 900, deviceScaleFactor: 1, mobile: false });
   await showAs(browser, { dark });
-  await browser.send("Page.navigate", { url: "about:blank" });
-  const [loaded, started] = [browser.once("Page.loadEventFired"), performance.now()];
-  await browser.send("Page.navigate", { url });
-  await loaded;
+  const load = async (url) => {
+    const loaded = browser.once("Page.loadEventFired");
+    await browser.send("Page.navigate", { url });
+    await loaded;
+  };
+  // An address that differs behind its # alone would load nothing.
+  await load("about:blank");
+  const started = performance.now();
+  await load(url);
   await drawn(browser);
   return performance.now() - started;
 }

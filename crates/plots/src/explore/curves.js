@@ -12,7 +12,7 @@ function lookOf(line, isBeside) {
   if (line.control) return { color: paint("line"), width: 1.5, dash: [3, 4], band: false };
   const width = line.concept === null ? 2.5 : 1.75;
   return isBeside
-    ? { color: colorOf(line.concept, 0.55), width: 1, band: false }
+    ? { color: colorOf(line.concept, 0.7), width: 1.25, band: false }
     : { color: colorOf(line.concept), width, band: Boolean(line.lo), fill: colorOf(line.concept, 0.14) };
 }
 
