@@ -76,17 +76,28 @@ fn what_another_program_wrote_stays_unless_the_command_is_forced() {
 #[test]
 fn a_page_is_written_over_an_earlier_page_and_over_nothing_else() {
     let (root, run) = smoke_run();
-    let usual = run.join("explore.html");
-    let elsewhere = root.path().join("page");
+    let (usual, elsewhere) = (run.join("explore.html"), root.path().join("page"));
     let (run, named) = (run.to_str().unwrap(), elsewhere.to_str().unwrap());
-    for (out, explore) in [(&usual, vec!["explore", run]), (&elsewhere, vec!["explore", run, "--out", named])] {
-        std::fs::write(out, "somebody's").unwrap();
-        check(&explore, 2, &["would be written over", "--force writes over it"]);
-        assert_eq!(std::fs::read(out).unwrap(), b"somebody's");
-        succeed(&[&explore[..], &["--force"]].concat());
-        let page = std::fs::read(out).unwrap();
-        succeed(&explore);
-        assert!(std::fs::read(out).unwrap() == page, "the same page again");
+    let inside = ["explore", run];
+    let outside = ["explore", run, "--out", named];
+    for path in [&usual, &elsewhere] {
+        std::fs::write(path, "somebody's").unwrap();
     }
+    // In the run's folder not even by force.
+    for explore in [&inside[..], &["explore", run, "--force"]] {
+        check(explore, 2, &["would be written over", "is a part of the run"]);
+    }
+    check(&outside, 2, &["would be written over", "--force writes over it"]);
+    for path in [&usual, &elsewhere] {
+        assert_eq!(std::fs::read(path).unwrap(), b"somebody's");
+    }
+    succeed(&[&outside[..], &["--force"]].concat());
+    std::fs::remove_file(&usual).unwrap();
+    succeed(&inside);
+    let page = std::fs::read(&usual).unwrap();
+    for explore in [&inside[..], &outside] {
+        succeed(explore);
+    }
+    assert!([&usual, &elsewhere].iter().all(|path| std::fs::read(path).unwrap() == page), "the same page again");
     check(&["export", run, "--what", "states", "--out", named], 2, &["would be written over"]);
 }

@@ -108,8 +108,9 @@ fn members<'a>(runs: &'a [RunDir], registry: &TaskRegistry, threads: usize) -> R
     let compared = runs.iter().zip(&experiments).map(|(run, experiment)| compared(run, &experiment.config, registry));
     let compared = compared.collect::<Result<Vec<_>, _>>()?;
     let labels = group_labels(&compared);
+    let only_seeds_differ = labels.iter().all(|label| *label == labels[0]);
     let member = |((run, experiment), (compared, label)): ((&'a RunDir, Experiment), (Compared, String))| {
-        let label = if label == compared.name { String::new() } else { format!("{label}, ") };
+        let label = if only_seeds_differ { String::new() } else { format!("{label}, ") };
         let name = format!("{label}seed {} ({})", compared.seed, folder_name(run));
         Member { run, experiment, legend: compared.legend, name }
     };
