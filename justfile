@@ -110,10 +110,14 @@ test-python:
 test-slurm:
     bash tests/slurm/run.sh
 
-# Open pages of `explore` in a headless Chromium, move the slider and compare what is shown with the tables; needs node and Chromium
-test-browser RUN:
-    cargo run -p emergence -- explore {{RUN}}
-    node tests/browser/explore.mjs {{RUN}}
+# Make runs from nothing and use their pages of `explore` in a headless Chromium, with pointer and keyboard; what is shown is compared with the tables. Two minutes; needs node and Chromium
+test-browser:
+    cargo build -p emergence
+    node tests/browser/explore.mjs target/debug/emergence
+
+# Take pictures of a page of `explore`: light, dark, narrow and printed; needs node and Chromium
+pictures PAGE FOLDER:
+    node tests/browser/screenshots.mjs {{PAGE}} {{FOLDER}}
 
 # Serve a folder while a run in it trains, and look at its pages in a headless Chromium; needs node and Chromium
 test-serve *PICTURES:

@@ -19,6 +19,7 @@ fn nothing_of_a_run_is_written_over() {
             for what in ["states", "prompts"] {
                 check(&[&["export", &run, "--what", what, "--out", &out], force].concat(), 2, &words);
             }
+            check(&[&["explore", &run, "--out", &out], force].concat(), 2, &words);
         }
         let checkpoint = path("checkpoints/00000040");
         check(&[&["export", &run, "--what", "model", "--out", &checkpoint], force].concat(), 2, &words);
@@ -70,4 +71,33 @@ fn what_another_program_wrote_stays_unless_the_command_is_forced() {
     std::os::unix::fs::symlink(path("absent"), &nothing).unwrap();
     check(&["export", run, "--out", &nothing], 2, &["is a link to nothing"]);
     assert!(Path::new(&nothing).is_symlink());
+}
+
+#[test]
+fn a_page_is_written_over_an_earlier_page_and_over_nothing_else() {
+    let (root, run) = smoke_run();
+    let (usual, elsewhere) = (run.join("explore.html"), root.path().join("page"));
+    let (run, named) = (run.to_str().unwrap(), elsewhere.to_str().unwrap());
+    let inside = ["explore", run];
+    let outside = ["explore", run, "--out", named];
+    for path in [&usual, &elsewhere] {
+        std::fs::write(path, "somebody's").unwrap();
+    }
+    // In the run's folder not even by force.
+    for explore in [&inside[..], &["explore", run, "--force"]] {
+        check(explore, 2, &["would be written over", "is a part of the run"]);
+    }
+    check(&outside, 2, &["would be written over", "--force writes over it"]);
+    for path in [&usual, &elsewhere] {
+        assert_eq!(std::fs::read(path).unwrap(), b"somebody's");
+    }
+    succeed(&[&outside[..], &["--force"]].concat());
+    std::fs::remove_file(&usual).unwrap();
+    succeed(&inside);
+    let page = std::fs::read(&usual).unwrap();
+    for explore in [&inside[..], &outside] {
+        succeed(explore);
+    }
+    assert!([&usual, &elsewhere].iter().all(|path| std::fs::read(path).unwrap() == page), "the same page again");
+    check(&["export", run, "--what", "states", "--out", named], 2, &["would be written over"]);
 }

@@ -219,6 +219,30 @@ fn compare_reads_runs_and_folders_of_runs() {
 }
 
 #[test]
+fn a_page_names_its_runs_by_what_they_differ_in_and_has_them_in_that_order() {
+    let names = |of: &[&Path]| {
+        let place = tempfile::tempdir().unwrap();
+        let out = place.path().join("page.html");
+        let of: Vec<&str> = of.iter().map(|path| path.to_str().unwrap()).collect();
+        succeed(&[&["explore"], &of[..], &["--out", out.to_str().unwrap()]].concat());
+        let page = std::fs::read_to_string(&out).unwrap();
+        let name = |part: &str| part.split_once(" (noises-").map(|(name, _)| name.to_owned());
+        page.split("\"name\":\"").filter_map(name).collect::<Vec<_>>()
+    };
+    let out = finished();
+    let all =
+        ["noise_variance = 0.01", "noise_variance = 0.5"].map(|noise| [0, 1].map(|s| format!("{noise}, seed {s}")));
+    assert_eq!(names(&[out.path()]), all.concat());
+    let seeds: Vec<PathBuf> = runs(out.path()).into_iter().filter(|run| noise_of(run) == 0.5).collect();
+    assert_eq!(names(&[&seeds[1], &seeds[0]]), ["seed 0", "seed 1"]);
+}
+
+fn noise_of(run: &Path) -> f64 {
+    let config = RunDir::open(run).unwrap().config().unwrap();
+    config.task["noise_variance"].as_float().unwrap()
+}
+
+#[test]
 fn a_run_is_compared_once_and_by_its_own_name_wherever_it_lies() {
     let [folder, made, moved] = [1, 2, 3].map(|_| tempfile::tempdir().unwrap());
     sweep(&write(folder.path(), "extends = \"smoke\"\nseeds = [0, 1]\n"), made.path(), &[]);

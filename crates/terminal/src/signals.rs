@@ -125,7 +125,8 @@ fn heard(stop: &'static Stop, insists: bool, leave: fn()) {
             stop.wait_until_idle();
             leave();
             let farewell = stop.work().farewell.take();
-            note(farewell.as_deref().unwrap_or("interrupted; what was there before is unchanged"));
+            let unchanged = "interrupted; what was there before is unchanged, and the same command starts again";
+            note(farewell.as_deref().unwrap_or(unchanged));
             exit(INTERRUPTED);
         });
     } else if insists {

@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use data::TaskRegistry;
+use data::{Legend, TaskRegistry};
 use model::Device;
 use plots::explore::Exploration;
 use run::{Checkpoints, Experiment, RunDir, Work};
 use terminal::patient_note;
 
-use crate::cli::compare::runs_at;
-use crate::cli::{CliError, Machine, legend_of};
-use crate::{EXPLORE, Explored, Session, Shown, check_page};
+use crate::cli::compare::{compared, runs_at};
+use crate::cli::{CliError, Machine};
+use crate::comparison::{compare_labels, group_labels};
+use crate::{Compared, EXPLORE, Explored, Session, Shown, check_page};
 
 /// The runs, and where to write.
 #[derive(Debug, Args)]
@@ -64,11 +65,11 @@ impl Explore {
         for path in &self.runs {
             runs.extend(runs_at(path)?);
         }
-        let experiments = experiments(&runs, registry, self.page.machine.threads())?;
+        let members = members(&runs, registry, self.page.machine.threads())?;
         let out = self.page.place(&runs.iter().map(RunDir::path).collect::<Vec<_>>())?;
         let device = self.page.machine.prepare()?;
-        let explored = read(&runs, &experiments, self.page.states, device, registry)?;
-        explored.write(&title(&runs, &experiments), &out, self.page.force)?;
+        let explored = read(&members, self.page.states, device)?;
+        explored.write(&title(&members), &out, self.page.force)?;
         Ok(out)
     }
 }
@@ -83,62 +84,66 @@ pub fn explored(
     (device, threads): (Device, usize),
     registry: &TaskRegistry,
 ) -> Result<Exploration, CliError> {
-    let experiments = experiments(runs, registry, threads)?;
-    Ok(read(runs, &experiments, states, device, registry)?.titled(&title(runs, &experiments)))
+    let members = members(runs, registry, threads)?;
+    Ok(read(&members, states, device)?.titled(&title(&members)))
 }
 
-fn experiments(runs: &[RunDir], registry: &TaskRegistry, threads: usize) -> Result<Vec<Experiment>, CliError> {
-    let checked = |run: &RunDir| {
+/// A run of a page.
+struct Member<'a> {
+    run: &'a RunDir,
+    experiment: Experiment,
+    legend: Legend,
+    /// What it differs in from the others, its seed and its folder.
+    name: String,
+}
+
+/// The runs of a page, in the order of their names.
+fn members<'a>(runs: &'a [RunDir], registry: &TaskRegistry, threads: usize) -> Result<Vec<Member<'a>>, CliError> {
+    let experiment = |run: &RunDir| {
         let experiment = run.experiment(registry)?;
         experiment.check_memory(Work::Measuring, Device::Flex, threads, 1)?;
         Ok(experiment)
     };
-    runs.iter().map(checked).collect()
+    let experiments = runs.iter().map(experiment).collect::<Result<Vec<_>, CliError>>()?;
+    let compared = runs.iter().zip(&experiments).map(|(run, experiment)| compared(run, &experiment.config, registry));
+    let compared = compared.collect::<Result<Vec<_>, _>>()?;
+    let labels = group_labels(&compared);
+    let only_seeds_differ = labels.iter().all(|label| *label == labels[0]);
+    let member = |((run, experiment), (compared, label)): ((&'a RunDir, Experiment), (Compared, String))| {
+        let label = if only_seeds_differ { String::new() } else { format!("{label}, ") };
+        let name = format!("{label}seed {} ({})", compared.seed, folder_name(run));
+        Member { run, experiment, legend: compared.legend, name }
+    };
+    let mut members: Vec<_> = runs.iter().zip(experiments).zip(compared.into_iter().zip(labels)).map(member).collect();
+    members.sort_by(|a, b| compare_labels(&a.name, &b.name));
+    Ok(members)
 }
 
-fn read(
-    runs: &[RunDir],
-    experiments: &[Experiment],
-    states: Option<usize>,
-    device: Device,
-    registry: &TaskRegistry,
-) -> Result<Explored, CliError> {
-    let mut explored = Explored::new(runs.len(), states);
-    for (run, experiment) in runs.iter().zip(experiments) {
-        add(&mut explored, run, experiment, device, registry)?;
+fn read(members: &[Member<'_>], states: Option<usize>, device: Device) -> Result<Explored, CliError> {
+    let note = patient_note();
+    let mut explored = Explored::new(members.len(), states);
+    for Member { run, experiment, legend, name } in members {
+        let session = Session {
+            study: &experiment.study,
+            subjects: &Checkpoints::new(run, experiment, device),
+            folder: run.folder(),
+            progress: &|text| note(&format!("{name}: {text}")),
+        };
+        explored.add(name, &session, &Shown { folder: run.folder(), legend })?;
     }
     Ok(explored)
 }
 
-fn add(
-    explored: &mut Explored,
-    run: &RunDir,
-    experiment: &Experiment,
-    device: Device,
-    registry: &TaskRegistry,
-) -> Result<(), CliError> {
-    let (note, name) = (patient_note(), name_of(run));
-    let session = Session {
-        study: &experiment.study,
-        subjects: &Checkpoints::new(run, experiment, device),
-        folder: run.folder(),
-        progress: &|text| note(&format!("{name}: {text}")),
-    };
-    let legend = legend_of(run, registry)?;
-    let titled = format!("{name}, seed {}", experiment.config.seed);
-    Ok(explored.add(&titled, &session, &Shown { folder: run.folder(), legend: &legend })?)
-}
-
-fn title(runs: &[RunDir], experiments: &[Experiment]) -> String {
-    let name = &experiments[0].config.name;
-    match experiments.iter().all(|experiment| experiment.config.name == *name) {
-        true if runs.len() > 1 => format!("{name}, {} runs", runs.len()),
+fn title(members: &[Member<'_>]) -> String {
+    let name = &members[0].experiment.config.name;
+    match members.iter().all(|member| member.experiment.config.name == *name) {
+        true if members.len() > 1 => format!("{name}, {} runs", members.len()),
         true => name.clone(),
-        false => format!("{} runs", runs.len()),
+        false => format!("{} runs", members.len()),
     }
 }
 
-fn name_of(run: &RunDir) -> String {
+fn folder_name(run: &RunDir) -> String {
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     let whole = || run.path().canonicalize().ok().and_then(|path| name(&path));
     name(run.path()).or_else(whole).unwrap_or_else(|| run.path().display().to_string())

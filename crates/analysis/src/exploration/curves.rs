@@ -21,7 +21,9 @@ pub(super) fn scores(shown: &Shown<'_>) -> Result<Curves, RecordError> {
     let key = |row: &DecodabilityRow| {
         let probe = ProbeKind::ALL.iter().position(|probe| *probe == row.probe.probe);
         let concept = place(shown.legend, row.concept.as_deref())?;
-        Some((Some(row.layer.0), Some(row.token), probe, row.probe.control.map(name_of), concept))
+        // No model has seen the bag of answers, so it has no layer.
+        let layer = (row.probe.control != Some(Control::Bag)).then_some(row.layer.0);
+        Some((layer, Some(row.token), probe, row.probe.control.map(name_of), concept))
     };
     let value = |row: &DecodabilityRow| [row.score, row.lo, row.hi];
     Ok(curves(&rows, key, |values| Values::with_intervals(values.map(|row| row.map(value)))))

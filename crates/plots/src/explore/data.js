@@ -35,13 +35,20 @@ const demonstrationsAt = (token) => Number(token.slice(1)) - 1;
 /** Where the slider can be: steps, or where there is one step only, layers. */
 const placesOn = (run) => (run.over_layers ? layersOf(run) : run.steps);
 
+/** What guessing reaches. */
+const chanceLevel = (run) => ({ name: `chance ${run.chance.toFixed(2)}`, value: run.chance });
+/** The reference predictors' errors on all concepts together. */
+const levelsOf = (run) => run.levels.filter((level) => level.concept === null);
+
 /** The lines of a run's probe at a token: `[{control, concept, x, mean, lo, hi}]`, over steps or layers. */
 function scoreLines(run, { probe, token, layer }) {
   const here = run.scores.lines.filter((line) => line.probe === probe && line.token === token);
   if (!run.over_layers) {
-    return here.filter((line) => line.layer === layer).map((line) => overSteps(run.scores, line));
+    return here.filter((line) => line.layer === null || line.layer === layer).map((line) => overSteps(run.scores, line));
   }
-  const groups = Map.groupBy(here, (line) => `${line.control}/${line.concept}`);
+  // What is scored without a model is the same at every layer.
+  const everywhere = (line) => (line.layer === null ? layersOf(run).map((layer) => ({ ...line, layer })) : [line]);
+  const groups = Map.groupBy(here.flatMap(everywhere), (line) => `${line.control}/${line.concept}`);
   return [...groups.values()].map((lines) => overPlaces(lines, (line) => line.layer));
 }
 

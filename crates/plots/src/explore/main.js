@@ -13,9 +13,6 @@ function fillControls() {
   fill("probe", probesOf(run).map((probe) => [probe, probe === "knn" ? "knn (CD)" : probe.replaceAll("_", " ")]), selection.probe);
   element("run-choice").hidden = element("beside").hidden = RUNS.length < 2;
   element("layer-choice").hidden = run.over_layers;
-  element("run-choice").style.display = RUNS.length < 2 ? "none" : "";
-  element("layer-choice").style.display = run.over_layers ? "none" : "";
-  element("beside").style.display = RUNS.length < 2 ? "none" : "";
   element("place").max = placesOn(run).length - 1;
   element("place-label").textContent = run.over_layers ? "Layer" : "Checkpoint";
   fillToggles("concepts", run.concepts.map((name, index) => [index, name]), (index) => !selection.hidden.has(index), selection.hidden, markOf);
@@ -52,7 +49,8 @@ function update() {
     name: "scores",
     title: `${probeName(selection.probe)} of every concept over ${of}, ${where}${tokenName(run, selection.token)}; its values are in the table`,
     lines: linesOf(scoreLines),
-    levels: [{ name: `chance ${run.chance.toFixed(2)}`, value: run.chance }],
+    levels: [chanceLevel(run)],
+    margin: marginFor([chanceLevel(run), ...levelsOf(run)]),
     range: [0, 1.02],
     xTitle: run.over_layers ? "layer" : "training step",
     yTitle: "accuracy",
@@ -71,7 +69,7 @@ function drawAnswers(run) {
   const isError = !isOfText(run);
   const caption = isError ? `Error over ${over}` : `Exact answers over ${over}`;
   element("answers-caption").textContent = caption;
-  const levels = run.levels.filter((level) => level.concept === null);
+  const levels = levelsOf(run);
   const highest = Math.max(...lines.flatMap((line) => line.mean), ...levels.map((level) => level.value));
   const tokens = new Map(tokensOf(run).map((token) => [demonstrationsAt(token), token]));
   drawCurves("answers", {
@@ -79,6 +77,7 @@ function drawAnswers(run) {
     title: `${caption} of every concept; its values are in the table`,
     lines,
     levels,
+    margin: marginFor([chanceLevel(run), ...levels]),
     range: [0, isError ? 1.05 * highest : 1.02],
     xTitle: run.over_layers ? "demonstrations" : "training step",
     yTitle: run.answers_title,
@@ -110,7 +109,8 @@ function move() {
   element("place-text").textContent = text;
   slider.setAttribute("aria-valuetext", text);
   element("states-caption").textContent = `Hidden states by concept, ${inWords(run, selection.place)}`;
-  element("shown").textContent = `${run.name}: ${placeInWords()}`;
+  const beside = [...selection.beside].map((index) => RUNS[index].name);
+  element("shown").textContent = `${run.name}: ${placeInWords()}${beside.length ? `; beside it, thin: ${beside.join("; ")}` : ""}`;
   drawStates();
   Object.values(plots).forEach((plot) => plot.redraw(false));
   drawReadout();

@@ -13,12 +13,18 @@ function placeInWords() {
   return `${inWords(run, selection.place)}, ${layer}${tokenName(run, selection.token)}`;
 }
 
-/** A value of a line at `x`, with its interval: "0.920 [0.870, 0.950]". */
+/** What a line is of; that of a run beside the chosen one has the run's name. */
+function lineName({ run, concept, control }) {
+  const name = concept === null ? "all concepts" : run.concepts[concept];
+  return [run === chosenRun() ? "" : run.name, control ? controlName(control) : name].filter(Boolean).join(": ");
+}
+
+/** A value of a line at `x`, with its interval, which no line break parts: "0.920 [0.870, 0.950]". */
 function valueAt(line, x) {
   const index = line ? line.x.indexOf(x) : -1;
   if (index < 0 || line.mean[index] === null) return "–";
   const number = (value) => value.toFixed(3);
-  const interval = line.lo ? ` [${number(line.lo[index])}, ${number(line.hi[index])}]` : "";
+  const interval = line.lo ? ` [${number(line.lo[index])},\u00a0${number(line.hi[index])}]` : "";
   return number(line.mean[index]) + interval;
 }
 
@@ -74,8 +80,7 @@ function drawReadout() {
   const controls = scores.filter((line) => line.control && line.concept === null);
   rows.push(...controls.map((line) => row(controlName(line.control), null, valueAt(line, at.scores), "", true)));
   rows.push(row("chance", null, run.chance.toFixed(3), "", true));
-  const levels = run.levels.filter((level) => level.concept === null);
-  rows.push(...levels.map((level) => row(level.name, null, "", level.value.toFixed(3), true)));
+  rows.push(...levelsOf(run).map((level) => row(level.name, null, "", level.value.toFixed(3), true)));
   element("readout").replaceChildren(...rows);
 }
 

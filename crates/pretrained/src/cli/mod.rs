@@ -76,7 +76,9 @@ impl Command {
 impl From<PretrainedError> for Failure {
     fn from(error: PretrainedError) -> Self {
         match error {
-            PretrainedError::Interrupted => Self::Interrupted("interrupted; nothing was written".to_owned()),
+            PretrainedError::Interrupted => {
+                Self::Interrupted("interrupted; nothing was written, and the same command starts again".to_owned())
+            }
             PretrainedError::OutOfRange { .. } | PretrainedError::File { .. } => Self::Request(error.into()),
             PretrainedError::Io { .. } | PretrainedError::Record(_) | PretrainedError::Task(_) => {
                 Self::Run(error.into())
