@@ -83,26 +83,30 @@ fn subspaces(rows: &[InterchangeRow]) -> Result<String, PlotError> {
 }
 
 /// Draws when over training the concept is decodable and when it is causal: the weight of what the twin's concept makes of
-/// the own pairs when every y token gets the states of another twin, at the layer where that is most in the end, beside the
-/// accuracy of the nearest-neighbour and the quadratic probe at a y token.
+/// the own pairs when every y token gets the states of another twin, at the layer where that is most in the end, and when it
+/// gets those of another prompt of its own concept, beside the accuracy of two probes at a y token.
 ///
 /// # Errors
 /// [`PlotError::Empty`] if there are no two checkpoints.
 fn causal_and_decodable(rows: &[InterchangeRow], best: &[BestLayerRow]) -> Result<String, PlotError> {
     let empty = PlotError::Empty { figure: "causal_and_decodable", origin: "interchange.csv (several checkpoints)" };
-    let moved = |row: &&InterchangeRow| row.places == Places::EveryY && row.is_of_concept(Donor::OtherTwin);
-    let moved: Vec<&InterchangeRow> = rows.iter().filter(moved).collect();
+    let of = |donor: Donor| {
+        let chosen = move |row: &&InterchangeRow| row.places == Places::EveryY && row.is_of_concept(donor);
+        rows.iter().filter(chosen).collect::<Vec<_>>()
+    };
+    let (moved, control) = (of(Donor::OtherTwin), of(Donor::SameConcept));
     let steps = extent(moved.iter().map(|row| row.step as f64)).filter(|steps| steps.start < steps.end).ok_or(empty)?;
     let layer = strongest_at_last(&moved);
-    let causal = moved.into_iter().filter(|row| row.layer == layer);
-    let label = format!("causal, layer {}", layer.0);
+    let curve = |label: &str, color, rows: Vec<&InterchangeRow>| {
+        weights(label, color, rows.into_iter().filter(|row| row.layer == layer), |row| row.step as f64)
+    };
     let mut curves = decodable(best);
-    curves.push(weights(&label, INK, causal, |row| row.step as f64));
-    let y = weight_axis("weight, accuracy", curves.iter().flat_map(Curve::reach));
+    curves.push(curve("states of its own (control)", GREY, control));
+    curves.push(curve("states of another concept", INK, moved));
     let panel = Panel {
-        title: "When the concept can be read, and when it moves the answer".to_owned(),
+        title: format!("When the concept can be read, and when it moves the answer (every y token, layer {})", layer.0),
         x: Axis::new("training step", steps.clone(), labelled(ticks(&steps, 8), compact_number)),
-        y,
+        y: weight_axis("accuracy, weight in the answer", curves.iter().flat_map(Curve::reach)),
         curves,
     };
     canvas((WIDTH, 460 * UNITS), |area| panel.draw(area, panel.margins()?))
@@ -208,7 +212,7 @@ const WHERE: &str = "Weight in the answers of what a donor's states ask for, whe
 
 const FEW: &str = "The same weight, of what the twin's concept makes of the prompt's own pairs, when the twin's states take the place of the own ones in a few directions at each token only, found on other prompts. Dashed: as many random directions, moved as far.";
 
-const WHEN: &str = "The weight that the concept of another prompt has in the answer when its states take the place of those at every y token (black), at the checkpoints where it was measured, beside how well the concept is read from the states.";
+const WHEN: &str = "Weight in the answer of what another concept makes of the prompt's own pairs, when the states at every y token are those of a prompt of that concept (black) and of its own (grey): where the two part, the concept in these states moves the answer. Before, what a model answers that does not know the concept has a part of every concept's answer. In colour: how well two probes read the concept from the last y token.";
 
 /// The sections of the report.
 pub(super) fn show(shown: &Shown<'_>) -> Result<Vec<Section>, MeasureError> {
@@ -297,7 +301,7 @@ mod tests {
         assert!(svg.contains("searched") && svg.contains("layer 3"));
         let svg = causal_and_decodable(&rows, &best(&steps)).unwrap();
         check("causal-and-decodable", &svg);
-        assert!(svg.contains("causal, layer") && svg.contains("quadratic probe at y10"));
+        assert!(svg.contains("every y token, layer 6") && svg.contains("quadratic probe at y10"));
     }
 
     #[test]
