@@ -9,7 +9,7 @@
 names. Every row of that checkpoint whose states are whole is measured again in f64: the optimal answers, the answers that
 the twin's concept makes of the own pairs, the edited answers of the model, the slope and both weights. Left out are random
 directions, other prompts that were drawn (`permuted`), and the subspaces, which a test of the measurement checks on a model
-made by hand. Prints the largest difference of every donor; exits with 1 if one is above 1e-4 or there was nothing to
+made by hand. Prints the largest difference of every donor; exits with 1 if one is above 1e-5 or there was nothing to
 compare. The task is sparse regression, read from RUN/config.toml; the bases have equal weights.
 
 Needs numpy, safetensors and torch; tried with 2.4.6, 0.8.0 and 2.15.0.
@@ -29,7 +29,7 @@ from check_patching import Model, Prompts, place
 
 # Our arithmetic is f32, with a precision of 6e-8. A slope and a weight are of order 1, and what they are taken from are
 # differences of answers through a few blocks.
-TOLERANCE = 1e-4
+TOLERANCE = 1e-5
 
 
 def bases(task: dict) -> list[list[int]]:

@@ -20,6 +20,7 @@ const CURVES: &[(&str, &[&str])] = &[
     ("tdnv", &["layer", "token"]),
     ("algorithms", &["predictor", "concept", "position"]),
     ("patching", &["layer", "token", "position", "kind", "source", "target", "strength"]),
+    ("interchange", &["layer", "places", "donor", "subspace", "rank", "target"]),
     ("interventions", &["layer", "shots", "mean_shots", "kind", "source", "target", "strength"]),
     ("pruning", &["layer", "head", "concept"]),
     ("sensitivity", &["layer", "token", "prompts_per_concept", "neighbours"]),

@@ -83,6 +83,8 @@ pub fn complete(
     quiet: bool,
     stop: &Stop,
 ) -> Result<Outcome, CliError> {
+    // Who is refused has left everything as it was.
+    run.note_generator(experiment)?;
     run.note_failure(None)?;
     let outcome = complete_here(run, experiment, device, quiet, stop);
     if let Err(error) = &outcome {
@@ -99,7 +101,6 @@ fn complete_here(
     quiet: bool,
     stop: &Stop,
 ) -> Result<Outcome, CliError> {
-    run.note_generator(experiment)?;
     for (kept, reason) in run.set_damaged_aside(experiment)? {
         note(&format!("{reason}; it is kept as {}, and training goes on from the one before", kept.display()));
     }

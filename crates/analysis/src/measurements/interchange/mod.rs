@@ -24,6 +24,8 @@ use twins::{Twins, Way};
 const MEASURED: usize = 9;
 /// Prompts of every concept on which directions are found unless told otherwise.
 const FOUND_ON: u32 = 250;
+/// Numbers of directions unless told otherwise.
+const RANKS: [usize; 4] = [1, 2, 4, 8];
 
 /// How far answers go from a prompt's own to its twin's when states of the twin take the place of its own, at every layer and
 /// several sets of tokens: as a whole, and at the last checkpoint also in a few directions.
@@ -51,10 +53,9 @@ pub struct Options {
     /// Layer of the subspaces [default: for each set of tokens the one where another twin's states move the answers most]
     #[arg(long, value_name = "LAYER")]
     subspace_layer: Option<usize>,
-    /// Numbers of directions of a subspace
-    #[arg(long, value_delimiter = ',', default_value = "1,2,4,8")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=8192))]
-    rank: Vec<u32>,
+    /// Numbers of directions of a subspace, as 1,4 [default: 1, 2, 4 and 8]
+    #[arg(long, value_name = "DIRECTIONS", value_delimiter = ',')]
+    rank: Vec<usize>,
     /// Prompts of every concept that means are taken over, and on which directions are found
     #[arg(long, value_name = "N", default_value_t = FOUND_ON)]
     #[arg(value_parser = clap::value_parser!(u32).range(2..=100_000))]
@@ -92,10 +93,11 @@ impl Measurement for Interchange {
         session.study.check_stock("--found-on", Purpose::Patch, options.found_on as usize)?;
         let (layers, d_model) = (session.layers("--layer", options.layer)?, session.subjects.anatomy().d_model);
         let subspace_layer = session.layers("--subspace-layer", options.subspace_layer.into_iter().collect())?.pop();
-        let ranks = sorted(options.rank.into_iter().map(|rank| rank as usize).collect());
-        if let Some(&most) = ranks.last().filter(|&&rank| rank > d_model && !options.subspace.is_empty()) {
-            return Err(MeasureError::out_of_range("--rank", format!("between 1 and model.d_model ({d_model})"), most));
+        let range = 1..=d_model;
+        if let Some(rank) = options.rank.iter().find(|rank| !range.contains(rank)) {
+            return Err(MeasureError::out_of_range("--rank", format!("between 1 and model.d_model ({d_model})"), rank));
         }
+        let usual = || RANKS.into_iter().filter(|rank| range.contains(rank)).collect();
         Ok(Plan {
             steps: session.steps(options.step, MEASURED)?,
             layers: match layers.is_empty() {
@@ -105,7 +107,7 @@ impl Measurement for Interchange {
             places: sorted(options.places),
             subspaces: sorted(options.subspace),
             subspace_layer,
-            ranks,
+            ranks: if options.rank.is_empty() { usual() } else { sorted(options.rank) },
             found_on: options.found_on as usize,
         })
     }
@@ -217,7 +219,7 @@ impl<'a> Model<'a> {
         tokens: &[Token],
     ) -> Result<Vec<(usize, Bases)>, MeasureError> {
         let labels = self.others.labels();
-        let most = *self.plan.ranks.last().expect("clap asks for a rank");
+        let most = *self.plan.ranks.last().expect("there is a rank");
         let of = |states: &States| discriminants(states, &labels, subspace == Subspace::Quadratic, most);
         let all: Bases = read(self.subject, &self.others, layer, tokens)?.iter().map(of).collect();
         let first = |rank: usize| -> Bases { all.iter().map(|basis| basis.columns(0, rank).into_owned()).collect() };

@@ -5,14 +5,14 @@ use probe::States;
 
 /// Share of the mean variance that is added to every variance inside concepts: a direction in which nothing varies would else
 /// count as the one that tells concepts apart best.
-const SHRINKAGE: f64 = 0.1;
+const SHRINKAGE: f64 = 1e-3;
 
 /// The directions along which concepts differ most, the best first: orthonormal columns `[d_model, rank]`, or fewer where there
 /// are no more. By their means alone, or by their covariances as well.
 ///
 /// States are whitened by the mean covariance W inside concepts. There m_c is the mean of a concept less that over all and
-/// V_c its covariance; the directions are the first eigenvectors of the mean over concepts of m_c m_cᵀ, or of
-/// m_c m_cᵀ + (V_c − I)².
+/// V_c its covariance less the mean one; the directions are the first eigenvectors of the mean over concepts of m_c m_cᵀ, or
+/// of m_c m_cᵀ + V_c².
 ///
 /// # Source
 /// By means: linear discriminants, Fisher (1936). By both: sliced inverse regression and sliced average variance estimation,
@@ -30,7 +30,8 @@ pub(super) fn discriminants(states: &States, labels: &[usize], covariances: bool
         ((mean - &overall).transpose(), covariance)
     };
     let moments: Vec<(DVector<f64>, DMatrix<f64>)> = (0..n_concepts).map(moments).collect();
-    let mut within = moments.iter().map(|(_, covariance)| covariance).sum::<DMatrix<f64>>() / n_concepts as f64;
+    let mean_covariance = moments.iter().map(|(_, covariance)| covariance).sum::<DMatrix<f64>>() / n_concepts as f64;
+    let mut within = mean_covariance.clone();
     let ridge = (SHRINKAGE * within.trace() / d_model as f64).max(f64::MIN_POSITIVE);
     within += DMatrix::identity(d_model, d_model) * ridge;
     let lower = within.cholesky().expect("a covariance with a ridge is positive definite").unpack();
@@ -40,7 +41,7 @@ pub(super) fn discriminants(states: &States, labels: &[usize], covariances: bool
         let mean = whiten(&DMatrix::from_columns(&[mean.column(0)]));
         differences += &mean * mean.transpose();
         if covariances {
-            let beyond = whiten(&whiten(covariance).transpose()) - DMatrix::identity(d_model, d_model);
+            let beyond = whiten(&whiten(&(covariance - &mean_covariance)).transpose());
             differences += &beyond * &beyond;
         }
     }
