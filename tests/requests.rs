@@ -56,6 +56,8 @@ fn a_field_out_of_range_is_named_with_its_range_and_value() {
         ("task.bases={coordinates=[[0],[4]]}", &["task.bases.coordinates[1]", "task.d_x - 1 (3)", "4"]),
         ("task.bases={coordinates=[[0,0]]}", &["task.bases.coordinates[0]", "repeated", "twice 0"]),
         ("task.bases={coordinates=[[0,1],[1,0]]}", &["task.bases.coordinates[1]", "unlike", "[0]"]),
+        ("task.pool={size=0,seed=0,measured=false}", &["task.pool.size", "between 1 and 1000000", "0"]),
+        ("task.pool={size=4}", &["missing field `seed`"]),
         ("task.weights=[1.0]", &["task.weights", "one number a basis (2)", "1 long"]),
         ("task.weights=[0.0,0.0]", &["task.weights", "sum above 0", "0"]),
         ("task.weights=[1.0,-1.0]", &["task.weights[1]", "at least 0", "-1"]),

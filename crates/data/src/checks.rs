@@ -6,10 +6,14 @@ use crate::TaskError;
 const MAX_SIZE: usize = 4096;
 
 pub(crate) fn check_size(field: &str, value: usize) -> Result<(), TaskError> {
-    if (1..=MAX_SIZE).contains(&value) {
+    check_count(field, value, MAX_SIZE)
+}
+
+pub(crate) fn check_count(field: &str, value: usize, most: usize) -> Result<(), TaskError> {
+    if (1..=most).contains(&value) {
         return Ok(());
     }
-    Err(TaskError::out_of_range(field, format!("between 1 and {MAX_SIZE}"), value))
+    Err(TaskError::out_of_range(field, format!("between 1 and {most}"), value))
 }
 
 /// Errors unless `std`, in units of y, is one whose square f32 has: y is kept and errors are squared there.

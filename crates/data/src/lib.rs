@@ -28,6 +28,7 @@ mod external;
 mod fields;
 mod function_families;
 mod legend;
+mod pool;
 mod predictors;
 mod prompt;
 mod registry;
@@ -43,6 +44,7 @@ pub use external::{Arrays, ArraysConfig, Division, Process, ProcessConfig, answe
 pub use fields::read_table;
 pub use function_families::{Family, FunctionFamilies, FunctionFamiliesConfig, LeakyRelu, SparseLinear};
 pub use legend::{Legend, LegendConcept, LegendPredictor};
+pub use pool::PoolConfig;
 pub use predictors::{
     BayesMixture, Lasso, LeastSquares, Mixture, Oracle, Predictor, Ridge, RidgeOnSquares, Role, Zero,
 };

@@ -7,10 +7,11 @@ use rand_distr::{Distribution, StandardNormal};
 use serde::Deserialize;
 
 use crate::checks::{check_noise, check_number, check_scale, check_size};
+use crate::pool::{Memorising, Pool};
 use crate::predictors::Regression;
 use crate::{
-    Bases, Basis, BayesMixture, Concept, ConceptId, Lasso, LeastSquares, Mixture, Oracle, Predictor, Prompt,
-    PromptShape, Ridge, Task, TaskError, Zero,
+    Bases, Basis, BayesMixture, Concept, ConceptId, Draws, Lasso, LeastSquares, Mixture, Oracle, PoolConfig, Predictor,
+    Prompt, PromptShape, Ridge, Role, Task, TaskError, Zero,
 };
 
 /// Configuration of [`SparseRegression`].
@@ -23,6 +24,7 @@ use crate::{
 /// | `noise_variance` | y² | 0 … 10³⁰ |
 /// | `w_std` | y | 10⁻¹⁵ … 10¹⁵ |
 /// | `weights` | | one a basis, ≥ 0, sum > 0; uniform when absent |
+/// | `pool` | | see [`PoolConfig`]; absent where every prompt has weights of its own |
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SparseRegressionConfig {
@@ -38,6 +40,8 @@ pub struct SparseRegressionConfig {
     pub w_std: f64,
     /// How often each concept comes, up to a common factor.
     pub weights: Option<Vec<f64>>,
+    /// The weight vectors that training prompts share.
+    pub pool: Option<PoolConfig>,
 }
 
 impl SparseRegressionConfig {
@@ -51,6 +55,7 @@ impl SparseRegressionConfig {
             noise_variance: 0.01,
             w_std: 1.0,
             weights: None,
+            pool: None,
         }
     }
 
@@ -72,7 +77,8 @@ impl SparseRegressionConfig {
             .enumerate()
             .map(|(k, (basis, weight))| Concept { name: format!("B{} ({})", k + 1, name(basis)), weight })
             .collect();
-        Ok(SparseRegression { config: self, bases, concepts })
+        let pool = self.pool.map(|pool| pool.build(&bases, self.w_std)).transpose()?;
+        Ok(SparseRegression { config: self, bases, concepts, pool })
     }
 
     fn build_weights(&self, n_concepts: usize) -> Result<Vec<f64>, TaskError> {
@@ -103,6 +109,7 @@ pub struct SparseRegression {
     config: SparseRegressionConfig,
     bases: Vec<Basis>,
     concepts: Vec<Concept>,
+    pool: Option<Pool>,
 }
 
 impl SparseRegression {
@@ -115,6 +122,31 @@ impl SparseRegression {
     fn priors(&self) -> Vec<Regression> {
         let prior = |basis| Regression::prior(basis, self.config.w_std.powi(2), self.config.noise_variance);
         self.bases.iter().map(prior).collect()
+    }
+
+    /// A prompt with these weights, its pairs from `rng`.
+    fn with_weights(&self, concept: ConceptId, w: Vec<f64>, mut rng: &mut dyn Rng) -> Prompt {
+        let mut normal = || -> f64 { StandardNormal.sample(&mut rng) };
+        let basis = &self.bases[concept.0];
+        let noise_std = self.config.noise_variance.sqrt();
+        let mut prompt = Prompt { concept, xs: Vec::new(), ys: Vec::new() };
+        for _ in 0..self.config.n_points {
+            let x: Vec<f32> = (0..self.config.d_x).map(|_| normal() as f32).collect();
+            let signal: f64 = basis.coordinates().iter().zip(&w).map(|(&i, w)| w * f64::from(x[i])).sum();
+            prompt.ys.push((signal + noise_std * normal()) as f32);
+            prompt.xs.extend(x);
+        }
+        prompt
+    }
+
+    /// What knows the pool, where what is measured has its weights from there.
+    fn optimum(&self) -> Option<Memorising> {
+        self.memorising().filter(|memorising| memorising.role() == Role::Optimal)
+    }
+
+    fn memorising(&self) -> Option<Memorising> {
+        let weights = self.concepts.iter().map(|concept| concept.weight).collect();
+        Some(self.pool.as_ref()?.memorising(&self.bases, weights, self.config.noise_variance))
     }
 
     /// The concepts that occur.
@@ -178,29 +210,35 @@ impl Task for SparseRegression {
         &self.concepts
     }
 
-    fn sample(&self, concept: ConceptId, mut rng: &mut dyn Rng) -> Prompt {
-        let mut normal = || -> f64 { StandardNormal.sample(&mut rng) };
-        let basis = &self.bases[concept.0];
-        let w: Vec<f64> = basis.coordinates().iter().map(|_| self.config.w_std * normal()).collect();
-        let noise_std = self.config.noise_variance.sqrt();
-        let mut prompt = Prompt { concept, xs: Vec::new(), ys: Vec::new() };
-        for _ in 0..self.config.n_points {
-            let x: Vec<f32> = (0..self.config.d_x).map(|_| normal() as f32).collect();
-            let signal: f64 = basis.coordinates().iter().zip(&w).map(|(&i, w)| w * f64::from(x[i])).sum();
-            prompt.ys.push((signal + noise_std * normal()) as f32);
-            prompt.xs.extend(x);
-        }
-        prompt
+    fn sample(&self, concept: ConceptId, rng: &mut dyn Rng) -> Prompt {
+        let normal = |_: &usize| -> f64 { StandardNormal.sample(&mut *rng) };
+        let w = self.bases[concept.0].coordinates().iter().map(normal).map(|w| self.config.w_std * w).collect();
+        self.with_weights(concept, w, rng)
+    }
+
+    fn draw(&self, draws: &Draws) -> Result<Vec<Prompt>, TaskError> {
+        let pool = self.pool.as_ref().filter(|pool| pool.is_for(draws.stream.purpose()));
+        Ok(draws.each(&self.concepts, |concept, rng| match pool {
+            Some(pool) => self.with_weights(concept, pool.draw(concept.0, rng), rng),
+            None => self.sample(concept, rng),
+        }))
     }
 
     fn predictors(&self) -> Vec<Box<dyn Predictor>> {
-        let weights = self.concepts.iter().map(|concept| concept.weight).collect();
-        vec![
+        let weights: Vec<f64> = self.concepts.iter().map(|concept| concept.weight).collect();
+        let bayes: Box<dyn Predictor> = match self.optimum() {
+            // Where the weights are of a pool, what takes them for fresh is no optimum.
+            Some(_) => Box::new(Mixture { name: "bayes".to_owned(), priors: self.priors(), weights }),
+            None => Box::new(BayesMixture::new(self.priors(), weights)),
+        };
+        let mut predictors: Vec<Box<dyn Predictor>> = vec![
             Box::new(Zero),
             Box::new(Ridge { prior: self.lump(&self.possible(), (0..self.config.d_x).collect()) }),
-            Box::new(BayesMixture::new(self.priors(), weights)),
+            bayes,
             Box::new(Oracle { priors: self.priors() }),
-        ]
+        ];
+        predictors.extend(self.optimum().map(|optimum| Box::new(optimum) as Box<dyn Predictor>));
+        predictors
     }
 
     fn algorithms(&self) -> Vec<Box<dyn Predictor>> {
@@ -208,6 +246,9 @@ impl Task for SparseRegression {
         let lasso =
             Lasso::new(self.weight_variance(&possible, self.config.d_x), self.config.noise_variance, self.config.d_x);
         let mut algorithms: Vec<Box<dyn Predictor>> = vec![Box::new(LeastSquares), Box::new(lasso)];
+        if self.optimum().is_none() {
+            algorithms.extend(self.memorising().map(|memorising| Box::new(memorising) as Box<dyn Predictor>));
+        }
         // With two bases the rest is a basis as well, and the mixture is Bayes'.
         if possible.len() > 2 {
             for &k in &possible {

@@ -23,6 +23,22 @@ pub struct Draws {
     pub before: u64,
 }
 
+impl Draws {
+    /// Samples every prompt with a generator of its own, which also draws its concept where the prior says it.
+    pub(crate) fn each(
+        &self,
+        concepts: &[Concept],
+        mut sample: impl FnMut(ConceptId, &mut dyn Rng) -> Prompt,
+    ) -> Vec<Prompt> {
+        let draw = |index| {
+            let mut rng = self.stream.rng(index);
+            let concept = self.concept.unwrap_or_else(|| draw_concept(concepts, rng.random()));
+            sample(concept, &mut rng)
+        };
+        (self.first..).take(self.count).map(draw).collect()
+    }
+}
+
 /// A distribution over prompts with a latent concept.
 ///
 /// Everything downstream (training, resuming, decodability, figures, report) needs only this trait, so a task of your
@@ -44,12 +60,7 @@ pub trait Task: Debug + Send + Sync {
     /// # Errors
     /// When they cannot be had.
     fn draw(&self, draws: &Draws) -> Result<Vec<Prompt>, TaskError> {
-        let draw = |index| {
-            let mut rng = draws.stream.rng(index);
-            let concept = draws.concept.unwrap_or_else(|| draw_concept(self.concepts(), rng.random()));
-            self.sample(concept, &mut rng)
-        };
-        Ok((draws.first..).take(draws.count).map(draw).collect())
+        Ok(draws.each(self.concepts(), |concept, rng| self.sample(concept, rng)))
     }
 
     /// How many prompts of `concept` there are for `purpose`, where they are not without end.

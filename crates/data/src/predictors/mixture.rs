@@ -76,7 +76,7 @@ impl Predictor for BayesMixture {
     }
 }
 
-fn softmax(logits: &[f64]) -> Vec<f64> {
+pub(crate) fn softmax(logits: &[f64]) -> Vec<f64> {
     let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let exp: Vec<f64> = logits.iter().map(|logit| (logit - max).exp()).collect();
     let sum: f64 = exp.iter().sum();

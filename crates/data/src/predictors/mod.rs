@@ -13,6 +13,7 @@ mod regression;
 
 pub use lasso::Lasso;
 pub use least_squares::LeastSquares;
+pub(crate) use mixture::softmax;
 pub use mixture::{BayesMixture, Mixture};
 pub(crate) use regression::Regression;
 pub use regression::{Oracle, Ridge, RidgeOnSquares};
@@ -76,6 +77,11 @@ impl Predictor for Zero {
     }
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+/// Log density of a normal distribution at a distance from its mean.
+pub(crate) fn log_normal(residual: f64, variance: f64) -> f64 {
+    -0.5 * (residual * residual / variance + variance.ln() + (2.0 * std::f64::consts::PI).ln())
+}
+
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

@@ -1,6 +1,6 @@
 //! Bayesian linear regression on some coordinates, and the predictors that are one such regression.
 
-use super::{Predictor, dot};
+use super::{Predictor, dot, log_normal};
 use crate::{Basis, Prompt, Role};
 
 /// Ridge regression over all coordinates: the best linear predictor that does not infer the concept.
@@ -121,7 +121,7 @@ impl Regression {
         for (row, gain) in self.root.chunks_exact_mut(rank).zip(&gain) {
             row.iter_mut().zip(&along).for_each(|(root, along)| *root -= share * gain * along);
         }
-        -0.5 * (residual * residual / variance + variance.ln() + (2.0 * std::f64::consts::PI).ln())
+        log_normal(residual, variance)
     }
 }
 
