@@ -135,7 +135,7 @@ struct Golden {
 fn both() -> [Golden; 2] {
     [
         Golden::read(TRANSFORMER, 0.1, include_bytes!("golden/golden.safetensors")),
-        Golden::read(LSTM, 5e-3, include_bytes!("golden/lstm.safetensors")),
+        Golden::read(LSTM, 0.01, include_bytes!("golden/lstm.safetensors")),
     ]
 }
 

@@ -69,7 +69,7 @@ fn it_is_measured_but_for_what_needs_attention() {
     }
     check(&["export", path, "--format", "hf"], 2, &["model.kind must be transformer for GPT2Model, but is lstm"]);
     assert!(files(run.path()) == before);
-    assert!(std::fs::read_to_string(run.report()).unwrap().contains("an LSTM of 2 layers of width 16"));
+    assert!(std::fs::read_to_string(run.report()).unwrap().contains("lstm of 2 blocks of width 16"));
 }
 
 #[test]

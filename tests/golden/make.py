@@ -138,8 +138,8 @@ def lstm(p: Parameters, xs: torch.Tensor, ys: torch.Tensor) -> tuple[list[torch.
     return hidden, linear(p, "read_out", hidden[-1]).squeeze(-1)[:, 0::2]
 
 
-def write(file: str, shapes: Shapes, forward) -> None:
-    generator = torch.Generator().manual_seed(0)
+def write(file: str, shapes: Shapes, forward, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
     parameters = {name: draw(name, shape, generator).requires_grad_() for name, shape in shapes.items()}
     xs = rounded(torch.randn(BATCH, N_POINTS, D_X, generator=generator, dtype=torch.float64))
     ys = rounded(torch.randn(BATCH, N_POINTS, generator=generator, dtype=torch.float64))
@@ -168,5 +168,7 @@ def write(file: str, shapes: Shapes, forward) -> None:
 
 
 if __name__ == "__main__":
-    write("golden.safetensors", transformer_shapes(), transformer)
-    write("lstm.safetensors", lstm_shapes(), lstm)
+    write("golden.safetensors", transformer_shapes(), transformer, seed=0)
+    # With seed 0 one gradient goes through zero while Adam divides it by its own size, and what PyTorch trains in f32 is
+    # 2e-5 away from what it trains in f64.
+    write("lstm.safetensors", lstm_shapes(), lstm, seed=7)

@@ -1,7 +1,7 @@
 //! A run's report, from its tables and what its folder says of it.
 
 use data::{Legend, TaskRegistry};
-use model::{Kind, ModelConfig};
+use model::ModelConfig;
 use run::{Config, RunDir};
 use terminal::{in_shell, program_name};
 
@@ -59,10 +59,8 @@ fn facts(run: &RunDir, config: &Config, shown: &Shown<'_>) -> Result<Vec<(String
 
 fn model_in_words(model: &ModelConfig) -> String {
     let ModelConfig { kind, n_layers, d_model, n_heads, .. } = model;
-    match kind {
-        Kind::Transformer => format!("{n_layers} blocks of width {d_model}, {n_heads} heads"),
-        Kind::Lstm => format!("an LSTM of {n_layers} layers of width {d_model}"),
-    }
+    let heads = if *n_heads > 0 { format!(", {n_heads} heads") } else { String::new() };
+    format!("{kind} of {n_layers} blocks of width {d_model}{heads}")
 }
 
 /// Commands that make a run and its report again.
