@@ -99,7 +99,7 @@ fn a_step_of_an_lstm_is_the_sum_over_its_tokens() {
     // A gate reads what is below it and the state before.
     let layers = size.n_layers * 4 * 2 * d * d;
     let of_token = |token: usize| size.d_x * d + layers + if token.is_multiple_of(2) { d } else { 0 };
-    let products = (0..size.seq_len() - 1).map(of_token).sum();
+    let products: usize = (0..size.seq_len() - 1).map(of_token).sum();
     assert_eq!(size.step_flops(batch_size), flops(batch_size * products));
 }
 

@@ -2,8 +2,8 @@
 
 use burn::module::Module;
 use burn::nn::{self, Linear, LinearConfig, LstmConfig};
-use burn::tensor::{Tensor, backend::Backend};
-use kernels::{Kernels, linear};
+use burn::tensor::{Tensor, activation, backend::Backend};
+use kernels::{Kernels, linear, product};
 
 use crate::config::out_of_range;
 use crate::ends::{at_x, number, tokens};
@@ -105,19 +105,48 @@ impl<B: Kernels> Layers<B> for Lstm<B> {
     }
 
     fn block(&self, layer: Layer, _: &Tensor<B, 3>, h: Tensor<B, 3>) -> Tensor<B, 3> {
-        let (states, _last) = self.blocks[layer.0 - 1].forward(h, None);
-        states
+        let below = (0..h.dims()[1]).map(|token| h.clone().narrow(1, token, 1).squeeze_dim(1)).collect();
+        Tensor::stack(states(&self.blocks[layer.0 - 1], below), 1)
     }
 
     fn read_out(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {
         number(&self.read_out, at_x(h))
     }
 
+    /// Token by token, since the gradient of a part of a sequence is as large as the sequence.
     fn forward(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 2> {
         let seen = 2 * ys.dims()[1] - 1;
-        let embedded = self.embed(xs, ys).narrow(1, 0, seen);
-        self.read_out(self.blocks.iter().fold(embedded, |h, layer| layer.forward(h, None).0))
+        let tokens = tokens(xs, ys);
+        let embed = |token| linear(&self.read_in, tokens.clone().narrow(1, token, 1)).squeeze_dim(1);
+        let embedded = (0..seen).map(embed).collect();
+        let h = self.blocks.iter().fold(embedded, |h, layer| states(layer, h));
+        number(&self.read_out, Tensor::stack(h.into_iter().step_by(2).collect(), 1))
     }
+}
+
+/// The hidden state of a layer at every token, from what it reads there, each `[batch, d_model]`: with σ for the sigmoid,
+/// c ← σ(forget) c + σ(input) tanh(cell) and h = σ(output) tanh(c), both 0 before the first token.
+///
+/// It is `nn::Lstm::forward` with one product at a token where that has eight: of both maps of all gates.
+fn states<B: Kernels>(layer: &nn::Lstm<B>, below: Vec<Tensor<B, 2>>) -> Vec<Tensor<B, 2>> {
+    let gates = [&layer.input_gate, &layer.forget_gate, &layer.output_gate, &layer.cell_gate];
+    let side_by_side = |weights: [Tensor<B, 2>; 4]| Tensor::cat(weights.to_vec(), 1);
+    let of_token = side_by_side(gates.map(|gate| gate.input_transform.weight.val()));
+    let of_state = side_by_side(gates.map(|gate| gate.hidden_transform.weight.val()));
+    let weight = Tensor::cat(vec![of_token, of_state], 0);
+    let bias = |map: &Linear<B>| map.bias.as_ref().expect("the maps of a gate have a bias").val().unsqueeze();
+    let bias = side_by_side(gates.map(|gate| bias(&gate.input_transform) + bias(&gate.hidden_transform)));
+    let d = layer.d_hidden;
+    let (mut hidden, mut cell) = (below[0].zeros_like(), below[0].zeros_like());
+    let at_token = |read: Tensor<B, 2>| {
+        let sums = product(Tensor::cat(vec![read, hidden.clone()], 1), weight.clone()) + bias.clone();
+        let open = activation::sigmoid(sums.clone().narrow(1, 0, 3 * d));
+        let [input, forget, output] = [0, 1, 2].map(|gate| open.clone().narrow(1, gate * d, d));
+        cell = forget * cell.clone() + input * sums.narrow(1, 3 * d, d).tanh();
+        hidden = output * cell.clone().tanh();
+        hidden.clone()
+    };
+    below.into_iter().map(at_token).collect()
 }
 
 #[cfg(test)]

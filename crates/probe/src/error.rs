@@ -61,7 +61,7 @@ pub enum SubjectError {
         value: usize,
     },
     /// A model without attention was asked about heads, or about what the parts of a block write.
-    #[error("the model must be one with attention, whose heads and blocks write to a stream, but is one without")]
+    #[error("the model must be one with attention, but has no heads, and its blocks add nothing to a stream")]
     NoAttention,
     /// A model of numbers was asked about text.
     #[error("the model must be one of text, but is one of pairs of numbers")]

@@ -144,8 +144,8 @@ impl Export {
 /// read-out beside it.
 ///
 /// # Errors
-/// When the model is no transformer or has a latent, which GPT-2 has not; when the checkpoint cannot be read, something else is in the folder
-/// and `force` is not given, or it cannot be written.
+/// When the model is no transformer or has a latent, which GPT-2 has not; when the checkpoint cannot be read, something else
+/// is in the folder and `force` is not given, or it cannot be written.
 fn write_gpt2(run: &RunDir, experiment: &Experiment, step: usize, folder: &Path, force: bool) -> Result<(), CliError> {
     let checkpoint = run.checkpoint(experiment, step)?;
     let kind = checkpoint.architecture.kind;
