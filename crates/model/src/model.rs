@@ -1,5 +1,7 @@
 //! A model of any kind: the list of kinds, and what the rest of the program sees of one.
 
+#![allow(clippy::large_enum_variant, reason = "a program holds few models, and their tensors lie elsewhere")]
+
 use std::fmt::{self, Display, Formatter};
 
 use burn::module::Module;
