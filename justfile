@@ -97,7 +97,7 @@ test-cuda:
 doc:
     RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
 
-# Make tests/golden/golden.safetensors anew; needs torch, numpy and safetensors
+# Make the files of tests/golden anew; needs torch, numpy and safetensors
 golden:
     python tests/golden/make.py
 

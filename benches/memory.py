@@ -17,6 +17,7 @@ from pathlib import Path
 
 FACTOR = 1.3
 
+# Without heads it is an LSTM.
 # device, d_model, n_layers, n_heads, n_points, d_x, batch_size, shards, threads
 STEPS = [
     ("flex", 64, 1, 1, 20, 4, 8192, 4, 2),
@@ -42,6 +43,12 @@ STEPS = [
     ("flex", 96, 5, 6, 60, 4, 256, 4, 2),
     ("flex", 64, 8, 4, 12, 6, 1024, 8, 2),
     ("flex", 32, 6, 2, 40, 4, 1024, 4, 2),
+    ("flex", 64, 2, 0, 20, 4, 4096, 4, 2),
+    ("flex", 256, 4, 0, 20, 4, 512, 4, 2),
+    ("flex", 1024, 2, 0, 4, 4, 32, 4, 2),
+    ("flex", 1024, 2, 0, 4, 4, 32, 16, 2),
+    ("flex", 1024, 2, 0, 4, 4, 32, 1, 2),
+    ("flex", 16, 2, 0, 60, 4, 2048, 4, 2),
     ("ndarray", 64, 1, 1, 20, 4, 1024, 4, 2),
     ("ndarray", 64, 2, 4, 20, 4, 1024, 4, 2),
     ("ndarray", 64, 2, 4, 20, 4, 1024, 1, 2),
@@ -100,6 +107,8 @@ def main() -> int:
     for shape in STEPS:
         device, d_model, n_layers, n_heads, n_points, d_x, batch_size, shards, threads = shape
         fields = {"model.d_model": d_model, "model.n_layers": n_layers, "model.n_heads": n_heads}
+        if n_heads == 0:
+            fields |= {"model.kind": "lstm", "model.position_std": 0.0}
         fields |= {"task.n_points": n_points, "task.d_x": d_x, "train.batch_size": batch_size, "train.shards": shards}
         command = ["bench", "smoke", "--device", device, "--steps", 4, "--warm-up", 0, "--threads", threads, "--json"]
         found = json.loads(run([program, *command, *sets(fields)])[0])

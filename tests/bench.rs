@@ -91,6 +91,18 @@ fn a_step_with_a_latent_is_the_sum_over_its_tokens() {
     assert_eq!(size.step_flops(batch_size), flops(batch_size * products));
 }
 
+#[test]
+fn a_step_of_an_lstm_is_the_sum_over_its_tokens() {
+    let sets = ["kind=lstm", "n_heads=0", "position_std=0.0"].map(|set| format!("model.{set}"));
+    let (size, batch_size) = size("medium", &sets);
+    let d = size.d_model;
+    // A gate reads what is below it and the state before.
+    let layers = size.n_layers * 4 * 2 * d * d;
+    let of_token = |token: usize| size.d_x * d + layers + if token.is_multiple_of(2) { d } else { 0 };
+    let products: usize = (0..size.seq_len() - 1).map(of_token).sum();
+    assert_eq!(size.step_flops(batch_size), flops(batch_size * products));
+}
+
 /// Model and batch size of a benchmark.
 fn size(name: &str, sets: &[String]) -> (model::Architecture, usize) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("benches/sizes/{name}.toml"));

@@ -6,7 +6,7 @@ use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
 use burn_flex::{Flex, FlexDevice};
 use data::{Purpose, Sampler, Stream, TaskRegistry};
-use model::{Free, Transformer, Weights, gradients_to_weights};
+use model::{Free, Model, Weights, gradients_to_weights};
 use run::{Checkpoint, Config, RunDir, Source};
 
 use crate::program::{emergence, only_run, smoke_run, stderr, succeed};
@@ -68,7 +68,7 @@ fn what_is_frozen_has_no_gradient_and_no_part_in_the_norm() {
     let prompts =
         Sampler::new(experiment.study.task.pairs().clone(), Stream::new(0, Purpose::Train)).prompts(0..16).unwrap();
     let found = |free: Free| {
-        let model = Transformer::<Autodiff<Flex>>::new(&experiment.architecture, &drawn, &FlexDevice).unwrap();
+        let model = Model::<Autodiff<Flex>>::new(&experiment.architecture, &drawn, &FlexDevice).unwrap();
         let model = model.freeze_all_but(free);
         let found = trainer::gradients(&model, &prompts, 3, &FlexDevice);
         let norm: Vec<f32> = found.norm.into_data().to_vec().unwrap();

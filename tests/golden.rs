@@ -1,7 +1,7 @@
-//! The model, its gradients and ten Adam steps equal PyTorch's, on every CPU backend.
+//! A model of either kind, its gradients and ten Adam steps equal PyTorch's, on every CPU backend.
 //!
-//! `golden/make.py` is the model written a second time, in PyTorch and f64; `golden/golden.safetensors` is what came
-//! out, and the script's docstring lists what is in it. Every comparison is of a whole tensor, and its error is
+//! `golden/make.py` is both models written a second time, in PyTorch and f64; `golden/golden.safetensors`, of the
+//! transformer, and `golden/lstm.safetensors` are what came out, and the script's docstring lists what is in them. Every comparison is of a whole tensor, and its error is
 //! relative to the tensor's largest absolute value: [`relative_error`].
 
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
 use data::{ConceptId, Prompt};
-use model::{Architecture, Batch, HostTensor, Kernels, Transformer, Weights, gradients_to_weights};
+use model::{Architecture, Batch, HostTensor, Kernels, Kind, Model, Weights, gradients_to_weights};
 use run::{Config, Source, TrainConfig};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -17,8 +17,9 @@ use trainer::{Adam, gradients};
 
 use crate::numbers::{assert_close, host, largest, relative_error};
 
-const ARCHITECTURE: Architecture =
-    Architecture { d_x: 3, n_points: 4, d_model: 8, n_layers: 2, n_heads: 2, latent: None };
+const TRANSFORMER: Architecture =
+    Architecture { kind: Kind::Transformer, d_x: 3, n_points: 4, d_model: 8, n_layers: 2, n_heads: 2, latent: None };
+const LSTM: Architecture = Architecture { kind: Kind::Lstm, n_heads: 0, ..TRANSFORMER };
 const STEPS: usize = 10;
 
 /// An f32 has a precision of 6e-8, and a state passes through some tens of roundings; measured: up to 2.6e-7.
@@ -37,17 +38,17 @@ macro_rules! on {
         mod $module {
             #[test]
             fn hidden_states_and_predictions_are_pytorchs() {
-                super::check_states::<$backend>();
+                super::both().iter().for_each(super::check_states::<$backend>);
             }
 
             #[test]
             fn loss_and_every_gradient_are_pytorchs() {
-                super::check_gradients::<$backend>();
+                super::both().iter().for_each(super::check_gradients::<$backend>);
             }
 
             #[test]
             fn ten_steps_of_adam_are_pytorchs() {
-                super::check_training::<$backend>();
+                super::both().iter().for_each(super::check_training::<$backend>);
             }
         }
     };
@@ -56,20 +57,18 @@ macro_rules! on {
 on!(flex, burn_flex::Flex);
 on!(ndarray, burn::backend::NdArray);
 
-fn check_states<B: Kernels>() {
-    let golden = Golden::load();
+fn check_states<B: Kernels>(golden: &Golden) {
     let device = B::Device::default();
     let batch = Batch::<B>::new(golden.prompts().iter().map(|prompt| (&prompt.xs[..], &prompt.ys[..])), &device);
     let stream = golden.model::<B>(&device).residual_stream(batch.xs, batch.ys);
-    assert_eq!(stream.layers.len(), ARCHITECTURE.n_layers + 1);
+    assert_eq!(stream.layers.len(), golden.architecture.n_layers + 1);
     for (layer, states) in stream.layers.into_iter().enumerate() {
         golden.assert_close(&format!("hidden.{layer}"), &host(states), FORWARD_TOLERANCE);
     }
     golden.assert_close("predictions", &host(stream.predictions), FORWARD_TOLERANCE);
 }
 
-fn check_gradients<B: Kernels>() {
-    let golden = Golden::load();
+fn check_gradients<B: Kernels>(golden: &Golden) {
     let device = B::Device::default();
     let model = golden.model::<Autodiff<B>>(&device);
     for shards in [1, 3] {
@@ -80,8 +79,7 @@ fn check_gradients<B: Kernels>() {
     }
 }
 
-fn check_training<B: Kernels>() {
-    let golden = Golden::load();
+fn check_training<B: Kernels>(golden: &Golden) {
     let device = B::Device::default();
     let (config, prompts) = (train_config(), golden.prompts());
     for shards in [1, 3] {
@@ -95,18 +93,20 @@ fn check_training<B: Kernels>() {
         }
         golden.assert_close("losses", &HostTensor { shape: vec![STEPS], values: losses }, LOSSES_TOLERANCE);
         let found = without_key_bias(model.weights());
-        Golden(without_key_bias(golden.0.clone())).assert_all_close("trained", &found, TRAINED_TOLERANCE);
+        let tensors = without_key_bias(golden.tensors.clone());
+        Golden { tensors, ..*golden }.assert_all_close("trained", &found, TRAINED_TOLERANCE);
     }
 }
 
 /// A comparison says nothing about a parameter that does nothing, so every one must do something.
 #[test]
-fn every_parameter_of_the_golden_model_counts() {
-    let golden = Golden::load();
-    let (trained, weights) = (golden.named("trained"), golden.named("weights"));
-    for (name, gradient) in golden.named("gradients") {
-        assert!(largest(&gradient) > 0.1, "the golden gradient of {name} is all but zero");
-        assert!(relative_error(&trained[&name], &weights[&name]) > 1e-2, "{name} is not trained");
+fn every_parameter_of_the_golden_models_counts() {
+    for golden in both() {
+        let (trained, weights) = (golden.named("trained"), golden.named("weights"));
+        for (name, gradient) in golden.named("gradients") {
+            assert!(largest(&gradient) > golden.least_gradient, "the golden gradient of {name} is all but zero");
+            assert!(relative_error(&trained[&name], &weights[&name]) > 1e-2, "{name} is not trained");
+        }
     }
 }
 
@@ -114,7 +114,7 @@ fn every_parameter_of_the_golden_model_counts() {
 /// scores of a query, and softmax takes that away again. What rounding leaves of it, Adam divides by its own size, so
 /// that the trained key bias is noise in f32, in any program, and without effect on any state.
 fn without_key_bias(mut weights: Weights) -> Weights {
-    let d_model = ARCHITECTURE.d_model;
+    let d_model = TRANSFORMER.d_model;
     for (_, bias) in weights.iter_mut().filter(|(name, _)| name.ends_with("query_key_value.bias")) {
         bias.values.drain(d_model..2 * d_model);
         bias.shape = vec![2 * d_model];
@@ -122,12 +122,25 @@ fn without_key_bias(mut weights: Weights) -> Weights {
     weights
 }
 
-/// Every tensor of the golden file, by name.
-struct Golden(Weights);
+/// A golden file.
+struct Golden {
+    architecture: Architecture,
+    /// What every parameter has an element above. The many gates between a parameter of an LSTM and the loss make its
+    /// gradient small.
+    least_gradient: f64,
+    /// Every tensor, by name.
+    tensors: Weights,
+}
+
+fn both() -> [Golden; 2] {
+    [
+        Golden::read(TRANSFORMER, 0.1, include_bytes!("golden/golden.safetensors")),
+        Golden::read(LSTM, 0.01, include_bytes!("golden/lstm.safetensors")),
+    ]
+}
 
 impl Golden {
-    fn load() -> Self {
-        let bytes = include_bytes!("golden/golden.safetensors");
+    fn read(architecture: Architecture, least_gradient: f64, bytes: &[u8]) -> Self {
         let file = SafeTensors::deserialize(bytes).unwrap();
         let value = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().unwrap());
         let tensor = |(name, view): (&str, TensorView<'_>)| {
@@ -135,29 +148,29 @@ impl Golden {
             let values = view.data().chunks_exact(4).map(value).collect();
             (name.to_owned(), HostTensor { shape: view.shape().to_vec(), values })
         };
-        Self(file.iter().map(tensor).collect())
+        Self { architecture, least_gradient, tensors: file.iter().map(tensor).collect() }
     }
 
     /// The tensors called `prefix.NAME`, by NAME.
     fn named(&self, prefix: &str) -> Weights {
         let name = |name: &String| Some(name.strip_prefix(prefix)?.strip_prefix('.')?.to_owned());
-        self.0.iter().filter_map(|(full, tensor)| Some((name(full)?, tensor.clone()))).collect()
+        self.tensors.iter().filter_map(|(full, tensor)| Some((name(full)?, tensor.clone()))).collect()
     }
 
-    fn model<B: Kernels>(&self, device: &B::Device) -> Transformer<B> {
-        Transformer::new(&ARCHITECTURE, &self.named("weights"), device).unwrap()
+    fn model<B: Kernels>(&self, device: &B::Device) -> Model<B> {
+        Model::new(&self.architecture, &self.named("weights"), device).unwrap()
     }
 
     fn prompts(&self) -> Vec<Prompt> {
-        let Architecture { d_x, n_points, .. } = ARCHITECTURE;
-        let xs = self.0["xs"].values.chunks_exact(n_points * d_x);
-        let ys = self.0["ys"].values.chunks_exact(n_points);
+        let Architecture { d_x, n_points, .. } = self.architecture;
+        let xs = self.tensors["xs"].values.chunks_exact(n_points * d_x);
+        let ys = self.tensors["ys"].values.chunks_exact(n_points);
         let prompt = |(xs, ys): (&[f32], &[f32])| Prompt { concept: ConceptId(0), xs: xs.to_vec(), ys: ys.to_vec() };
         xs.zip(ys).map(prompt).collect()
     }
 
     fn assert_close(&self, name: &str, found: &HostTensor, tolerance: f64) {
-        assert_close(name, found, &self.0[name], tolerance);
+        assert_close(name, found, &self.tensors[name], tolerance);
     }
 
     /// Also asserts that `found` has the golden names, no fewer and no more.

@@ -1,7 +1,8 @@
 //! Whole-path tests, one module a promise:
 //!
 //! - `layering`: which crate may use which, read from the manifests
-//! - `golden`: the model, its gradients and ten Adam steps equal PyTorch's
+//! - `golden`: both kinds of models, their gradients and ten Adam steps equal PyTorch's
+//! - `lstm`: a model without attention is trained, resumed, tuned and measured like one with it
 //! - `parity`: another backend gives the numbers of flex, in training and in eight commands
 //! - `shapes`: a model of any shape computes the same in one piece as by burn's operations, and learns the same
 //! - `resume`: a run stopped anywhere goes on to the same bits
@@ -50,6 +51,7 @@ mod layering;
 mod lm;
 mod lm_refusals;
 mod lm_tuning;
+mod lstm;
 mod memory;
 mod mutations;
 mod numbers;

@@ -10,7 +10,7 @@ use std::path::Path;
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
 use data::{Prompt, Purpose, Sampler, Stream};
-use model::{Batch, Device, HostTensor, Kernels, OnBackend, Transformer, Weights, gradients_to_weights};
+use model::{Batch, Device, HostTensor, Kernels, Model, OnBackend, Weights, gradients_to_weights};
 use run::{Config, Experiment, Source};
 use trainer::{Adam, gradients};
 
@@ -114,7 +114,7 @@ impl OnBackend for OneStep<'_> {
 
     fn on<B: Kernels>(self, device: B::Device) -> Self::Output {
         let Self(experiment, weights) = self;
-        let model = Transformer::<Autodiff<B>>::new(&experiment.architecture, weights, &device).unwrap();
+        let model = Model::<Autodiff<B>>::new(&experiment.architecture, weights, &device).unwrap();
         let prompts = prompts(experiment, 0);
         let batch = Batch::<B>::new(prompts.iter().map(|prompt| (&prompt.xs[..], &prompt.ys[..])), &device);
         let stream = model.valid().residual_stream(batch.xs, batch.ys);
@@ -149,7 +149,7 @@ impl OnBackend for Training<'_> {
     fn on<B: Kernels>(self, device: B::Device) -> Self::Output {
         let Self(experiment, weights, steps) = self;
         let config = &experiment.config.train;
-        let mut model = Transformer::<Autodiff<B>>::new(&experiment.architecture, weights, &device).unwrap();
+        let mut model = Model::<Autodiff<B>>::new(&experiment.architecture, weights, &device).unwrap();
         let mut adam = Adam::new(config);
         let mut losses = Vec::new();
         let mut after_ten = Weights::default();

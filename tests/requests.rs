@@ -71,6 +71,12 @@ fn a_field_out_of_range_is_named_with_its_range_and_value() {
         ("model.read_in_gain=inf", &["model.read_in_gain", "finite", "inf"]),
         ("model.position_std=-1.0", &["model.position_std", "at least 0", "-1"]),
         ("model.position_std=nan", &["model.position_std", "finite", "NaN"]),
+        ("model.kind=rnn", &["model.kind", "transformer", "lstm", "rnn"]),
+        ("model.kind=lstm", &["model.n_heads", "0 where model.kind is lstm", "2"]),
+        (
+            "model={kind=\"lstm\",d_model=8,n_layers=2,n_heads=0,init=\"fan_in\",read_in_gain=1.0,position_std=0.02}",
+            &["model.position_std", "0 where model.kind is lstm", "0.02"],
+        ),
         ("model.latent={width=0,decoder_layers=1}", &["model.latent.width", "between 1 and 16", "0"]),
         ("model.latent={width=17,decoder_layers=1}", &["model.latent.width", "between 1 and 16", "17"]),
         ("model.latent={width=4,decoder_layers=0}", &["model.latent.decoder_layers", "model.n_layers (2)", "0"]),

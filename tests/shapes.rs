@@ -6,7 +6,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::Flex;
 use data::{Prompt, Purpose, Stream, TaskRegistry};
-use model::{Batch, Kernels, TrainingBackend, Transformer};
+use model::{Batch, Kernels, Model, TrainingBackend};
 use proptest::prelude::*;
 use run::{Config, Experiment, Source};
 use trainer::gradients;
@@ -37,7 +37,7 @@ fn host(data: TensorData) -> Vec<f32> {
 fn computed<B: TrainingBackend>(experiment: &Experiment, prompts: &[Prompt], shards: usize) -> Computed {
     let (config, device) = (&experiment.config, B::Device::default());
     let weights = config.model.init(&experiment.architecture, &mut Stream::new(config.seed, Purpose::Init).rng(0));
-    let model = Transformer::<B>::new(&experiment.architecture, &weights, &device).unwrap();
+    let model = Model::<B>::new(&experiment.architecture, &weights, &device).unwrap();
     let batch = Batch::<B>::new(prompts.iter().map(|prompt| (&prompt.xs[..], &prompt.ys[..])), &device);
     let predictions = host(model.forward(batch.xs, batch.ys).into_data());
     let found = gradients(&model, prompts, shards, &device);

@@ -10,14 +10,14 @@
 //! ```
 //! use emergence::analysis::{Decodability, Live};
 //! use emergence::data::{Purpose, Stream, TaskRegistry, Token};
-//! use emergence::model::Transformer;
+//! use emergence::model::Model;
 //! use emergence::probe::ProbeReading;
 //! use emergence::run::{Config, ModelSubject, Source};
 //!
 //! // A configuration, checked; a model drawn from its seed, as a subject of measurements.
 //! let experiment = Config::resolve(&Source::named("smoke"), &[])?.build(&TaskRegistry::builtin())?;
 //! let weights = experiment.config.model.init(&experiment.architecture, &mut Stream::new(0, Purpose::Init).rng(0));
-//! let model = Transformer::<burn_flex::Flex>::new(&experiment.architecture, &weights, &Default::default())?;
+//! let model = Model::<burn_flex::Flex>::new(&experiment.architecture, &weights, &Default::default())?;
 //! let subject = ModelSubject::new(model, &experiment, Default::default());
 //!
 //! // An untrained model reads no concept: CD at the query is near chance at every layer.

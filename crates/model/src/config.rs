@@ -4,29 +4,33 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal, Uniform};
 use serde::{Deserialize, Serialize};
 
-use crate::parameters::{self, Spec};
+use crate::parameters::{Role, Spec};
 use crate::weights::{HostTensor, Weights};
-use crate::{Free, Latent, ModelError};
+use crate::{Free, Kind, Latent, ModelError};
 
 /// The `[model]` section of a configuration.
 ///
 /// | field | unit | range |
 /// |---|---|---|
-/// | `d_model` | width of the residual stream | 1 … 8192, a multiple of `n_heads` |
+/// | `kind` | what a block is | a [`Kind`] |
+/// | `d_model` | width of the residual stream | 1 … 8192, in a transformer a multiple of `n_heads` |
 /// | `n_layers` | blocks | 1 … 128 |
-/// | `n_heads` | attention heads a block | ≥ 1 |
+/// | `n_heads` | attention heads a block | ≥ 1; 0 where there is no attention |
 /// | `init` | | `gpt2` or `fan_in` |
 /// | `read_in_gain` | factor on the spread of the read-in's weights | > 0 |
-/// | `position_std` | spread of the position table | ≥ 0 |
-/// | `latent` | a vector that all knowledge of the pairs passes through | absent, or a [`Latent`] |
+/// | `position_std` | spread of the position table | ≥ 0; 0 where there is none |
+/// | `latent` | a vector that all knowledge of the pairs passes through | absent, or a [`Latent`] of a transformer |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
+    /// What a block is.
+    #[serde(default = "Kind::unsaid", skip_serializing_if = "Kind::is_unsaid")]
+    pub kind: Kind,
     /// Width of the residual stream.
     pub d_model: usize,
     /// Number of blocks.
     pub n_layers: usize,
-    /// Attention heads a block.
+    /// Attention heads a block, 0 without attention.
     pub n_heads: usize,
     /// How the linear maps are drawn.
     pub init: Init,
@@ -58,6 +62,9 @@ pub enum Init {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Architecture {
+    /// What a block is.
+    #[serde(default = "Kind::unsaid", skip_serializing_if = "Kind::is_unsaid")]
+    pub kind: Kind,
     /// Width of x, D.
     pub d_x: usize,
     /// Pairs in a prompt, K; the sequence has 2K tokens.
@@ -66,7 +73,7 @@ pub struct Architecture {
     pub d_model: usize,
     /// Number of blocks.
     pub n_layers: usize,
-    /// Attention heads a block.
+    /// Attention heads a block, 0 without attention.
     pub n_heads: usize,
     /// The vector between encoder and decoder, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,30 +86,34 @@ impl ModelConfig {
     /// # Errors
     /// When a field is outside its range.
     pub fn architecture(&self, d_x: usize, n_points: usize) -> Result<Architecture, ModelError> {
-        let Self { d_model, n_layers, n_heads, read_in_gain, position_std, latent, .. } = *self;
+        let Self { kind, d_model, n_layers, n_heads, read_in_gain, position_std, latent, .. } = *self;
         if !(read_in_gain.is_finite() && read_in_gain > 0.0) {
             return Err(out_of_range("model.read_in_gain", "a finite number above 0", read_in_gain));
         }
         if !(position_std.is_finite() && position_std >= 0.0) {
             return Err(out_of_range("model.position_std", "a finite number of at least 0", position_std));
         }
-        let architecture = Architecture { d_x, n_points, d_model, n_layers, n_heads, latent };
+        let architecture = Architecture { kind, d_x, n_points, d_model, n_layers, n_heads, latent };
         architecture.check()?;
+        let has_positions = architecture.specs().iter().any(|spec| matches!(spec.role, Role::Position));
+        if !has_positions && position_std != 0.0 {
+            let range = format!("0 where model.kind is {kind}, which has no position table");
+            return Err(out_of_range("model.position_std", range, position_std));
+        }
         Ok(architecture)
     }
 
     /// Draws the weights of a new model on the host, all of them from `rng`.
     pub fn init(&self, architecture: &Architecture, rng: &mut impl Rng) -> Weights {
-        let draw = |spec: &parameters::Spec| self.init_parameter(architecture, spec, &mut *rng);
-        parameters::specs(architecture).iter().map(draw).collect()
+        let draw = |spec: &Spec| self.init_parameter(architecture, spec, &mut *rng);
+        architecture.specs().iter().map(draw).collect()
     }
 
-    fn init_parameter(&self, to: &Architecture, spec: &parameters::Spec, rng: &mut impl Rng) -> (String, HostTensor) {
-        use parameters::Role;
+    fn init_parameter(&self, to: &Architecture, spec: &Spec, rng: &mut impl Rng) -> (String, HostTensor) {
         let residual = 1.0 / (2.0 * to.n_layers as f64).sqrt();
         let len = spec.shape.iter().product();
         let values = match (spec.role, self.init) {
-            (Role::NormScale, _) => vec![1.0; len],
+            (Role::NormScale | Role::OpenGate, _) => vec![1.0; len],
             (Role::NormShift, _) => vec![0.0; len],
             (Role::Position, _) => normal(len, self.position_std, rng),
             (Role::Boundary { fan_in, .. }, Init::Gpt2) => uniform(len, 1.0 / (fan_in as f64).sqrt(), rng),
@@ -132,28 +143,11 @@ impl Architecture {
     }
 
     /// Multiplications and additions of the matrix products in one training step over `batch_size` prompts, counting
-    /// only what reaches the loss: no last y token, no feed-forward behind the last block's y tokens, no future keys.
+    /// only what reaches the loss.
     ///
     /// The backward pass has two products for each one of the forward pass.
     pub fn step_flops(&self, batch_size: usize) -> u64 {
-        let [d_x, n_points, d, layers] = [self.d_x, self.n_points, self.d_model, self.n_layers].map(|n| n as u64);
-        let (tokens, context) = (2 * n_points - 1, 2 * (n_points - 1));
-        // Tokens that ask, tokens they look at, and pairs of the two: query, output and feed-forward; keys and values; a
-        // query with a key and a weight with a value.
-        let block = |asking, asked, pairs| 2 * 10 * d * d * asking + 2 * 2 * d * d * asked + 2 * 2 * d * pairs;
-        let causal = |tokens| block(tokens, tokens, tokens * (tokens + 1) / 2);
-        let blocks = match self.latent {
-            None => (layers - 1) * causal(tokens) + block(n_points, tokens, n_points * n_points),
-            Some(Latent { width, decoder_layers }) => {
-                let (latents, decoder) = (n_points - 1, decoder_layers as u64);
-                let encoder = (layers - decoder - 1) * causal(context) + block(latents, context, latents * n_points);
-                let squeezed = latents * 3 * 2 * d * width as u64;
-                // A query looks at the latent and itself, a latent at itself.
-                let decoder = (decoder - 1) * block(tokens, tokens, tokens + latents) + block(n_points, tokens, tokens);
-                encoder + squeezed + decoder
-            }
-        };
-        3 * batch_size as u64 * (blocks + tokens * 2 * d_x * d + n_points * 2 * d)
+        3 * batch_size as u64 * (self.kind.plan().forward_flops)(self)
     }
 
     /// How many parameters there are.
@@ -164,39 +158,32 @@ impl Architecture {
     /// How many parameters training may change.
     pub fn free_parameters(&self, free: Free) -> usize {
         let is_free = |spec: &&Spec| free.has(&spec.name, self.n_layers);
-        parameters::specs(self).iter().filter(is_free).map(|spec| spec.shape.iter().product::<usize>()).sum()
+        self.specs().iter().filter(is_free).map(|spec| spec.shape.iter().product::<usize>()).sum()
     }
 
     pub(crate) fn check(&self) -> Result<(), ModelError> {
-        let between = |field, value, most| match value {
-            1.. if value <= most => Ok(()),
-            _ => Err(out_of_range(field, format!("between 1 and {most}"), value)),
-        };
         between("task.d_x", self.d_x, 4096)?;
         between("task.n_points", self.n_points, 4096)?;
         between("model.d_model", self.d_model, 8192)?;
         between("model.n_layers", self.n_layers, 128)?;
-        if self.n_heads == 0 || !self.d_model.is_multiple_of(self.n_heads) {
-            return Err(out_of_range(
-                "model.n_heads",
-                format!("a divisor of model.d_model ({})", self.d_model),
-                self.n_heads,
-            ));
-        }
-        let Some(Latent { width, decoder_layers }) = self.latent else { return Ok(()) };
-        if self.n_points < 2 {
-            return Err(out_of_range("task.n_points", "at least 2 with model.latent", self.n_points));
-        }
-        between("model.latent.width", width, self.d_model)?;
-        if !(1..self.n_layers).contains(&decoder_layers) {
-            let range = format!("between 1 and one less than model.n_layers ({})", self.n_layers);
-            return Err(out_of_range("model.latent.decoder_layers", range, decoder_layers));
-        }
-        Ok(())
+        (self.kind.plan().check)(self)
+    }
+
+    /// Every parameter, in the order in which they are drawn.
+    pub(crate) fn specs(&self) -> Vec<Spec> {
+        (self.kind.plan().specs)(self)
     }
 }
 
-fn out_of_range(field: &'static str, range: impl Into<String>, value: impl ToString) -> ModelError {
+/// Nothing, if `value` is between 1 and `most`.
+pub(crate) fn between(field: &'static str, value: usize, most: usize) -> Result<(), ModelError> {
+    match value {
+        1.. if value <= most => Ok(()),
+        _ => Err(out_of_range(field, format!("between 1 and {most}"), value)),
+    }
+}
+
+pub(crate) fn out_of_range(field: &'static str, range: impl Into<String>, value: impl ToString) -> ModelError {
     ModelError::OutOfRange { field, range: range.into(), value: value.to_string() }
 }
 

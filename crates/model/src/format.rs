@@ -138,10 +138,11 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
-    use crate::{Init, ModelConfig};
+    use crate::{Init, Kind, ModelConfig};
 
     fn model() -> (Architecture, Weights) {
-        let config = ModelConfig {
+        of(ModelConfig {
+            kind: Kind::Transformer,
             d_model: 8,
             n_layers: 1,
             n_heads: 2,
@@ -149,7 +150,23 @@ mod tests {
             read_in_gain: 1.0,
             position_std: 0.02,
             latent: None,
-        };
+        })
+    }
+
+    fn lstm() -> (Architecture, Weights) {
+        of(ModelConfig {
+            kind: Kind::Lstm,
+            d_model: 8,
+            n_layers: 2,
+            n_heads: 0,
+            init: Init::FanIn,
+            read_in_gain: 1.0,
+            position_std: 0.0,
+            latent: None,
+        })
+    }
+
+    fn of(config: ModelConfig) -> (Architecture, Weights) {
         let architecture = config.architecture(3, 4).unwrap();
         let weights = config.init(&architecture, &mut rand_chacha::ChaCha8Rng::seed_from_u64(0));
         (architecture, weights)
@@ -164,16 +181,27 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_to_the_bit() {
-        let (architecture, weights) = model();
-        assert_eq!(decode(&encode(&architecture, &weights)).unwrap(), (architecture, weights));
+        for (architecture, weights) in [model(), lstm()] {
+            assert_eq!(decode(&encode(&architecture, &weights)).unwrap(), (architecture, weights));
+        }
+    }
+
+    /// Programs before there were two kinds read and write the same bytes.
+    #[test]
+    fn a_transformer_says_nothing_of_its_kind() {
+        let says = |(architecture, weights): (Architecture, Weights)| {
+            let bytes = encode(&architecture, &weights);
+            String::from_utf8_lossy(&bytes[..400]).contains("kind")
+        };
+        assert!(!says(model()) && says(lstm()));
     }
 
     #[test]
     fn the_parameter_list_is_that_of_the_module() {
-        let (architecture, weights) = model();
-        let device = burn_flex::FlexDevice;
-        let transformer = crate::Transformer::<burn_flex::Flex>::new(&architecture, &weights, &device).unwrap();
-        assert_eq!(transformer.weights(), weights);
+        for (architecture, weights) in [model(), lstm()] {
+            let model = crate::Model::<burn_flex::Flex>::new(&architecture, &weights, &burn_flex::FlexDevice).unwrap();
+            assert_eq!(model.weights(), weights);
+        }
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl Free {
     }
 
     /// Whether the block that writes `layer` is free in a model of `n_layers` blocks.
-    pub(crate) fn has_block(self, layer: usize, n_layers: usize) -> bool {
+    fn has_block(self, layer: usize, n_layers: usize) -> bool {
         match self {
             Self::All => true,
             Self::First(n) => layer <= n,

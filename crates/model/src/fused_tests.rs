@@ -9,7 +9,7 @@ use pulp::Arch;
 use rand::{RngExt, SeedableRng};
 
 use crate::parameters::Load;
-use crate::{Architecture, Block, Init, ModelConfig, Weights, Writes};
+use crate::{Architecture, Block, Init, Kind, ModelConfig, Weights, Writes};
 
 type Training = Autodiff<Flex>;
 
@@ -70,8 +70,10 @@ pub(crate) fn random_block<B: Kernels>(
     rng: &mut impl rand::Rng,
     device: &B::Device,
 ) -> Block<B> {
-    let architecture = Architecture { d_x: 1, n_points: 1, d_model, n_layers: 1, n_heads, latent: None };
+    let kind = Kind::Transformer;
+    let architecture = Architecture { kind, d_x: 1, n_points: 1, d_model, n_layers: 1, n_heads, latent: None };
     let config = ModelConfig {
+        kind,
         d_model,
         n_layers: 1,
         n_heads,
@@ -86,7 +88,7 @@ pub(crate) fn random_block<B: Kernels>(
         tensor.values.iter_mut().for_each(|value| *value += rng.random_range(-spread..spread));
         weights.insert(name.trim_start_matches("blocks.0.").to_owned(), tensor);
     }
-    let mut load = Load { weights: &weights, device, path: Vec::new() };
+    let mut load = Load::new(&weights, device);
     Block::empty(&architecture, device).map(&mut load)
 }
 

@@ -9,7 +9,7 @@ use rand::SeedableRng;
 
 use crate::fused_tests::{SHAPES, assert_close, random, random_block};
 use crate::weights::tests::random as random_weights;
-use crate::{Architecture, Kernels, Latent, Transformer, gradients_to_weights, squared_error};
+use crate::{Architecture, Kernels, Kind, Latent, Model, gradients_to_weights, squared_error};
 
 #[cfg(feature = "cuda-f64")]
 type Gpu = burn::backend::Cuda;
@@ -59,7 +59,7 @@ fn outputs_and_gradients_equal_the_reference() {
 fn model<B: Kernels>(architecture: &Architecture, prompts: usize) -> Vec<Vec<f32>> {
     let (device, mut rng) = (B::Device::default(), rand_chacha::ChaCha8Rng::seed_from_u64(0));
     let Architecture { d_x, n_points, .. } = *architecture;
-    let model = Transformer::<Autodiff<B>>::new(architecture, &random_weights(architecture, 0), &device)
+    let model = Model::<Autodiff<B>>::new(architecture, &random_weights(architecture, 0), &device)
         .expect("random weights have the architecture's shapes");
     let [xs, ys] = [d_x, 1].map(|width| TensorData::from(random(prompts * n_points * width, &mut rng).as_slice()));
     let xs = Tensor::<Autodiff<B>, 1>::from_data(xs, &device).reshape([prompts, n_points, d_x]);
@@ -76,7 +76,8 @@ fn model<B: Kernels>(architecture: &Architecture, prompts: usize) -> Vec<Vec<f32
 fn a_model_and_its_gradients_equal_the_reference() {
     let latent = Some(Latent { width: 2, decoder_layers: 2 });
     for (prompts, d_x, n_points, d_model, latent) in [(1, 1, 1, 5, None), (6, 3, 20, 24, None), (5, 2, 4, 24, latent)] {
-        let architecture = Architecture { d_x, n_points, d_model, n_layers: 3, n_heads: 1, latent };
+        let kind = Kind::Transformer;
+        let architecture = Architecture { kind, d_x, n_points, d_model, n_layers: 3, n_heads: 1, latent };
         let (found, expected) = (model::<Gpu>(&architecture, prompts), model::<NdArray>(&architecture, prompts));
         assert_eq!(found.len(), expected.len());
         for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {

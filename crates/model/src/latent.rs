@@ -111,9 +111,10 @@ mod tests {
     use super::*;
     use crate::parameters::Load;
     use crate::weights::tests::random;
-    use crate::{Block, TrainingBackend, Transformer, Weights, gradients_to_weights};
+    use crate::{Block, Kind, Model, TrainingBackend, Weights, gradients_to_weights};
 
     const ARCHITECTURE: Architecture = Architecture {
+        kind: Kind::Transformer,
         d_x: 3,
         n_points: 4,
         d_model: 12,
@@ -125,8 +126,8 @@ mod tests {
     /// An f32 has a precision of 6e-8; sums of some dozen terms are taken in another order, four blocks deep.
     const TOLERANCE: f32 = 1e-5;
 
-    fn model<B: Kernels>(weights: &Weights) -> Transformer<B> {
-        Transformer::new(&ARCHITECTURE, weights, &B::Device::default()).unwrap()
+    fn model<B: Kernels>(weights: &Weights) -> Model<B> {
+        Model::new(&ARCHITECTURE, weights, &B::Device::default()).unwrap()
     }
 
     fn tensor<B: Backend, const D: usize>(shape: [usize; D], phase: f32) -> Tensor<B, D> {
@@ -178,7 +179,7 @@ mod tests {
         let weights = random(&ARCHITECTURE, 2).into_iter();
         let weights = weights.filter_map(|(name, tensor)| Some((name.strip_prefix("blocks.0.")?.to_owned(), tensor)));
         let (weights, device) = (weights.collect(), Default::default());
-        let mut load = Load { weights: &weights, device: &device, path: Vec::new() };
+        let mut load = Load::new(&weights, &device);
         let block = Block::<NdArray>::empty(&ARCHITECTURE, &device).map(&mut load);
         for tokens in [1, 2, 5, 8] {
             let h = tensor([2, tokens, 12], 0.0);

@@ -1,20 +1,21 @@
-//! A GPT-style transformer that exposes its residual stream.
+//! A sequence model that exposes its residual stream: a GPT-style transformer, or another [`Kind`].
 //!
-//! A [`Transformer`] is the fold of `embed`, `block` after `block`, and `read_out`; capturing hidden states is a loop
-//! that keeps what is between them ([`Transformer::residual_stream`]). [`Weights`] are its parameters on the host, by
+//! A [`Model`] is the fold of `embed`, `block` after `block`, and `read_out`; capturing hidden states is a loop
+//! that keeps what is between them ([`Model::residual_stream`]). [`Weights`] are its parameters on the host, by
 //! name: drawn by [`ModelConfig::init`], written to and read from safetensors. [`Device`]
 //! chooses the backend; the crate `kernels` has the operations that are done in one piece.
 //!
 //! ```
 //! use burn::tensor::Tensor;
 //! use burn_flex::{Flex, FlexDevice};
-//! use model::{Architecture, Init, ModelConfig, Transformer};
+//! use model::{Architecture, Init, Kind, Model, ModelConfig};
 //! use rand::SeedableRng;
 //!
-//! let config = ModelConfig { d_model: 16, n_layers: 2, n_heads: 4, init: Init::FanIn, read_in_gain: 1.0, position_std: 0.02, latent: None };
+//! let (kind, init, latent) = (Kind::Transformer, Init::FanIn, None);
+//! let config = ModelConfig { kind, d_model: 16, n_layers: 2, n_heads: 4, init, read_in_gain: 1.0, position_std: 0.02, latent };
 //! let architecture = config.architecture(8, 10).unwrap();
 //! let weights = config.init(&architecture, &mut rand_chacha::ChaCha8Rng::seed_from_u64(0));
-//! let model = Transformer::<Flex>::new(&architecture, &weights, &FlexDevice).unwrap();
+//! let model = Model::<Flex>::new(&architecture, &weights, &FlexDevice).unwrap();
 //!
 //! let (xs, ys) = (Tensor::ones([3, 10, 8], &FlexDevice), Tensor::ones([3, 10], &FlexDevice));
 //! assert_eq!(model.forward(xs, ys).dims(), [3, 10]);
@@ -23,6 +24,7 @@
 mod batch;
 mod block;
 mod config;
+mod ends;
 mod error;
 mod format;
 mod free;
@@ -32,6 +34,8 @@ mod fused_tests;
 mod gpu_tests;
 mod latent;
 mod loss;
+mod lstm;
+mod model;
 mod parameters;
 mod transformer;
 mod weights;
@@ -47,6 +51,8 @@ pub use kernels::{
 };
 pub use latent::Latent;
 pub use loss::squared_error;
+pub use lstm::Lstm;
+pub use model::{Kind, Layer, Model, ResidualStream};
 pub use parameters::{gradients_from_weights, gradients_to_weights};
-pub use transformer::{Layer, ResidualStream, Transformer};
+pub use transformer::Transformer;
 pub use weights::{HostTensor, Weights, transplant, without_head};

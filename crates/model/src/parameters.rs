@@ -1,4 +1,4 @@
-//! The one list of a model's parameters, and their way between a device and the host.
+//! What a model's parameters are, and their way between a device and the host. They go by name, over any module.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::{LayerNorm, Linear};
@@ -6,7 +6,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 
-use crate::{Architecture, HostTensor, Latent, ModelError, Transformer, Weights};
+use crate::{Architecture, Free, HostTensor, Model, ModelError, Weights};
 
 /// What a parameter is for, which decides how it is drawn.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,8 @@ pub(crate) enum Role {
         bias: bool,
     },
     Bias,
+    /// The bias of a gate that is to be open at the start.
+    OpenGate,
     NormScale,
     NormShift,
     Position,
@@ -39,56 +41,15 @@ pub(crate) struct Spec {
     pub(crate) role: Role,
 }
 
-/// Every parameter of the architecture, in the order in which they are drawn.
-pub(crate) fn specs(architecture: &Architecture) -> Vec<Spec> {
-    let Architecture { d_x, d_model: d, .. } = *architecture;
-    let spec = |name: String, shape: &[usize], role| Spec { name, shape: shape.to_vec(), role };
-    let mut specs = vec![
-        spec("read_in.weight".into(), &[d_x, d], Role::ReadIn { fan_in: d_x }),
-        spec("read_in.bias".into(), &[d], Role::Boundary { fan_in: d_x, bias: true }),
-        spec("positions".into(), &[architecture.seq_len(), d], Role::Position),
-    ];
-    for layer in 0..architecture.n_layers {
-        let name = |field: &str| format!("blocks.{layer}.{field}");
-        specs.extend([
-            spec(name("attention_norm.gamma"), &[d], Role::NormScale),
-            spec(name("attention_norm.beta"), &[d], Role::NormShift),
-            spec(name("query_key_value.weight"), &[d, 3 * d], Role::Linear { fan_in: d }),
-            spec(name("query_key_value.bias"), &[3 * d], Role::Bias),
-            spec(name("attention_out.weight"), &[d, d], Role::Residual { fan_in: d }),
-            spec(name("attention_out.bias"), &[d], Role::Bias),
-            spec(name("feed_forward_norm.gamma"), &[d], Role::NormScale),
-            spec(name("feed_forward_norm.beta"), &[d], Role::NormShift),
-            spec(name("feed_forward_in.weight"), &[d, 4 * d], Role::Linear { fan_in: d }),
-            spec(name("feed_forward_in.bias"), &[4 * d], Role::Bias),
-            spec(name("feed_forward_out.weight"), &[4 * d, d], Role::Residual { fan_in: 4 * d }),
-            spec(name("feed_forward_out.bias"), &[d], Role::Bias),
-        ]);
+impl Spec {
+    pub(crate) fn new(name: impl Into<String>, shape: &[usize], role: Role) -> Self {
+        Self { name: name.into(), shape: shape.to_vec(), role }
     }
-    if let Some(Latent { width, .. }) = architecture.latent {
-        specs.extend([
-            spec("latent.norm.gamma".into(), &[d], Role::NormScale),
-            spec("latent.norm.beta".into(), &[d], Role::NormShift),
-            spec("latent.infer.weight".into(), &[d, width], Role::Linear { fan_in: d }),
-            spec("latent.infer.bias".into(), &[width], Role::Bias),
-            spec("latent.tell.weight".into(), &[width, d], Role::Linear { fan_in: width }),
-            spec("latent.tell.bias".into(), &[d], Role::Bias),
-            spec("latent.gain.weight".into(), &[width, d], Role::Linear { fan_in: width }),
-            spec("latent.gain.bias".into(), &[d], Role::Bias),
-        ]);
-    }
-    specs.extend([
-        spec("final_norm.gamma".into(), &[d], Role::NormScale),
-        spec("final_norm.beta".into(), &[d], Role::NormShift),
-        spec("read_out.weight".into(), &[d, 1], Role::Boundary { fan_in: d, bias: false }),
-        spec("read_out.bias".into(), &[1], Role::Boundary { fan_in: d, bias: true }),
-    ]);
-    specs
 }
 
 /// Errors unless `weights` has exactly the architecture's parameters.
 pub(crate) fn check(architecture: &Architecture, weights: &Weights) -> Result<(), ModelError> {
-    let specs = specs(architecture);
+    let specs = architecture.specs();
     for spec in &specs {
         let found = weights.get(&spec.name).ok_or_else(|| ModelError::MissingTensor { name: spec.name.clone() })?;
         if found.shape != spec.shape {
@@ -102,31 +63,92 @@ pub(crate) fn check(architecture: &Architecture, weights: &Weights) -> Result<()
     }
 }
 
+/// Where a walk through a module is: the fields on the way, which make a parameter's name.
+#[derive(Default)]
+struct Path(Vec<String>);
+
+impl Path {
+    /// A model is an enum of its kinds; names begin behind that.
+    fn is_field(container: &str) -> bool {
+        !container.starts_with("Enum:")
+    }
+
+    fn enter(&mut self, name: &str, container: &str) {
+        if Self::is_field(container) {
+            self.0.push(name.to_owned());
+        }
+    }
+
+    fn exit(&mut self, container: &str) {
+        if Self::is_field(container) {
+            self.0.pop();
+        }
+    }
+
+    fn name(&self) -> String {
+        self.0.join(".")
+    }
+}
+
 /// Replaces every parameter by the one of its name. The names and shapes have been checked.
 pub(crate) struct Load<'a, B: Backend> {
-    pub(crate) weights: &'a Weights,
-    pub(crate) device: &'a B::Device,
-    pub(crate) path: Vec<String>,
+    weights: &'a Weights,
+    device: &'a B::Device,
+    path: Path,
+}
+
+impl<'a, B: Backend> Load<'a, B> {
+    pub(crate) fn new(weights: &'a Weights, device: &'a B::Device) -> Self {
+        Self { weights, device, path: Path::default() }
+    }
 }
 
 impl<B: Backend> ModuleMapper<B> for Load<'_, B> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        let value = to_device(&self.weights[&self.path.join(".")], self.device);
+        let value = to_device(&self.weights[&self.path.name()], self.device);
         Param::initialized(param.id, value.require_grad())
+    }
+}
+
+/// Takes the gradient from every parameter that is not free.
+pub(crate) struct Freeze {
+    free: Free,
+    n_layers: usize,
+    path: Path,
+}
+
+impl Freeze {
+    /// All but what `free` names in a model of `n_layers` blocks.
+    pub(crate) fn all_but(free: Free, n_layers: usize) -> Self {
+        Self { free, n_layers, path: Path::default() }
+    }
+}
+
+impl<B: Backend> ModuleMapper<B> for Freeze {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        if self.free.has(&self.path.name(), self.n_layers) { param } else { param.set_require_grad(false) }
     }
 }
 
 /// Walks the parameters with their names.
 struct Visit<F> {
-    path: Vec<String>,
+    path: Path,
     each: F,
 }
 
@@ -136,21 +158,21 @@ trait Each<B: Backend> {
 }
 
 impl<B: Backend, F: Each<B>> ModuleVisitor<B> for Visit<F> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        self.each.parameter(self.path.join("."), param);
+        self.each.parameter(self.path.name(), param);
     }
 }
 
-fn walk<B: Backend, F: Each<B>>(model: &Transformer<B>, each: F) -> F {
-    let mut visit = Visit { path: Vec::new(), each };
+fn walk<B: Backend, F: Each<B>>(model: &Model<B>, each: F) -> F {
+    let mut visit = Visit { path: Path::default(), each };
     model.visit(&mut visit);
     visit.each
 }
@@ -173,7 +195,7 @@ pub(crate) fn of_linear<B: Backend>(linear: &Linear<B>) -> kernels::Linear<Float
 }
 
 /// Copies the parameters to the host.
-pub(crate) fn to_weights<B: Backend>(model: &Transformer<B>) -> Weights {
+pub(crate) fn to_weights<B: Backend>(model: &Model<B>) -> Weights {
     struct Copy(Weights);
     impl<B: Backend> Each<B> for Copy {
         fn parameter<const D: usize>(&mut self, name: String, param: &Param<Tensor<B, D>>) {
@@ -184,7 +206,7 @@ pub(crate) fn to_weights<B: Backend>(model: &Transformer<B>) -> Weights {
 }
 
 /// Copies one tensor a parameter (gradients, moments) to the host, by the parameters' names.
-pub fn gradients_to_weights<B: Backend>(model: &Transformer<B>, gradients: &GradientsParams) -> Weights {
+pub fn gradients_to_weights<B: Backend>(model: &Model<B>, gradients: &GradientsParams) -> Weights {
     struct Copy<'a>(&'a GradientsParams, Weights);
     impl<B: Backend> Each<B> for Copy<'_> {
         fn parameter<const D: usize>(&mut self, name: String, param: &Param<Tensor<B, D>>) {
@@ -201,7 +223,7 @@ pub fn gradients_to_weights<B: Backend>(model: &Transformer<B>, gradients: &Grad
 /// # Errors
 /// When `weights` does not have exactly one tensor of the right shape for every parameter of `architecture`.
 pub fn gradients_from_weights<B: Backend>(
-    model: &Transformer<B>,
+    model: &Model<B>,
     architecture: &Architecture,
     weights: &Weights,
     device: &B::Device,

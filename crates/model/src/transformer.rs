@@ -1,24 +1,21 @@
-//! The model: embedding, blocks, read-out, and its residual stream.
+//! The transformer: embedding, blocks and read-out.
 
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::{Slice, Tensor, backend::Backend};
+use burn::tensor::{Tensor, backend::Backend};
 use kernels::{Embed, EmbedInputs, Kernels, NORM_EPSILON, ReadOut, ReadOutInputs, Way, linear};
 
 use crate::block::{Block, Writes};
+use crate::config::{between, out_of_range};
+use crate::ends::{at_x, number, tokens};
 use crate::latent::{Bottleneck, from_pairs, to_pairs};
-use crate::{Architecture, Free, ModelError, Weights, parameters};
-
-/// A place in the residual stream: 0 is the embedding, l is after block l.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Layer(pub usize);
+use crate::model::{Layers, Plan};
+use crate::parameters::{self, Role, Spec};
+use crate::{Architecture, Latent, Layer, ModelError};
 
 /// A decoder-only transformer over the interleaved sequence x1 y1 x2 y2 … that predicts each y at its x.
 ///
-/// `forward` is `read_out ∘ block(L) ∘ … ∘ block(1) ∘ embed`; there are no hooks, because a caller can stand between
-/// any two of them.
-///
-/// With a [`Latent`](crate::Latent) the last blocks are a decoder: all they see of the pairs before an x token is a vector
+/// With a [`Latent`] the last blocks are a decoder: all they see of the pairs before an x token is a vector
 /// of a few numbers that the blocks before them inferred, which also sets the gain of that token's embedding. The slots of
 /// y tokens hold that vector's way through the decoder.
 ///
@@ -36,25 +33,98 @@ pub struct Transformer<B: Backend> {
     encoder_layers: usize,
 }
 
-/// What [`Transformer::residual_stream`] keeps of a forward pass.
-#[derive(Clone, Debug)]
-pub struct ResidualStream<B: Backend> {
-    /// Hidden states of layer 0 to L, each `[batch, 2 n_points, d_model]`.
-    pub layers: Vec<Tensor<B, 3>>,
-    /// Predictions at the x tokens, `[batch, n_points]`.
-    pub predictions: Tensor<B, 2>,
+pub(crate) const PLAN: Plan = Plan { check, specs, forward_flops };
+
+fn check(architecture: &Architecture) -> Result<(), ModelError> {
+    let Architecture { n_points, d_model, n_layers, n_heads, latent, .. } = *architecture;
+    if n_heads == 0 || !d_model.is_multiple_of(n_heads) {
+        return Err(out_of_range("model.n_heads", format!("a divisor of model.d_model ({d_model})"), n_heads));
+    }
+    let Some(Latent { width, decoder_layers }) = latent else { return Ok(()) };
+    if n_points < 2 {
+        return Err(out_of_range("task.n_points", "at least 2 with model.latent", n_points));
+    }
+    between("model.latent.width", width, d_model)?;
+    if !(1..n_layers).contains(&decoder_layers) {
+        let range = format!("between 1 and one less than model.n_layers ({n_layers})");
+        return Err(out_of_range("model.latent.decoder_layers", range, decoder_layers));
+    }
+    Ok(())
+}
+
+fn specs(architecture: &Architecture) -> Vec<Spec> {
+    let Architecture { d_x, d_model: d, .. } = *architecture;
+    let mut specs = vec![
+        Spec::new("read_in.weight", &[d_x, d], Role::ReadIn { fan_in: d_x }),
+        Spec::new("read_in.bias", &[d], Role::Boundary { fan_in: d_x, bias: true }),
+        Spec::new("positions", &[architecture.seq_len(), d], Role::Position),
+    ];
+    for layer in 0..architecture.n_layers {
+        let name = |field: &str| format!("blocks.{layer}.{field}");
+        specs.extend([
+            Spec::new(name("attention_norm.gamma"), &[d], Role::NormScale),
+            Spec::new(name("attention_norm.beta"), &[d], Role::NormShift),
+            Spec::new(name("query_key_value.weight"), &[d, 3 * d], Role::Linear { fan_in: d }),
+            Spec::new(name("query_key_value.bias"), &[3 * d], Role::Bias),
+            Spec::new(name("attention_out.weight"), &[d, d], Role::Residual { fan_in: d }),
+            Spec::new(name("attention_out.bias"), &[d], Role::Bias),
+            Spec::new(name("feed_forward_norm.gamma"), &[d], Role::NormScale),
+            Spec::new(name("feed_forward_norm.beta"), &[d], Role::NormShift),
+            Spec::new(name("feed_forward_in.weight"), &[d, 4 * d], Role::Linear { fan_in: d }),
+            Spec::new(name("feed_forward_in.bias"), &[4 * d], Role::Bias),
+            Spec::new(name("feed_forward_out.weight"), &[4 * d, d], Role::Residual { fan_in: 4 * d }),
+            Spec::new(name("feed_forward_out.bias"), &[d], Role::Bias),
+        ]);
+    }
+    if let Some(Latent { width, .. }) = architecture.latent {
+        specs.extend([
+            Spec::new("latent.norm.gamma", &[d], Role::NormScale),
+            Spec::new("latent.norm.beta", &[d], Role::NormShift),
+            Spec::new("latent.infer.weight", &[d, width], Role::Linear { fan_in: d }),
+            Spec::new("latent.infer.bias", &[width], Role::Bias),
+            Spec::new("latent.tell.weight", &[width, d], Role::Linear { fan_in: width }),
+            Spec::new("latent.tell.bias", &[d], Role::Bias),
+            Spec::new("latent.gain.weight", &[width, d], Role::Linear { fan_in: width }),
+            Spec::new("latent.gain.bias", &[d], Role::Bias),
+        ]);
+    }
+    specs.extend([
+        Spec::new("final_norm.gamma", &[d], Role::NormScale),
+        Spec::new("final_norm.beta", &[d], Role::NormShift),
+        Spec::new("read_out.weight", &[d, 1], Role::Boundary { fan_in: d, bias: false }),
+        Spec::new("read_out.bias", &[1], Role::Boundary { fan_in: d, bias: true }),
+    ]);
+    specs
+}
+
+/// No last y token, no feed-forward behind the last block's y tokens, no future keys.
+fn forward_flops(architecture: &Architecture) -> u64 {
+    let Architecture { d_x, n_points, d_model, n_layers, latent, .. } = *architecture;
+    let [d_x, n_points, d, layers] = [d_x, n_points, d_model, n_layers].map(|n| n as u64);
+    let (tokens, context) = (2 * n_points - 1, 2 * (n_points - 1));
+    // Tokens that ask, tokens they look at, and pairs of the two: query, output and feed-forward; keys and values; a
+    // query with a key and a weight with a value.
+    let block = |asking, asked, pairs| 2 * 10 * d * d * asking + 2 * 2 * d * d * asked + 2 * 2 * d * pairs;
+    let causal = |tokens| block(tokens, tokens, tokens * (tokens + 1) / 2);
+    let blocks = match latent {
+        None => (layers - 1) * causal(tokens) + block(n_points, tokens, n_points * n_points),
+        Some(Latent { width, decoder_layers }) => {
+            let (latents, decoder) = (n_points - 1, decoder_layers as u64);
+            let encoder = (layers - decoder - 1) * causal(context) + block(latents, context, latents * n_points);
+            let squeezed = latents * 3 * 2 * d * width as u64;
+            // A query looks at the latent and itself, a latent at itself.
+            let decoder = (decoder - 1) * block(tokens, tokens, tokens + latents) + block(n_points, tokens, tokens);
+            encoder + squeezed + decoder
+        }
+    };
+    blocks + tokens * 2 * d_x * d + n_points * 2 * d
 }
 
 impl<B: Kernels> Transformer<B> {
-    /// A model with the given weights.
-    ///
-    /// # Errors
-    /// When a parameter is missing, superfluous, or of another shape.
-    pub fn new(architecture: &Architecture, weights: &Weights, device: &B::Device) -> Result<Self, ModelError> {
-        architecture.check()?;
-        parameters::check(architecture, weights)?;
+    /// One whose parameters are still to be loaded.
+    pub(crate) fn empty(architecture: &Architecture, device: &B::Device) -> Self {
         let Architecture { d_x, d_model, .. } = *architecture;
-        let empty = Self {
+        Self {
             read_in: LinearConfig::new(d_x, d_model).init(device),
             positions: Param::from_tensor(Tensor::zeros([architecture.seq_len(), d_model], device)),
             blocks: (0..architecture.n_layers).map(|_| Block::empty(architecture, device)).collect(),
@@ -62,49 +132,10 @@ impl<B: Kernels> Transformer<B> {
             final_norm: LayerNormConfig::new(d_model).with_epsilon(NORM_EPSILON).init(device),
             read_out: LinearConfig::new(d_model, 1).init(device),
             encoder_layers: architecture.encoder_layers(),
-        };
-        Ok(empty.map(&mut parameters::Load { weights, device, path: Vec::new() }))
-    }
-
-    /// The same model, in which only the parameters that `free` names get gradients.
-    pub fn freeze_all_but(self, free: Free) -> Self {
-        fn keep<B: Backend, M: Module<B>>(module: M, free: bool) -> M {
-            if free { module } else { module.no_grad() }
-        }
-        let (embedding, read_out) = (free == Free::All, matches!(free, Free::All | Free::ReadOut));
-        let last = self.blocks.len();
-        let blocks = self.blocks.into_iter().zip(1..);
-        Self {
-            read_in: keep(self.read_in, embedding),
-            positions: keep(self.positions, embedding),
-            blocks: blocks.map(|(block, layer)| keep(block, free.has_block(layer, last))).collect(),
-            latent: self.latent.map(|latent| keep(latent, free == Free::All)),
-            final_norm: keep(self.final_norm, read_out),
-            read_out: keep(self.read_out, read_out),
-            encoder_layers: self.encoder_layers,
         }
     }
 
-    /// The weights, copied to the host.
-    pub fn weights(&self) -> Weights {
-        parameters::to_weights(self)
-    }
-
-    /// The last layer, L.
-    pub fn last_layer(&self) -> Layer {
-        Layer(self.blocks.len())
-    }
-
-    /// Residual stream at layer 0: read-in of the tokens plus their positions. A y token is (y, 0, …, 0).
-    ///
-    /// # Shapes
-    /// `[batch, n_points, d_x]` and `[batch, n_points]` to `[batch, 2 n_points, d_model]`
-    pub fn embed(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 3> {
-        let tokens = 2 * ys.dims()[1];
-        self.embed_first(tokens, xs, ys)
-    }
-
-    /// The first `n` tokens of [`embed`](Self::embed): one operation where the backend has it.
+    /// The first `n` tokens of [`embed`](Layers::embed): one operation where the backend has it.
     fn embed_first(&self, n: usize, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 3> {
         let fused = |(xs, ys): (Tensor<B, 3>, Tensor<B, 2>)| {
             let embed = Embed { prompts: ys.dims()[0], tokens: n, d_model: self.positions.dims()[1] };
@@ -116,40 +147,7 @@ impl<B: Kernels> Transformer<B> {
     }
 
     fn embed_reference(&self, n: usize, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 3> {
-        let [batch, n_points, d_x] = xs.dims();
-        let zeros = Tensor::zeros([batch, n_points, d_x - 1], &xs.device());
-        let ys = Tensor::cat(vec![ys.unsqueeze_dim(2), zeros], 2);
-        let tokens = Tensor::stack::<4>(vec![xs, ys], 2).reshape([batch, 2 * n_points, d_x]).narrow(1, 0, n);
-        linear(&self.read_in, tokens) + self.positions.val().narrow(0, 0, n).unsqueeze()
-    }
-
-    /// Residual stream at `layer`, from `h`, the one at the layer before. The decoder of a model with a latent reads its
-    /// queries from `embedded`, the one at layer 0; other blocks do not look at it.
-    ///
-    /// # Shapes
-    /// `[batch, 2 n_points, d_model]` twice, to the same.
-    ///
-    /// # Panics
-    /// When `layer` is 0 or behind the last.
-    pub fn block(&self, layer: Layer, embedded: &Tensor<B, 3>, h: Tensor<B, 3>) -> Tensor<B, 3> {
-        let [_, tokens, _] = h.dims();
-        let written = self.blocks[layer.0 - 1].forward(self.seen(layer, embedded, h), 1);
-        self.put_back(layer, written, tokens)
-    }
-
-    /// What the two parts of the block at `layer` add to what it sees, in ordinary tensor operations on every backend.
-    /// It sees the residual stream at the layer before; the first block behind a latent sees what the decoder starts from.
-    ///
-    /// # Shapes
-    /// As [`block`](Self::block), to two of the same.
-    ///
-    /// # Panics
-    /// As [`block`](Self::block).
-    pub fn writes(&self, layer: Layer, embedded: &Tensor<B, 3>, h: Tensor<B, 3>) -> Writes<B> {
-        let [_, tokens, _] = h.dims();
-        let Writes { attention, feed_forward } = self.blocks[layer.0 - 1].writes(self.seen(layer, embedded, h));
-        let [attention, feed_forward] = [attention, feed_forward].map(|part| self.put_back(layer, part, tokens));
-        Writes { attention, feed_forward }
+        linear(&self.read_in, tokens(xs, ys).narrow(1, 0, n)) + self.positions.val().narrow(0, 0, n).unsqueeze()
     }
 
     /// The sequences that the block at `layer` works on.
@@ -166,20 +164,11 @@ impl<B: Kernels> Transformer<B> {
         if layer.0 > self.encoder_layers { from_pairs(seen, tokens) } else { seen }
     }
 
-    /// Predictions of every y, read at its x token.
-    ///
-    /// # Shapes
-    /// `[batch, 2 n_points, d_model]` to `[batch, n_points]`
-    pub fn read_out(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {
-        let [batch, tokens, d_model] = h.dims();
-        self.read_out_at_x(h.reshape([batch, tokens / 2, 2 * d_model]).narrow(2, 0, d_model))
-    }
-
-    /// One operation where the backend has it.
+    /// The read-out at every state: one operation where the backend has it.
     ///
     /// # Shapes
     /// `[batch, n_points, d_model]` to `[batch, n_points]`
-    fn read_out_at_x(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {
+    fn read_out_at(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {
         let fused = |h: Tensor<B, 3>| {
             let [batch, n_points, _] = h.dims();
             let (norm, linear) = (parameters::of_norm(&self.final_norm), parameters::of_linear(&self.read_out));
@@ -189,40 +178,47 @@ impl<B: Kernels> Transformer<B> {
     }
 
     fn read_out_reference(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {
-        let [batch, n_points, d_model] = h.dims();
-        // No product of a matrix and a column, which burn 0.21 may get wrong on a GPU (tracel-ai/burn issue 5122).
-        let weight = self.read_out.weight.val().reshape([1, 1, d_model]);
-        let bias = self.read_out.bias.as_ref().expect("the read-out has a bias").val().unsqueeze();
-        (self.final_norm.forward(h) * weight).sum_dim(2).reshape([batch, n_points]) + bias
+        number(&self.read_out, self.final_norm.forward(h))
+    }
+}
+
+impl<B: Kernels> Layers<B> for Transformer<B> {
+    fn n_layers(&self) -> usize {
+        self.blocks.len()
     }
 
-    /// Predictions of every y from the pairs before it.
-    ///
-    /// What cannot reach them is left out: the last y token, and the last block's output at y tokens.
-    ///
-    /// # Shapes
-    /// `[batch, n_points, d_x]` and `[batch, n_points]` to `[batch, n_points]`
-    pub fn forward(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 2> {
+    fn embed(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 3> {
+        let tokens = 2 * ys.dims()[1];
+        self.embed_first(tokens, xs, ys)
+    }
+
+    fn block(&self, layer: Layer, embedded: &Tensor<B, 3>, h: Tensor<B, 3>) -> Tensor<B, 3> {
+        let [_, tokens, _] = h.dims();
+        let written = self.blocks[layer.0 - 1].forward(self.seen(layer, embedded, h), 1);
+        self.put_back(layer, written, tokens)
+    }
+
+    fn writes(&self, layer: Layer, embedded: &Tensor<B, 3>, h: Tensor<B, 3>) -> Option<Writes<B>> {
+        let [_, tokens, _] = h.dims();
+        let Writes { attention, feed_forward } = self.blocks[layer.0 - 1].writes(self.seen(layer, embedded, h));
+        let [attention, feed_forward] = [attention, feed_forward].map(|part| self.put_back(layer, part, tokens));
+        Some(Writes { attention, feed_forward })
+    }
+
+    fn read_out(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {
+        self.read_out_at(at_x(h))
+    }
+
+    /// Also left out is the last block's output at y tokens.
+    fn forward(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 2> {
         let tokens = 2 * ys.dims()[1] - 1;
         let embedded = self.embed_first(tokens, xs, ys);
         let before_last = (1..self.blocks.len()).map(Layer);
         let h = before_last.fold(embedded.clone(), |h, layer| self.block(layer, &embedded, h));
-        self.read_out_at_x(match &self.latent {
-            None => self.blocks[self.blocks.len() - 1].forward(h, 2),
-            Some(_) => self.block(self.last_layer(), &embedded, h).slice_dim(1, Slice::new(0, None, 2)),
+        let last = Layer(self.blocks.len());
+        self.read_out_at(match &self.latent {
+            None => self.blocks[last.0 - 1].forward(h, 2),
+            Some(_) => at_x(self.block(last, &embedded, h)),
         })
-    }
-
-    /// Predictions, and the hidden states of every layer on the way.
-    ///
-    /// # Shapes
-    /// As [`forward`](Self::forward); see [`ResidualStream`].
-    pub fn residual_stream(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> ResidualStream<B> {
-        let mut layers = vec![self.embed(xs, ys)];
-        for layer in 1..=self.blocks.len() {
-            layers.push(self.block(Layer(layer), &layers[0], layers[layer - 1].clone()));
-        }
-        let predictions = self.read_out(layers[layers.len() - 1].clone());
-        ResidualStream { layers, predictions }
     }
 }

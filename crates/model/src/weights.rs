@@ -15,7 +15,7 @@ pub struct HostTensor {
 
 /// A model's parameters (or one number for each of them: gradients, moments) on the host, by name.
 ///
-/// Names are the paths of the fields in [`Transformer`](crate::Transformer): `blocks.0.attention_norm.gamma`.
+/// Names are the paths of the fields in [`Model`](crate::Model): `blocks.0.attention_norm.gamma`.
 pub type Weights = BTreeMap<String, HostTensor>;
 
 /// The weights with one attention head switched off: the rows of the output projection that read from it are zero.
@@ -69,10 +69,17 @@ pub(crate) mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::{Kernels, Transformer};
+    use crate::{Kernels, Kind, Model};
 
-    const ARCHITECTURE: Architecture =
-        Architecture { d_x: 3, n_points: 4, d_model: 12, n_layers: 3, n_heads: 3, latent: None };
+    const ARCHITECTURE: Architecture = Architecture {
+        kind: Kind::Transformer,
+        d_x: 3,
+        n_points: 4,
+        d_model: 12,
+        n_layers: 3,
+        n_heads: 3,
+        latent: None,
+    };
 
     /// Every parameter random, biases, scales and shifts included.
     pub(crate) fn random(architecture: &Architecture, seed: u64) -> Weights {
@@ -82,11 +89,11 @@ pub(crate) mod tests {
             let values = values(spec.shape.iter().product());
             (spec.name, HostTensor { shape: spec.shape, values })
         };
-        crate::parameters::specs(architecture).into_iter().map(&mut parameter).collect()
+        architecture.specs().into_iter().map(&mut parameter).collect()
     }
 
-    fn model<B: Kernels>(weights: &Weights) -> Transformer<B> {
-        Transformer::new(&ARCHITECTURE, weights, &B::Device::default()).unwrap()
+    fn model<B: Kernels>(weights: &Weights) -> Model<B> {
+        Model::new(&ARCHITECTURE, weights, &B::Device::default()).unwrap()
     }
 
     /// Two prompts.

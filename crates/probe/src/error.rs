@@ -60,6 +60,9 @@ pub enum SubjectError {
         /// The one asked for.
         value: usize,
     },
+    /// A model without attention was asked about heads, or about what the parts of a block write.
+    #[error("the model must be one with attention, but has no heads, and its blocks add nothing to a stream")]
+    NoAttention,
     /// A model of numbers was asked about text.
     #[error("the model must be one of text, but is one of pairs of numbers")]
     NoText,

@@ -61,10 +61,21 @@ impl Component {
 pub struct Anatomy {
     /// Blocks; layers count from 0, the embedding, to this.
     pub n_layers: usize,
-    /// Attention heads of a block.
+    /// Attention heads of a block, 0 in a model without attention.
     pub n_heads: usize,
     /// Width of the residual stream.
     pub d_model: usize,
+}
+
+impl Anatomy {
+    /// Nothing, if blocks are of attention and a feed-forward part.
+    ///
+    /// # Errors
+    /// [`SubjectError::NoAttention`] when they are not: then there are no heads to switch off, and every component but the
+    /// residual stream is missing.
+    pub fn require_attention(&self) -> Result<(), SubjectError> {
+        if self.n_heads > 0 { Ok(()) } else { Err(SubjectError::NoAttention) }
+    }
 }
 
 /// Which states a measurement wants.
@@ -125,7 +136,7 @@ pub trait Subject: Send + Sync {
     /// prompts of a group and the wanted tokens come together. What is delivered says what it is.
     ///
     /// # Errors
-    /// When the model cannot be read.
+    /// When the model cannot be read, or has no component that is wanted.
     fn read(&self, groups: &[Prompts], wanted: &Wanted, deliver: &mut dyn FnMut(Delivery)) -> Result<(), SubjectError>;
 
     /// Answers `prompts` under every edit, each starting from the model as it is. Where one edit changes a state, the

@@ -200,7 +200,8 @@ impl Experiment {
     /// # Errors
     /// When the prompt or the model has another size.
     pub fn check_weights(&self, found: &Architecture) -> Result<(), ConfigError> {
-        let Architecture { d_x, n_points, d_model, n_layers, n_heads, latent } = self.architecture;
+        let Architecture { kind, d_x, n_points, d_model, n_layers, n_heads, latent } = self.architecture;
+        check("model.kind", format!("that of the saved weights ({})", found.kind), kind, kind == found.kind)?;
         let [width, decoder] = latent.map_or([0; 2], |latent| [latent.width, latent.decoder_layers]);
         let [width_there, decoder_there] = found.latent.map_or([0; 2], |latent| [latent.width, latent.decoder_layers]);
         let sizes = [

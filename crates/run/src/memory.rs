@@ -3,7 +3,7 @@
 //! Counted is what lives at the moment where most does. How many copies of each thing those are was measured on shapes
 //! that are made of one thing before all; `benches/memory.py` compares the estimates with the peaks of a grid of shapes.
 
-use model::{Device, Free};
+use model::{Device, Free, Kind};
 
 use crate::{ConfigError, Experiment};
 
@@ -50,6 +50,18 @@ const ORDINARY: Copies = Copies {
     states: [29.0, 18.0],
     attention: [3.2, 11.0],
     squares: 13.5,
+    chunk: 0.0,
+};
+
+/// Layers of an LSTM, of burn's operations on every device. Their weights are put side by side, and every token has a gradient
+/// of them.
+const RECURRENT: Copies = Copies {
+    parameters: 5.2,
+    by_shard: 0.95,
+    in_work: 2.0,
+    states: [15.5, 15.5],
+    attention: [0.0, 0.0],
+    squares: 0.0,
     chunk: 0.0,
 };
 
@@ -127,7 +139,11 @@ impl Experiment {
             // Weights, gradients and moments, and what all blocks but two keep.
             return F32 * (all + 3.0 * free + (layers - 2.0).max(0.0) * rows * 9.0 * d);
         }
-        let copies = if device == Device::NdArray { ORDINARY } else { FUSED };
+        let copies = match (size.kind, device) {
+            (Kind::Lstm, _) => RECURRENT,
+            (Kind::Transformer, Device::NdArray) => ORDINARY,
+            (Kind::Transformer, _) => FUSED,
+        };
         let parameters =
             (copies.parameters + copies.in_work * in_work) * all + (MOMENTS + copies.by_shard * shards as f64) * free;
         // Keys that a query has room for: of the decoder behind a latent those of one pair.

@@ -202,11 +202,12 @@ fn take_extends(table: &mut Table) -> Result<Option<String>, ConfigError> {
     }
 }
 
-/// Lays the fields of `over` over those of `base`, section by section; a section of another `kind` replaces the whole one.
+/// Lays the fields of `over` over those of `base`, section by section. A task of another `kind` replaces the whole section,
+/// since it has other fields; kinds of models share theirs.
 pub fn lay_over(base: &mut Table, over: Table) {
     for (section, value) in over {
         match (base.get_mut(&section), value) {
-            (Some(Value::Table(below)), Value::Table(above)) if same_kind(below, &above) => {
+            (Some(Value::Table(below)), Value::Table(above)) if section != "task" || same_kind(below, &above) => {
                 above.into_iter().for_each(|(field, value)| replace(below, field, value));
             }
             (_, value) => drop(base.insert(section, value)),

@@ -4,7 +4,7 @@ use burn::backend::Autodiff;
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use data::Prompt;
-use model::{Batch, Kernels, Transformer};
+use model::{Batch, Kernels, Model};
 use probe::{Change, Edit, Sensitivities};
 use rayon::prelude::*;
 
@@ -16,7 +16,7 @@ use crate::subject::{CHUNK, forward_edited, put, replaced, to_vec};
 /// # Panics
 /// When the edit does anything else.
 pub(crate) fn sensitivities<B: Kernels>(
-    model: &Transformer<B>,
+    model: &Model<B>,
     experiment: &Experiment,
     device: &B::Device,
     prompts: &[Prompt],
@@ -27,7 +27,7 @@ pub(crate) fn sensitivities<B: Kernels>(
     let weights = model.weights();
     let of_chunk = |(number, chunk): (usize, &[Prompt])| {
         // A model for each chunk: threads that share a graph wait for each other.
-        let model = Transformer::<Autodiff<B>>::new(&experiment.architecture, &weights, device);
+        let model = Model::<Autodiff<B>>::new(&experiment.architecture, &weights, device);
         of_chunk(&model.expect("these are a model's weights").no_grad(), device, chunk, number * CHUNK, edit)
     };
     let chunks: Vec<Sensitivities> = prompts.par_chunks(CHUNK).enumerate().map(of_chunk).collect();
@@ -40,7 +40,7 @@ pub(crate) fn sensitivities<B: Kernels>(
 
 /// Those of a chunk, whose first prompt has the number `first`.
 fn of_chunk<B: Kernels>(
-    model: &Transformer<Autodiff<B>>,
+    model: &Model<Autodiff<B>>,
     device: &B::Device,
     prompts: &[Prompt],
     first: usize,

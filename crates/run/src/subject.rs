@@ -4,9 +4,7 @@ use std::error::Error as StdError;
 
 use burn::tensor::{Tensor, TensorData};
 use data::Prompt;
-use model::{
-    Batch, Device, Kernels, OnBackend, ResidualStream, Transformer, Weights, Writes, transplant, without_head,
-};
+use model::{Batch, Device, Kernels, Model, OnBackend, ResidualStream, Weights, Writes, transplant, without_head};
 use probe::{
     Anatomy, Answers, Change, Component, Delivery, Edit, Layer, Prompts, Representations, Sensitivities, Subject,
     SubjectError, Subjects, Vectors, Wanted,
@@ -25,7 +23,7 @@ type Predictions = Vec<Vec<f64>>;
 /// A model in memory. It reads prompts of numbers.
 #[derive(Debug)]
 pub struct ModelSubject<'a, B: Kernels> {
-    model: Transformer<B>,
+    model: Model<B>,
     experiment: &'a Experiment,
     anatomy: Anatomy,
     device: B::Device,
@@ -33,7 +31,7 @@ pub struct ModelSubject<'a, B: Kernels> {
 
 impl<'a, B: Kernels> ModelSubject<'a, B> {
     /// Of a model of `experiment`, which runs on `device`.
-    pub fn new(model: Transformer<B>, experiment: &'a Experiment, device: B::Device) -> Self {
+    pub fn new(model: Model<B>, experiment: &'a Experiment, device: B::Device) -> Self {
         Self { model, experiment, anatomy: experiment.anatomy(), device }
     }
 
@@ -41,13 +39,13 @@ impl<'a, B: Kernels> ModelSubject<'a, B> {
         Batch::new(prompts.iter().map(|prompt| (&prompt.xs[..], &prompt.ys[..])), &self.device)
     }
 
-    fn stream(&self, model: &Transformer<B>, prompts: &[Prompt]) -> ResidualStream<B> {
+    fn stream(&self, model: &Model<B>, prompts: &[Prompt]) -> ResidualStream<B> {
         let batch = self.batch(prompts);
         model.residual_stream(batch.xs, batch.ys)
     }
 
     /// Predictions of `model`, chunk by chunk.
-    fn forward(&self, model: &Transformer<B>, prompts: &[Prompt]) -> Predictions {
+    fn forward(&self, model: &Model<B>, prompts: &[Prompt]) -> Predictions {
         let forward = |chunk: &[Prompt]| {
             let batch = self.batch(chunk);
             answers(model.forward(batch.xs, batch.ys))
@@ -61,23 +59,24 @@ impl<'a, B: Kernels> ModelSubject<'a, B> {
     }
 
     /// The model without the heads that `edit` switches off; none if it switches off none.
-    fn ablated(&self, edit: &Edit) -> Result<Option<Transformer<B>>, SubjectError> {
+    fn ablated(&self, edit: &Edit) -> Result<Option<Model<B>>, SubjectError> {
         let (architecture, mut weights) = (&self.experiment.architecture, None);
         for change in &edit.0 {
             let Change::Ablate { layer, head } = *change else { continue };
+            self.anatomy.require_attention()?;
             check("layer", 1, self.anatomy.n_layers, layer.0)?;
             check("head", 1, self.anatomy.n_heads, head)?;
             let so_far = weights.take().unwrap_or_else(|| self.model.weights());
             weights = Some(without_head(architecture, &so_far, model::Layer(layer.0), head));
         }
-        let built = weights.map(|weights| Transformer::new(architecture, &weights, &self.device));
+        let built = weights.map(|weights| Model::new(architecture, &weights, &self.device));
         Ok(built.map(|model| model.expect("only values were changed")))
     }
 
     /// Predictions of a chunk under every edit, where some change states; `first` is the number of its first prompt.
-    fn edited(&self, chunk: &[Prompt], first: usize, edits: &[(&Edit, Option<Transformer<B>>)]) -> Vec<Predictions> {
+    fn edited(&self, chunk: &[Prompt], first: usize, edits: &[(&Edit, Option<Model<B>>)]) -> Vec<Predictions> {
         let stream = self.stream(&self.model, chunk);
-        let answer = |(edit, ablated): &(&Edit, Option<Transformer<B>>)| match ablated {
+        let answer = |(edit, ablated): &(&Edit, Option<Model<B>>)| match ablated {
             None => self.answer_edited(&self.model, &stream, edit, first),
             Some(model) => self.answer_edited(model, &self.stream(model, chunk), edit, first),
         };
@@ -85,13 +84,7 @@ impl<'a, B: Kernels> ModelSubject<'a, B> {
     }
 
     /// The forward pass from the first edited layer on.
-    fn answer_edited(
-        &self,
-        model: &Transformer<B>,
-        stream: &ResidualStream<B>,
-        edit: &Edit,
-        first: usize,
-    ) -> Predictions {
+    fn answer_edited(&self, model: &Model<B>, stream: &ResidualStream<B>, edit: &Edit, first: usize) -> Predictions {
         answers(forward_edited(model, stream, edit, |h, number| self.changed(h, &edit.0[number], first)))
     }
 
@@ -146,8 +139,11 @@ impl<'a, B: Kernels> ModelSubject<'a, B> {
             let kept = wanted.tokens.iter().map(|token| h.clone().narrow(1, token.index(), 1)).collect();
             to_vec(Tensor::cat(kept, 1))
         };
-        let writes =
-            |layer: usize| self.model.writes(model::Layer(layer), &stream.layers[0], stream.layers[layer - 1].clone());
+        let writes = |layer: usize| {
+            let below = stream.layers[layer - 1].clone();
+            let writes = self.model.writes(model::Layer(layer), &stream.layers[0], below);
+            writes.expect("a model with attention has both parts")
+        };
         let at = |component, Layer(layer)| match component {
             Component::Residual => stream.layers[layer].clone(),
             Component::Attention => writes(layer).attention,
@@ -171,6 +167,9 @@ impl<B: Kernels> Subject for ModelSubject<'_, B> {
     }
 
     fn read(&self, groups: &[Prompts], wanted: &Wanted, deliver: &mut dyn FnMut(Delivery)) -> Result<(), SubjectError> {
+        if wanted.components.iter().any(|component| *component != Component::Residual) {
+            self.anatomy.require_attention()?;
+        }
         for (group, prompts) in groups.iter().enumerate() {
             let (portions, mut predictions) = self.portions(prompts.pairs(), wanted);
             for states in portions {
@@ -211,7 +210,7 @@ impl<B: Kernels> Subject for ModelSubject<'_, B> {
 /// # Shapes
 /// `[batch, n_points]`
 pub(crate) fn forward_edited<B: Kernels>(
-    model: &Transformer<B>,
+    model: &Model<B>,
     stream: &ResidualStream<B>,
     edit: &Edit,
     mut change: impl FnMut(Tensor<B, 3>, usize) -> Tensor<B, 3>,
@@ -299,7 +298,7 @@ impl<'a> Checkpoints<'a> {
         impl<'a> OnBackend for Load<'_, 'a> {
             type Output = Box<dyn Subject + 'a>;
             fn on<B: Kernels>(self, device: B::Device) -> Self::Output {
-                let model = Transformer::<B>::new(&self.1.architecture, self.0, &device);
+                let model = Model::<B>::new(&self.1.architecture, self.0, &device);
                 let model = model.expect("a checkpoint's weights are checked when it is read");
                 Box::new(ModelSubject::new(model, self.1, device))
             }

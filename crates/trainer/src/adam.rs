@@ -5,7 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Int, Tensor};
 use model::{
-    AdamStep, Architecture, Kernels, ModelError, TrainingBackend, Transformer, Updates, gradients_from_weights,
+    AdamStep, Architecture, Kernels, Model, ModelError, TrainingBackend, Updates, gradients_from_weights,
     gradients_to_weights,
 };
 use run::{Moments, TrainConfig};
@@ -34,7 +34,7 @@ impl Adam {
     pub fn restore<B: Kernels>(
         config: &TrainConfig,
         moments: &Moments,
-        model: &Transformer<B>,
+        model: &Model<B>,
         architecture: &Architecture,
         device: &B::Device,
     ) -> Result<Self, ModelError> {
@@ -46,7 +46,7 @@ impl Adam {
     }
 
     /// The history, copied to the host; zeros before the first step.
-    pub fn moments<B: Kernels>(&self, model: &Transformer<B>) -> Moments {
+    pub fn moments<B: Kernels>(&self, model: &Model<B>) -> Moments {
         let named = |moment| {
             let mut weights = model.weights();
             weights.values_mut().for_each(|tensor| tensor.values.fill(0.0));
@@ -60,12 +60,12 @@ impl Adam {
     /// `step` counts the steps before this one.
     pub fn step<B: TrainingBackend>(
         &mut self,
-        model: Transformer<B>,
+        model: Model<B>,
         gradients: GradientsParams,
         factor: Option<Tensor<B::InnerBackend, 1>>,
         learning_rate: f64,
         step: usize,
-    ) -> Transformer<B> {
+    ) -> Model<B> {
         let Self { beta_1, beta_2, epsilon, .. } = *self;
         let t = (step + 1) as f64;
         let (rate, root) = (learning_rate / (1.0 - beta_1.powf(t)), (1.0 - beta_2.powf(t)).sqrt().recip());

@@ -6,7 +6,7 @@ use std::{io, thread};
 
 use burn::tensor::backend::Backend;
 use data::{Purpose, Stream};
-use model::{Kernels, TrainingBackend, Transformer, products_per_second};
+use model::{Kernels, Model, TrainingBackend, products_per_second};
 use rayon::ThreadPool;
 use run::Experiment;
 use serde::Serialize;
@@ -99,7 +99,7 @@ fn time_steps<B: TrainingBackend>(
     let config = &experiment.config;
     let weights = config.model.init(&experiment.architecture, &mut Stream::new(config.seed, Purpose::Init).rng(0));
     let on_host = <B::InnerBackend as Kernels>::HOST_PRODUCTS;
-    let mut model = Transformer::<B>::new(&experiment.architecture, &weights, device)
+    let mut model = Model::<B>::new(&experiment.architecture, &weights, device)
         .expect("freshly drawn weights have the architecture's shapes");
     let mut adam = Adam::new(&config.train);
     let again = Batches::new(experiment);

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-use model::{Kernels, Transformer};
+use model::{Kernels, Model};
 use rayon::ThreadPoolBuilder;
 use record::AnyTable;
 use run::{Checkpoint, Experiment, ModelSubject, RunDir};
@@ -24,7 +24,7 @@ pub(crate) struct Keeper<'a, B: Kernels> {
 }
 
 /// A checkpoint on its way to the disk, and its model if observers are to see it first.
-type Due<B> = (Checkpoint, Option<Transformer<B>>);
+type Due<B> = (Checkpoint, Option<Model<B>>);
 
 impl<B: Kernels> Keeper<'_, B> {
     fn keep(&mut self, (checkpoint, measured): Due<B>) -> Result<(), TrainError> {
@@ -68,11 +68,7 @@ impl<'scope, B: Kernels> Checkpoints<'scope, B> {
     ///
     /// # Errors
     /// When an observer or the disk failed, at this one or one before.
-    pub(crate) fn hand_over(
-        self,
-        checkpoint: Checkpoint,
-        measured: Option<Transformer<B>>,
-    ) -> Result<Self, TrainError> {
+    pub(crate) fn hand_over(self, checkpoint: Checkpoint, measured: Option<Model<B>>) -> Result<Self, TrainError> {
         match self {
             Self::Here(mut keeper) => {
                 keeper.keep((checkpoint, measured))?;

@@ -5,7 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use data::Prompt;
-use model::{Batch, Kernels, TrainingBackend, Transformer, squared_error};
+use model::{Batch, Kernels, Model, TrainingBackend, squared_error};
 use rayon::prelude::*;
 
 /// What one batch says about the model, still on the device.
@@ -24,7 +24,7 @@ pub struct Gradients<B: Backend> {
 /// The batch is cut into `shards` parts of nearly the same size, or into single prompts where it has fewer. Every part has its own graph, since threads that
 /// share one wait for each other; their gradients are summed in the order of the parts.
 pub fn gradients<B: TrainingBackend>(
-    model: &Transformer<B>,
+    model: &Model<B>,
     prompts: &[Prompt],
     shards: usize,
     device: &B::Device,

@@ -7,7 +7,7 @@ use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use data::{Purpose, Stream};
-use model::{Device, Kernels, ModelError, TrainingBackend, Transformer, Weights};
+use model::{Device, Kernels, Model, ModelError, TrainingBackend, Weights};
 use run::{Checkpoint, Experiment, RunDir, RunError, TrainConfig};
 use terminal::Stop;
 use thiserror::Error;
@@ -168,7 +168,7 @@ struct Start<B: TrainingBackend> {
     step: usize,
     /// The last checkpoint that was measured.
     measured: Option<usize>,
-    model: Transformer<B>,
+    model: Model<B>,
     adam: Adam,
 }
 
@@ -182,7 +182,7 @@ fn start<B: TrainingBackend>(
 ) -> Result<Start<B>, TrainError> {
     let (architecture, config) = (&experiment.architecture, &experiment.config);
     let model = |weights: &Weights| -> Result<_, ModelError> {
-        Ok(Transformer::<B>::new(architecture, weights, device)?.freeze_all_but(config.free()))
+        Ok(Model::<B>::new(architecture, weights, device)?.freeze_all_but(config.free()))
     };
     let measured = run.steps()?.last().copied();
     let last = match (run.unmeasured(experiment)?, measured) {
@@ -215,7 +215,7 @@ fn start<B: TrainingBackend>(
     Ok(Start { step: step.unwrap_or(0), measured, model, adam })
 }
 
-fn checkpoint<B: Kernels>(experiment: &Experiment, step: usize, model: &Transformer<B>, adam: &Adam) -> Checkpoint {
+fn checkpoint<B: Kernels>(experiment: &Experiment, step: usize, model: &Model<B>, adam: &Adam) -> Checkpoint {
     let (weights, moments) = (model.weights(), Some(adam.moments(model)));
     Checkpoint { step, architecture: experiment.architecture, weights, moments }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use data::TaskRegistry;
-use model::Latent;
+use model::{Kind, Latent};
 use probe::Subjects;
 use record::{Output, remove_empty_folder, write_together};
 use run::{Checkpoints, Experiment, RunDir};
@@ -144,10 +144,14 @@ impl Export {
 /// read-out beside it.
 ///
 /// # Errors
-/// When the model has a latent, which GPT-2 has not; when the checkpoint cannot be read, something else is in the folder
-/// and `force` is not given, or it cannot be written.
+/// When the model is no transformer or has a latent, which GPT-2 has not; when the checkpoint cannot be read, something else
+/// is in the folder and `force` is not given, or it cannot be written.
 fn write_gpt2(run: &RunDir, experiment: &Experiment, step: usize, folder: &Path, force: bool) -> Result<(), CliError> {
     let checkpoint = run.checkpoint(experiment, step)?;
+    let kind = checkpoint.architecture.kind;
+    if kind != Kind::Transformer {
+        return Err(MeasureError::out_of_range("model.kind", "transformer for GPT2Model", kind).into());
+    }
     if let Some(Latent { width, .. }) = checkpoint.architecture.latent {
         let (range, value) = ("absent for GPT2Model", format!("of width {width}"));
         return Err(MeasureError::out_of_range("model.latent", range, value).into());

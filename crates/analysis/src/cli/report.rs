@@ -1,6 +1,7 @@
 //! A run's report, from its tables and what its folder says of it.
 
 use data::{Legend, TaskRegistry};
+use model::ModelConfig;
 use run::{Config, RunDir};
 use terminal::{in_shell, program_name};
 
@@ -43,7 +44,7 @@ fn facts(run: &RunDir, config: &Config, shown: &Shown<'_>) -> Result<Vec<(String
     let mut facts = vec![
         ("Task", format!("{kind}, {} concepts", legend.concepts.len())),
         ("Prompt", format!("{} pairs, {inputs}", legend.n_points)),
-        ("Model", format!("{} blocks of width {}, {} heads", model.n_layers, model.d_model, model.n_heads)),
+        ("Model", model_in_words(model)),
         ("Training", format!("{step} of {} steps of {} prompts{ended}", train.steps, train.batch_size)),
         ("Seed", config.seed.to_string()),
     ];
@@ -54,6 +55,12 @@ fn facts(run: &RunDir, config: &Config, shown: &Shown<'_>) -> Result<Vec<(String
     }
     facts.extend(MissingTable::of(run.folder())?.into_iter().map(|missing| ("Missing", missing.to_string())));
     Ok(facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+fn model_in_words(model: &ModelConfig) -> String {
+    let ModelConfig { kind, n_layers, d_model, n_heads, .. } = model;
+    let heads = if *n_heads > 0 { format!(", {n_heads} heads") } else { String::new() };
+    format!("{kind} of {n_layers} blocks of width {d_model}{heads}")
 }
 
 /// Commands that make a run and its report again.

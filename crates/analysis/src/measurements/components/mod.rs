@@ -25,6 +25,7 @@ impl Measurement for ComponentOutputs {
     type Rows = Vec<ComponentRow>;
 
     fn plan(Steps { step }: Steps, session: &Session<'_>) -> Result<Vec<usize>, MeasureError> {
+        session.subjects.anatomy().require_attention()?;
         session.milestones(step)
     }
 

@@ -36,6 +36,7 @@ impl Measurement for HeadAblation {
     type Rows = Vec<AblationRow>;
 
     fn plan(Options { step }: Options, session: &Session<'_>) -> Result<usize, MeasureError> {
+        session.subjects.anatomy().require_attention()?;
         session.step(step)
     }
 
