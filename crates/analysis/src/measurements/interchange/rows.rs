@@ -138,7 +138,7 @@ impl Places {
         let ys = (1..n_points).map(Token::Y);
         match self {
             Self::QueryX => vec![Token::X(n_points)],
-            Self::LastY => ys.last().into_iter().collect(),
+            Self::LastY => ys.rev().take(1).collect(),
             Self::EveryY => ys.collect(),
             Self::BeforeQuery => (1..n_points).flat_map(|pair| [Token::X(pair), Token::Y(pair)]).collect(),
             Self::Everywhere => (1..=n_points).flat_map(|pair| [Token::X(pair), Token::Y(pair)]).collect(),
