@@ -47,7 +47,7 @@ pub struct Options {
     /// Tokens whose states are interchanged together
     #[arg(long, value_enum, value_delimiter = ',', default_value = "query_x,last_y,every_y")]
     places: Vec<Places>,
-    /// Subspaces in which states are interchanged; searched takes a minute or so for each number of directions
+    /// Subspaces in which states are interchanged; searched takes the longest, for each number of directions anew
     #[arg(long, value_enum, value_delimiter = ',', default_value = "linear,quadratic")]
     subspace: Vec<Subspace>,
     /// Layer of the subspaces [default: for each set of tokens the one where another twin's states move the answers most]
@@ -283,10 +283,10 @@ impl<'a> Model<'a> {
     }
 }
 
-/// The layer at which another twin's states move the answers most to its concept.
+/// The layer at which another twin's states at `places` move the answers most to its concept, at the last step of the rows.
 fn strongest(rows: &[InterchangeRow], places: Places) -> Layer {
     let there = rows.iter().filter(|row| row.places == places && row.is_of_concept(Donor::OtherTwin));
-    let most = there.max_by(|a, b| a.target_weight.total_cmp(&b.target_weight));
+    let most = there.max_by(|a, b| a.step.cmp(&b.step).then(a.target_weight.total_cmp(&b.target_weight)));
     most.map_or(Layer(0), |row| row.layer)
 }
 

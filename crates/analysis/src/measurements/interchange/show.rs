@@ -9,16 +9,18 @@ use plots::color::color_of;
 use plots::panel::{Axis, Curve, Margins, Panel};
 use plots::shapes::RGBColor;
 use plots::style::{GREY, INK, UNITS, WIDTH, canvas};
-use plots::ticks::{compact_number, extent, grouped_number, labelled, number, ticks};
-use probe::{Layer, ProbeKind};
+use plots::ticks::{compact_number, evenly, extent, grouped_number, labelled, number, ticks};
+use probe::ProbeKind;
 
-use super::{Donor, InterchangeRow, Places, Subspace, Target};
+use super::{Donor, InterchangeRow, Places, Subspace, Target, strongest};
 use crate::measurements::Selection;
 use crate::show::{Section, Shown};
 use crate::{BestLayerRow, MeasureError};
 
 const PANEL: u32 = 330 * UNITS;
 const DASH: (u32, u32) = (12, 10);
+/// Labels along an x axis at most.
+const MOST_MARKS: usize = 13;
 
 /// Draws, for every set of tokens at the last checkpoint, the weight of what a donor's states ask for in the answers, layer
 /// by layer: of the answer to the twin with the twin's own states; of what its concept makes of the own pairs with those of
@@ -37,19 +39,13 @@ fn interchange(rows: &[InterchangeRow]) -> Result<String, PlotError> {
         (Donor::Twin, Target::Twin, "twin: its answer", color_of(0)),
         (Donor::OtherTwin, Target::Concept, "another twin: its concept", color_of(1)),
     ];
-    panels(
-        &rows,
-        "interchange",
-        "layer (0 = embedding)",
-        |row| row.layer.0 as f64,
-        |here| {
-            let curve = |(donor, target, label, color): (Donor, Target, &str, RGBColor)| {
-                let chosen = |row: &&InterchangeRow| (row.donor, row.target) == (donor, target);
-                weights(label, color, here.iter().copied().filter(chosen), |row| row.layer.0 as f64)
-            };
-            drawn.map(curve).into()
-        },
-    )
+    panels(&rows, Along::Layers, |here| {
+        let curve = |(donor, target, label, color): (Donor, Target, &str, RGBColor)| {
+            let chosen = |row: &&InterchangeRow| (row.donor, row.target) == (donor, target);
+            Along::Layers.curve(label, color, here.iter().copied().filter(chosen))
+        };
+        drawn.map(curve).into()
+    })
 }
 
 /// Draws, for every set of tokens, the weight of what the twin's concept makes of the own pairs in the answers against the
@@ -62,9 +58,7 @@ fn subspaces(rows: &[InterchangeRow]) -> Result<String, PlotError> {
     let of_concept =
         |row: &&InterchangeRow| Some(row.step) == last && row.target == Target::Concept && row.rank.is_some();
     let rows: Vec<&InterchangeRow> = rows.iter().filter(of_concept).collect();
-    // Numbers of directions double; on an axis of logarithms they stand side by side.
-    let along = |row: &InterchangeRow| (row.rank.unwrap_or(1) as f64).log2();
-    panels(&rows, "interchange_subspaces", "directions", along, |here| {
+    panels(&rows, Along::Directions, |here| {
         let named = [
             (Subspace::Linear, "linear discriminants", color_of(0)),
             (Subspace::Quadratic, "quadratic discriminants", color_of(1)),
@@ -75,8 +69,8 @@ fn subspaces(rows: &[InterchangeRow]) -> Result<String, PlotError> {
                 let chosen = move |row: &&InterchangeRow| row.subspace == Some(subspace) && row.donor == donor;
                 here.iter().copied().filter(chosen)
             };
-            let random = weights("", color, of(Donor::Random), along).dashed(DASH);
-            [random, weights(label, color, of(Donor::Twin), along)]
+            let random = Along::Directions.curve("", color, of(Donor::Random)).dashed(DASH);
+            [random, Along::Directions.curve(label, color, of(Donor::Twin))]
         };
         named.into_iter().flat_map(curve).filter(|curve| curve.heights().count() > 0).collect()
     })
@@ -96,7 +90,7 @@ fn causal_and_decodable(rows: &[InterchangeRow], best: &[BestLayerRow]) -> Resul
     };
     let (moved, control) = (of(Donor::OtherTwin), of(Donor::SameConcept));
     let steps = extent(moved.iter().map(|row| row.step as f64)).filter(|steps| steps.start < steps.end).ok_or(empty)?;
-    let layer = strongest_at_last(&moved);
+    let layer = strongest(rows, Places::EveryY);
     let curve = |label: &str, color, rows: Vec<&InterchangeRow>| {
         weights(label, color, rows.into_iter().filter(|row| row.layer == layer), |row| row.step as f64)
     };
@@ -126,29 +120,66 @@ fn decodable(best: &[BestLayerRow]) -> Vec<Curve> {
     [(ProbeKind::Quadratic, "quadratic probe", color_of(1)), (ProbeKind::CD, "CD", color_of(0))].map(curve).into()
 }
 
+/// What the panels of a figure have along their x axis.
+#[derive(Clone, Copy, PartialEq)]
+enum Along {
+    Layers,
+    Directions,
+}
+
+impl Along {
+    fn figure(self) -> &'static str {
+        match self {
+            Self::Layers => "interchange",
+            Self::Directions => "interchange_subspaces",
+        }
+    }
+
+    fn number(self, row: &InterchangeRow) -> usize {
+        match self {
+            Self::Layers => row.layer.0,
+            Self::Directions => row.rank.unwrap_or(1),
+        }
+    }
+
+    /// Numbers of directions double; by their logarithms they stand side by side.
+    fn place(self, number: usize) -> f64 {
+        match self {
+            Self::Layers => number as f64,
+            Self::Directions => (number as f64).log2(),
+        }
+    }
+
+    fn axis(self, rows: &[&InterchangeRow]) -> Option<Axis> {
+        let numbers: BTreeSet<usize> = rows.iter().map(|row| self.number(row)).collect();
+        let numbers: Vec<usize> = numbers.into_iter().collect();
+        let reach = self.place(*numbers.first()?)..self.place(*numbers.last()?);
+        let marks = evenly(numbers.len(), MOST_MARKS).into_iter().map(|index| numbers[index]);
+        let title = if self == Self::Layers { "layer (0 = embedding)" } else { "directions" };
+        Some(Axis::new(title, reach, marks.map(|number| (self.place(number), number.to_string())).collect()))
+    }
+
+    fn curve<'a>(self, label: &str, color: RGBColor, rows: impl Iterator<Item = &'a InterchangeRow>) -> Curve {
+        weights(label, color, rows, |row| self.place(self.number(row)))
+    }
+}
+
 /// A panel for every set of tokens, one above the other.
 fn panels(
     rows: &[&InterchangeRow],
-    figure: &'static str,
-    along: &str,
-    x: impl Fn(&InterchangeRow) -> f64,
+    along: Along,
     curves: impl Fn(&[&InterchangeRow]) -> Vec<Curve>,
 ) -> Result<String, PlotError> {
-    let reach = extent(rows.iter().map(|row| x(row)));
-    let reach = reach.ok_or(PlotError::Empty { figure, origin: "interchange.csv" })?;
+    let x = along.axis(rows).ok_or(PlotError::Empty { figure: along.figure(), origin: "interchange.csv" })?;
     let places: BTreeSet<Places> = rows.iter().map(|row| row.places).collect();
     let all: Vec<Vec<Curve>> = places.iter().map(|&places| curves(&of(rows, places))).collect();
     let y = weight_axis("weight in the answer", all.iter().flatten().flat_map(Curve::reach));
-    let places_of_marks: BTreeSet<u64> = rows.iter().map(|row| x(row).to_bits()).collect();
-    let mark = |at: f64| (at, if figure == "interchange" { number(at) } else { number(at.exp2().round()) });
-    let marks: Vec<(f64, String)> = places_of_marks.into_iter().map(|bits| mark(f64::from_bits(bits))).collect();
-    let axis = Axis::new(along, reach, marks);
     let last = all.len() - 1;
     let panel = |(number, (&places, curves)): (usize, (&Places, Vec<Curve>))| {
-        let here = of(rows, places);
-        let at = if figure == "interchange" { String::new() } else { format!(", layer {}", here[0].layer.0) };
-        let title = format!("{}{at}, step {}", places.title(), grouped_number(here[0].step));
-        let x = if number == last { axis.clone() } else { axis.bare() };
+        let here = of(rows, places)[0];
+        let at = if along == Along::Layers { String::new() } else { format!(", layer {}", here.layer.0) };
+        let title = format!("{}{at}, step {}", places.title(), grouped_number(here.step));
+        let x = if number == last { x.clone() } else { x.bare() };
         Panel { title, x, y: y.clone(), curves }
     };
     let panels: Vec<Panel> = places.iter().zip(all).enumerate().map(panel).collect();
@@ -189,13 +220,6 @@ fn weight_axis(title: &str, reach: impl Iterator<Item = f64>) -> Axis {
     Axis::new(title, range.clone(), labelled(ticks(&range, 6), number))
 }
 
-/// The layer whose row of the last checkpoint has the largest weight.
-fn strongest_at_last(rows: &[&InterchangeRow]) -> Layer {
-    let last = rows.iter().map(|row| row.step).max();
-    let at_last = rows.iter().filter(|row| Some(row.step) == last);
-    at_last.max_by(|a, b| a.target_weight.total_cmp(&b.target_weight)).map_or(Layer(0), |row| row.layer)
-}
-
 impl Places {
     fn title(self) -> &'static str {
         match self {
@@ -227,6 +251,8 @@ pub(super) fn show(shown: &Shown<'_>) -> Result<Vec<Section>, MeasureError> {
 
 #[cfg(test)]
 mod tests {
+    use probe::Layer;
+
     use super::*;
     use crate::planted::{check, noise};
 
@@ -292,6 +318,7 @@ mod tests {
         let rows = planted(&steps, 6);
         let svg = interchange(&rows).unwrap();
         check("interchange", &svg);
+        check("interchange-deep", &interchange(&planted(&[10], 48)).unwrap());
         for text in ["Every y token before the query, step 10,000", "another twin: its concept", "weight in the answer"]
         {
             assert!(svg.contains(text), "{text} is missing");
