@@ -72,12 +72,12 @@ fn my_comparison_was_gone_after_i_edited_the_file_of_the_sweep() {
     succeed(&[&sweep[..], &["--force"]].concat());
 }
 
-/// The smoke preset with four steps, and probes that take a second at each of its checkpoints.
+/// The smoke preset with two steps, and probes that take a second at each of its checkpoints.
 const SLOW_TO_MEASURE: [&str; 8] = [
     "smoke",
     "--quiet",
     "--set",
-    "train.steps=4",
+    "train.steps=2",
     "--set",
     "probe.resamples=1000",
     "--set",
@@ -124,7 +124,7 @@ fn my_job_was_killed_since_it_did_not_leave_in_time() {
         let is_result = name.extension().is_some_and(|kind| kind == "csv" || kind == "safetensors");
         assert!(!is_result || fs::read(run.join(&name)).unwrap() == bytes, "{}", name.display());
     }
-    assert_eq!(fs::read_dir(run.join("checkpoints")).unwrap().count(), 4);
+    assert_eq!(fs::read_dir(run.join("checkpoints")).unwrap().count(), 3);
 
     // A command that measures leaves the table of before.
     let before = fs::read(run.join("cd.csv")).unwrap();
@@ -144,11 +144,10 @@ fn my_job_was_killed_before_its_first_step() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("runs");
     let train = ["train", "smoke", "--quiet", "--set", "model.d_model=2048", "--set", "eval.prompts_per_concept=20000"];
-    for signal in asking_signals() {
-        let command = [&train[..], &["--out", out.to_str().unwrap()]].concat();
-        leaves_soon(&command, signal, || only(&out).is_some_and(|run| run.join("run.lock").exists()));
-        fs::remove_dir_all(&out).unwrap();
-    }
+    // All signals are one path, which the tests of resuming take with each of them.
+    let Some(signal) = asking_signals().pop() else { return };
+    let command = [&train[..], &["--out", out.to_str().unwrap()]].concat();
+    leaves_soon(&command, signal, || only(&out).is_some_and(|run| run.join("run.lock").exists()));
 }
 
 #[test]

@@ -66,8 +66,8 @@ macro_rules! on {
     };
 }
 
-// A quarter of the batch: ndarray is slow.
-on!(ndarray, Device::NdArray, SINGLE, ["small"], ["train.batch_size=32"]);
+// An eighth of the batch: ndarray is slow.
+on!(ndarray, Device::NdArray, SINGLE, ["small"], ["train.batch_size=16"]);
 #[cfg(feature = "cuda")]
 on!(cuda, Device::Cuda(0).check().unwrap(), GPU, ["small", "medium", "paper"], []);
 
@@ -185,7 +185,7 @@ fn check_tables(device: Device, bounds: &Bounds) {
     let roots = devices.each_ref().map(|_| tempfile::tempdir().unwrap());
     let runs = [0, 1].map(|i| {
         let out = roots[i].path().to_str().unwrap();
-        let more = ["--set", "probe.prompts_per_concept=100", "--quiet", "--out", out];
+        let more = ["--set", "probe.prompts_per_concept=40", "--quiet", "--out", out];
         succeed(&[&["train", "smoke", "--device", &devices[i]], more.as_slice()].concat());
         only_run(roots[i].path())
     });

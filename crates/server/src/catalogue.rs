@@ -15,7 +15,7 @@ use crate::entry::{Entry, Phase};
 use crate::list::List;
 
 /// How often the runs that train are looked at.
-const PERIOD: Duration = Duration::from_secs(2);
+const PERIOD: Duration = Duration::from_secs(1);
 
 /// All runs are looked at for at most this share of the time, …
 const SHARE: u32 = 20;
