@@ -84,9 +84,9 @@ time-cuda:
     done; done
     cargo run -p trainer --features cuda -- bench benches/sizes/paper.toml --device cuda --warm-up 20 --steps 2000
 
-# Everything that is asked of a GPU: right, how fast, beside PyTorch, and the paper's run with five seeds, which goes on if it is called again
-gpu: test-cuda time-cuda compare-cuda
-    cargo run -p trainer --features cuda -- sweep experiments/sweeps/paper.toml --device cuda --jobs 5
+# What a GPU is asked that one has for minutes, without cargo and just: the archive of programs for it is made here; benches/gpu.sh says how it goes on
+gpu ARCHIVE:
+    bash benches/gpu.sh pack {{ARCHIVE}}
 
 # Hold a GPU to the CPU, with products in TF32 and in f64
 test-cuda:

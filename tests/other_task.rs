@@ -64,6 +64,17 @@ fn more_noise_shorter_prompts_and_prompts_of_a_file_are_measured() {
 }
 
 #[test]
+fn a_run_that_is_lengthened_is_asked_on() {
+    let ((_root, run), place) = (smoke_run(), tempfile::tempdir().unwrap());
+    let noisy = file(place.path(), "noisy.toml", "task.noise_variance = 4");
+    ask("errors", &run, &noisy);
+    succeed(&["resume", run.to_str().unwrap(), "--steps", "41", "--quiet"]);
+    ask("errors", &run, &noisy);
+    let rows = record::Folder::at(&run.join("on/noisy")).table::<analysis::MetricRow>().read().unwrap();
+    assert_eq!(rows.iter().filter_map(Row::step).max(), Some(41));
+}
+
+#[test]
 fn what_cannot_be_asked_is_refused_and_makes_nothing() {
     let ((_root, run), place) = (smoke_run(), tempfile::tempdir().unwrap());
     let name = run.to_str().unwrap();

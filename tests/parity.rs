@@ -5,7 +5,7 @@
 //! products in TF32 and in f64, and fails where there is no GPU.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
@@ -90,7 +90,7 @@ fn cuda_that_is_not_there_is_named_and_leaves_nothing() {
 
 /// A size of the benchmarks with other settings, and the model that training starts from.
 fn start(size: &str, sets: &[&str]) -> (Experiment, Weights) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("benches/sizes/{size}.toml"));
+    let path = PathBuf::from(format!("benches/sizes/{size}.toml"));
     let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
     let config = Config::resolve(&Source::File(path), &sets).unwrap();
     let experiment = config.build(&data::TaskRegistry::builtin()).unwrap();

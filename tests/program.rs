@@ -8,9 +8,14 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+/// The program: the one that was built with these tests, or, where they run on another machine, the one in `EMERGENCE`.
+fn program() -> PathBuf {
+    std::env::var_os("EMERGENCE").map_or_else(|| env!("CARGO_BIN_EXE_emergence").into(), PathBuf::from)
+}
+
 /// A command of the program, with its output captured.
 pub(crate) fn emergence<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_emergence"));
+    let mut command = Command::new(program());
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -18,7 +23,7 @@ pub(crate) fn emergence<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Command {
 /// A command of the program under a limit that the shell sets, such as `ulimit -f 1`.
 pub(crate) fn emergence_within<S: AsRef<std::ffi::OsStr>>(limit: &str, args: &[S]) -> Command {
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("{limit}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_emergence")]).args(args);
+    command.args(["-c", &format!("{limit}; exec \"$0\" \"$@\"")]).arg(program()).args(args);
     command
 }
 

@@ -154,7 +154,11 @@ fn clean(runs: &[RunDir], remove: bool) -> Result<(), CliError> {
             }
         }
     }
-    let done = if remove { "removed" } else { "--yes removes" };
-    note(&format!("{done} {:.1} MB", bytes as f64 / 1e6));
+    let megabytes = bytes as f64 / 1e6;
+    note(&match (bytes, remove) {
+        (0, _) => "there is nothing to remove".to_owned(),
+        (_, false) => format!("--yes removes {megabytes:.1} MB"),
+        (_, true) => format!("removed {megabytes:.1} MB"),
+    });
     Ok(())
 }
