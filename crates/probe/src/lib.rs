@@ -28,7 +28,7 @@ mod task;
 pub use config::{Control, EvalConfig, ProbeConfig, ProbeKind, ProbeReading, ProbeToken};
 pub use edit::{Change, Edit, Vectors};
 pub use error::{ProbeError, SubjectError};
-pub use probes::{Centroid, Distance, Guess, Knn, Linear, Probe, Quadratic, States, accuracy, probes};
+pub use probes::{Centroid, Distance, Guess, KEPT_PRODUCTS, Knn, Linear, Probe, Quadratic, States, accuracy, probes};
 pub use prompts::{Answers, Prompts, Score};
 pub use representations::Representations;
 pub use study::Study;

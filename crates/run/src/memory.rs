@@ -4,6 +4,7 @@
 //! that are made of one thing before all; `benches/memory.py` compares the estimates with the peaks of a grid of shapes.
 
 use model::{Device, Free, Kind};
+use probe::KEPT_PRODUCTS;
 
 use crate::{ConfigError, Experiment};
 
@@ -25,9 +26,11 @@ struct Copies {
     states: [f64; 2],
     /// Of each weight of attention, likewise.
     attention: [f64; 2],
+    /// Queries of a sequence up to which the weights of attention are kept.
+    kept_queries: f64,
     /// Of a square of the width for each prompt in work.
     squares: f64,
-    /// Of the attention weights of one head over the sequences of a chunk.
+    /// Of the attention weights of one head over the sequences of a chunk, for a strip of queries.
     chunk: f64,
 }
 
@@ -38,6 +41,7 @@ const FUSED: Copies = Copies {
     in_work: 0.6,
     states: [14.5, 12.5],
     attention: [1.05, 0.9],
+    kept_queries: STRIP,
     squares: 0.0,
     chunk: 1.0,
 };
@@ -49,6 +53,7 @@ const ORDINARY: Copies = Copies {
     in_work: 0.0,
     states: [29.0, 18.0],
     attention: [3.2, 11.0],
+    kept_queries: f64::INFINITY,
     squares: 13.5,
     chunk: 0.0,
 };
@@ -61,6 +66,7 @@ const RECURRENT: Copies = Copies {
     in_work: 2.0,
     states: [15.5, 15.5],
     attention: [0.0, 0.0],
+    kept_queries: 0.0,
     squares: 0.0,
     chunk: 0.0,
 };
@@ -73,6 +79,9 @@ const BATCHES: f64 = 4.0;
 
 /// Tokens of a chunk, and the fewest sequences, in a block in one piece.
 const CHUNK: [usize; 2] = [512, 16];
+
+/// Queries of a strip of attention, likewise.
+const STRIP: f64 = 128.0;
 
 /// Prompts that go through the model together when it is measured.
 const MEASURED: f64 = 64.0;
@@ -148,14 +157,19 @@ impl Experiment {
             (copies.parameters + copies.in_work * in_work) * all + (MOMENTS + copies.by_shard * shards as f64) * free;
         // Keys that a query has room for: of the decoder behind a latent those of one pair.
         let keys = |layer: usize| if layer > size.encoder_layers() { 2 } else { tokens } as f64;
+        // Kept weights of a head for each token, where so large a share of the tokens are queries.
+        let weights =
+            |layer: usize, share: f64| Some(share * keys(layer)).filter(|&n| n <= copies.kept_queries).unwrap_or(0.0);
         let kept = (self.first_kept()..size.n_layers)
-            .map(|layer| copies.states[0] * d + copies.attention[0] * heads * keys(layer))
+            .map(|layer| copies.states[0] * d + copies.attention[0] * heads * weights(layer, 1.0))
             .sum::<f64>();
-        let last = copies.states[1] * d + copies.attention[1] * heads * keys(size.n_layers) / 2.0;
+        let last = copies.states[1] * d + copies.attention[1] * heads * weights(size.n_layers, 0.5);
         let [chunk, side_by_side] = CHUNK;
         let sequences = (chunk / tokens.max(1)).max(1).next_multiple_of(side_by_side).min(prompts);
         let queries = if size.n_layers > 1 { tokens } else { size.n_points };
-        let chunk = copies.chunk * (sequences * tokens * queries) as f64;
+        // Beside the weights their gradients, where the weights are computed anew.
+        let strip = (queries as f64).min(STRIP) * if queries as f64 > STRIP { 2.0 } else { 1.0 };
+        let chunk = copies.chunk * (sequences * tokens) as f64 * strip;
         let shard = rows * (kept + last) + copies.squares * prompts as f64 * d * d + chunk;
         let batches = BATCHES * self.numbers_of_prompts(config.train.batch_size);
         PROGRAM + F32 * (parameters + in_work * shard + batches)
@@ -170,8 +184,10 @@ impl Experiment {
         let concepts = study.concepts().len();
         let n = (study.probe.prompts_per_concept * concepts) as f64;
         let states = F32 * (layers + 1.0) * study.tokens.len() as f64 * n * d;
-        let probing = F64 * (1.3 * n * n + 0.5 * study.probe.folds as f64 * n * n.min(d));
-        let reading = F32 * MEASURED * tokens * ((layers + 12.0) * d + heads * tokens);
+        let products = if n <= KEPT_PRODUCTS as f64 || n < d { n } else { 0.0 };
+        let probing = F64 * (1.3 * n * products + 0.5 * study.probe.folds as f64 * n * n.min(d));
+        let weights = if tokens <= STRIP { heads * tokens } else { STRIP };
+        let reading = F32 * MEASURED * tokens * ((layers + 12.0) * d + weights);
         let held_out = study.eval.prompts_per_concept * concepts;
         let prompts = F32 * self.numbers_of_prompts(held_out) + 6.0 * F64 * (held_out * size.n_points) as f64;
         states + threads as f64 * probing.max(reading) + prompts

@@ -4,6 +4,10 @@
 //! several sequences. So attention is plain arithmetic on whole vectors: nothing is summed or moved within one, and a
 //! key that a query does not see costs nothing. The last vector of a token reaches into the token behind it; what it
 //! reads there changes nothing, since lanes do not mix, and it writes only its own part.
+//!
+//! Queries go in strips of so many, and only short sequences, of one strip, keep their attention weights for the backward
+//! pass. Where there are more strips it computes them anew, to the same bits, so memory grows with the length of a sequence
+//! and not with its square.
 
 use std::ops::Range;
 
@@ -14,6 +18,9 @@ use crate::Geometry;
 
 /// The most lanes of any instruction set.
 pub(super) const LANES: usize = 16;
+
+/// Queries of a strip: a whole number of tiles.
+const STRIP: usize = 128;
 
 /// Elements from one row of features to the next: room for a whole vector at the last column, and an odd multiple of
 /// a cache line, so that the rows do not compete for the same places in the cache.
@@ -28,7 +35,8 @@ impl Geometry {
     }
 
     pub(super) fn attention(&self, sequences: usize) -> Attention {
-        Attention { sequences, d_head: self.d_head(), keys: self.tokens, every: self.every }
+        let queries = self.tokens.div_ceil(self.every);
+        Attention { sequences, d_head: self.d_head(), first_query: 0, queries, keys: self.tokens, every: self.every }
     }
 }
 
@@ -46,32 +54,32 @@ pub(super) struct HeadMut<'a> {
     pub(super) stride: usize,
 }
 
-/// The size of a head over some sequences.
+/// Some queries of a head over some sequences, and all of its keys.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attention {
-    pub(super) sequences: usize,
-    pub(super) d_head: usize,
-    pub(super) keys: usize,
-    /// Query i stands at token i·`every` and sees the keys up to there.
-    pub(super) every: usize,
+    sequences: usize,
+    d_head: usize,
+    first_query: usize,
+    queries: usize,
+    keys: usize,
+    /// Query i of all stands at token i·`every` and sees the keys up to there.
+    every: usize,
 }
 
 impl Attention {
-    fn queries(&self) -> usize {
-        self.keys.div_ceil(self.every)
+    /// Whether the weights of all queries are kept for the backward pass.
+    pub(super) fn keeps_weights(&self) -> bool {
+        self.queries <= STRIP
     }
 
-    /// Keys that a query sees.
-    fn seen(&self, query: usize) -> usize {
-        self.keys.min(query * self.every + 1)
-    }
-
-    /// Elements of the attention weights of a head, `[queries, keys, sequences]`, and room for a whole vector.
+    /// Elements of the attention weights of a head over the queries of a strip, `[queries, keys, sequences]`, and room for a
+    /// whole vector.
     pub(super) fn n_weights(&self) -> usize {
-        self.queries() * self.keys * self.sequences + LANES
+        self.queries.min(STRIP) * self.keys * self.sequences + LANES
     }
 
-    /// mixed = v·p with p = softmax(qᵀk, over the keys each query sees). The scale 1/√`d_head` is already in q.
+    /// mixed = v·p with p = softmax(qᵀk, over the keys each query sees). The scale 1/√`d_head` is already in q. `weights`
+    /// are p afterwards, of the last strip.
     #[inline(always)]
     pub(super) fn attend<S: Simd>(
         &self,
@@ -80,27 +88,32 @@ impl Attention {
         weights: &mut [f32],
         mut mixed: HeadMut<'_>,
     ) {
-        for first in (0..self.sequences).step_by(S::F32_LANES) {
-            let at = self.vector(simd, first);
-            at.products(q, k, weights);
-            at.softmax(weights);
+        for at in self.pieces(simd) {
+            at.weigh(q, k, weights);
             at.mix_keys(v, weights, &mut mixed);
         }
     }
 
-    /// The gradients of q, k and v from that of `mixed`; `scratch` is as long as the weights.
+    /// The gradients of q, k and v from that of `mixed`, where the forward pass kept its weights or else with room to compute
+    /// them anew; `scratch` is as long.
     #[inline(always)]
     pub(super) fn attend_gradient<S: Simd>(
         &self,
         simd: S,
         [q, k, v]: [Head<'_>; 3],
-        weights: &[f32],
+        mut weights: Weights<'_>,
         mixed: Head<'_>,
         [mut of_q, mut of_k, mut of_v]: [HeadMut<'_>; 3],
         scratch: &mut [f32],
     ) {
-        for first in (0..self.sequences).step_by(S::F32_LANES) {
-            let at = self.vector(simd, first);
+        for at in self.pieces(simd) {
+            let weights = match &mut weights {
+                Weights::Kept(weights) => *weights,
+                Weights::Anew(room) => {
+                    at.weigh(q, k, room);
+                    &**room
+                }
+            };
             at.products(mixed, v, scratch);
             at.softmax_gradient(weights, scratch);
             at.mix_keys(k, scratch, &mut of_q);
@@ -109,12 +122,38 @@ impl Attention {
         }
     }
 
-    fn vector<S: Simd>(&self, simd: S, first: usize) -> Vector<S> {
-        Vector { simd, first, lanes: S::F32_LANES.min(self.sequences - first), attention: *self }
+    /// Every strip of queries, and in it every vector of sequences.
+    fn pieces<S: Simd>(self, simd: S) -> impl Iterator<Item = Vector<S>> {
+        let Self { sequences, queries, .. } = self;
+        let strip = move |first: usize| Self { first_query: first, queries: STRIP.min(queries - first), ..self };
+        let strips = (0..queries).step_by(STRIP).map(strip);
+        strips.flat_map(move |attention| {
+            let vectors = (0..sequences).step_by(S::F32_LANES);
+            vectors.map(move |first| Vector { simd, first, lanes: S::F32_LANES.min(sequences - first), attention })
+        })
+    }
+
+    /// Keys that a query of these sees.
+    fn seen(&self, query: usize) -> usize {
+        self.keys.min((self.first_query + query) * self.every + 1)
+    }
+
+    /// The queries of these that see a key.
+    fn seeing(&self, key: usize) -> Range<usize> {
+        key.div_ceil(self.every).saturating_sub(self.first_query).min(self.queries)..self.queries
     }
 }
 
-/// Attention over the sequences of one vector.
+/// Attention weights in the backward pass.
+#[derive(Debug)]
+pub(super) enum Weights<'a> {
+    /// Of the forward pass.
+    Kept(&'a [f32]),
+    /// Room for those of a strip.
+    Anew(&'a mut [f32]),
+}
+
+/// Attention of a strip of queries over the sequences of one vector.
 #[derive(Clone, Copy)]
 struct Vector<S> {
     simd: S,
@@ -125,15 +164,21 @@ struct Vector<S> {
 }
 
 impl<S: Simd> Vector<S> {
+    /// What every query makes of the keys that it sees.
+    #[inline(always)]
+    fn weigh(self, q: Head<'_>, k: Head<'_>, weights: &mut [f32]) {
+        self.products(q, k, weights);
+        self.softmax(weights);
+    }
+
     /// weights\[query\]\[key\] = Σ over the features, where a query of the tile sees a key of it.
     #[inline(always)]
     fn products(self, queries: Head<'_>, keys: Head<'_>, weights: &mut [f32]) {
         let attention = self.attention;
         self.product(
-            weights,
-            self.steps_of_weights(),
-            [attention.queries(), attention.keys],
-            Cells { data: queries.data, steps: self.steps(queries.stride).transposed() },
+            Sums { to: weights, steps: self.steps_of_weights(), go_on: false },
+            [attention.queries, attention.keys],
+            self.queries(queries).transposed(),
             Cells { data: keys.data, steps: self.steps(keys.stride) },
             #[inline(always)]
             |queries, keys| 0..if keys.start < attention.seen(queries.end - 1) { attention.d_head } else { 0 },
@@ -145,28 +190,27 @@ impl<S: Simd> Vector<S> {
     fn mix_keys(self, from: Head<'_>, weights: &[f32], to: &mut HeadMut<'_>) {
         let attention = self.attention;
         self.product(
-            to.data,
-            self.steps(to.stride),
-            [attention.d_head, attention.queries()],
+            Sums { to: &mut to.data[self.first_query()..], steps: self.steps(to.stride), go_on: false },
+            [attention.d_head, attention.queries],
             Cells { data: from.data, steps: self.steps(from.stride) },
-            Cells { data: weights, steps: self.steps_of_weights().transposed() },
+            Cells { data: weights, steps: self.steps_of_weights() }.transposed(),
             #[inline(always)]
             |_, queries| 0..attention.seen(queries.end - 1),
         );
     }
 
-    /// to\[feature\]\[key\] = Σ over the queries that see it of from\[feature\]\[query\]·weights\[query\]\[key\]
+    /// to\[feature\]\[key\] = Σ over the queries that see it of from\[feature\]\[query\]·weights\[query\]\[key\], from strip to
+    /// strip
     #[inline(always)]
     fn mix_queries(self, from: Head<'_>, weights: &[f32], to: &mut HeadMut<'_>) {
         let attention = self.attention;
         self.product(
-            to.data,
-            self.steps(to.stride),
+            Sums { to: to.data, steps: self.steps(to.stride), go_on: attention.first_query > 0 },
             [attention.d_head, attention.keys],
-            Cells { data: from.data, steps: self.steps(from.stride) },
+            self.queries(from),
             Cells { data: weights, steps: self.steps_of_weights() },
             #[inline(always)]
-            |_, keys| keys.start.div_ceil(attention.every).min(attention.queries())..attention.queries(),
+            |_, keys| attention.seeing(keys.start),
         );
     }
 
@@ -174,7 +218,7 @@ impl<S: Simd> Vector<S> {
     #[inline(always)]
     fn softmax(self, weights: &mut [f32]) {
         let (simd, steps) = (self.simd, self.steps_of_weights());
-        for query in 0..self.attention.queries() {
+        for query in 0..self.attention.queries {
             let row = &mut weights[query * steps.row..];
             let seen = self.attention.seen(query);
             let mut most = simd.splat_f32s(f32::NEG_INFINITY);
@@ -200,7 +244,7 @@ impl<S: Simd> Vector<S> {
     #[inline(always)]
     fn softmax_gradient(self, weights: &[f32], gradient: &mut [f32]) {
         let (simd, steps) = (self.simd, self.steps_of_weights());
-        for query in 0..self.attention.queries() {
+        for query in 0..self.attention.queries {
             let (weights, gradient) = (&weights[query * steps.row..], &mut gradient[query * steps.row..]);
             let seen = self.attention.seen(query);
             let mut sum = simd.splat_f32s(0.0);
@@ -223,13 +267,12 @@ impl<S: Simd> Vector<S> {
         }
     }
 
-    /// out = left · right, `[rows, columns]`, in tiles of 4 by 2 vectors that stay in registers. `reach(rows, columns)`
+    /// The sums become left · right, `[rows, columns]`, in tiles of 4 by 2 vectors that stay in registers. `reach(rows, columns)`
     /// says which columns of `left` matter to a tile; the others count as zero.
     #[inline(always)]
     fn product(
         self,
-        out: &mut [f32],
-        steps: Steps,
+        Sums { to, steps, go_on }: Sums<'_>,
         [rows, columns]: [usize; 2],
         left: Cells<'_>,
         right: Cells<'_>,
@@ -242,15 +285,15 @@ impl<S: Simd> Vector<S> {
             while column < columns {
                 let width = 2.min(columns - column);
                 let inner = reach(row..row + height, column..column + width);
-                let out = &mut out[row * steps.row + column * steps.column..];
+                let out = Sums { to: &mut to[row * steps.row + column * steps.column..], steps, go_on };
                 let (left, right) = (left.from(row * left.steps.row), right.from(column * right.steps.column));
                 match (height, width) {
-                    (4, 2) => self.tile::<4, 2>(out, steps, inner, left, right),
-                    (4, _) => self.tile::<4, 1>(out, steps, inner, left, right),
-                    (2, 2) => self.tile::<2, 2>(out, steps, inner, left, right),
-                    (2, _) => self.tile::<2, 1>(out, steps, inner, left, right),
-                    (_, 2) => self.tile::<1, 2>(out, steps, inner, left, right),
-                    (_, _) => self.tile::<1, 1>(out, steps, inner, left, right),
+                    (4, 2) => self.tile::<4, 2>(out, inner, left, right),
+                    (4, _) => self.tile::<4, 1>(out, inner, left, right),
+                    (2, 2) => self.tile::<2, 2>(out, inner, left, right),
+                    (2, _) => self.tile::<2, 1>(out, inner, left, right),
+                    (_, 2) => self.tile::<1, 2>(out, inner, left, right),
+                    (_, _) => self.tile::<1, 1>(out, inner, left, right),
                 }
                 column += width;
             }
@@ -261,13 +304,19 @@ impl<S: Simd> Vector<S> {
     #[inline(always)]
     fn tile<const R: usize, const C: usize>(
         self,
-        out: &mut [f32],
-        steps: Steps,
+        Sums { to, steps, go_on }: Sums<'_>,
         inner: Range<usize>,
         left: Cells<'_>,
         right: Cells<'_>,
     ) {
         let mut sums = [[self.simd.splat_f32s(0.0); C]; R];
+        if go_on {
+            for (r, sums) in sums.iter_mut().enumerate() {
+                for (c, sum) in sums.iter_mut().enumerate() {
+                    *sum = self.load(to, r * steps.row + c * steps.column);
+                }
+            }
+        }
         for k in inner {
             let (left_column, right_row) = (left.from(k * left.steps.column), right.from(k * right.steps.row));
             for c in 0..C {
@@ -280,9 +329,19 @@ impl<S: Simd> Vector<S> {
         }
         for (r, sums) in sums.iter().enumerate() {
             for (c, sum) in sums.iter().enumerate() {
-                self.store(out, r * steps.row + c * steps.column, *sum);
+                self.store(to, r * steps.row + c * steps.column, *sum);
             }
         }
+    }
+
+    /// Where the strip's first query stands in a row of features.
+    fn first_query(self) -> usize {
+        self.attention.first_query * self.attention.sequences
+    }
+
+    /// The strip's queries, `[features, queries]`.
+    fn queries(self, head: Head<'_>) -> Cells<'_> {
+        Cells { data: &head.data[self.first_query()..], steps: self.steps(head.stride) }
     }
 
     /// From one feature to the next, and from one token to the next.
@@ -325,6 +384,7 @@ impl Steps {
     }
 }
 
+/// A matrix to read.
 #[derive(Clone, Copy)]
 struct Cells<'a> {
     data: &'a [f32],
@@ -336,4 +396,15 @@ impl Cells<'_> {
     fn from(self, first: usize) -> Self {
         Self { data: &self.data[first..], ..self }
     }
+
+    fn transposed(self) -> Self {
+        Self { steps: self.steps.transposed(), ..self }
+    }
+}
+
+/// A matrix of sums, which begin at zero or go on from what they are.
+struct Sums<'a> {
+    to: &'a mut [f32],
+    steps: Steps,
+    go_on: bool,
 }

@@ -4,7 +4,7 @@
 
 use pulp::Simd;
 
-use super::attention::{Head, HeadMut, stride};
+use super::attention::{Attention, Head, HeadMut, Weights, stride};
 use super::buffer::Buffer;
 use super::fold::Folded;
 use super::product::{Matrix, MatrixMut};
@@ -35,8 +35,8 @@ pub(super) struct Chunk {
     queries: Buffer,
     /// `[2 d_model, stride(n)]`
     keys_values: Buffer,
-    /// Of attention, head by head.
-    weights: Buffer,
+    /// Of attention, head by head, if they are kept.
+    weights: Option<Buffer>,
     /// What attention puts together, `[d_model, stride(m)]`.
     mixed: Buffer,
     /// The normalised residual stream behind attention, `[m, d_model]`.
@@ -52,13 +52,15 @@ impl Chunk {
     pub(super) fn new(geometry: Geometry, sequences: usize) -> Self {
         let d = geometry.d_model;
         let (n, m) = (sequences * geometry.tokens, sequences * geometry.outputs());
+        let attention = geometry.attention(sequences);
+        let weights = || Buffer::new(geometry.n_heads * attention.n_weights());
         Self {
             sequences,
             normal_1: Buffer::new(n * d),
             inverse_std_1: Buffer::new(n),
             queries: Buffer::new(d * stride(m)),
             keys_values: Buffer::new(2 * d * stride(n)),
-            weights: Buffer::new(geometry.n_heads * geometry.attention(sequences).n_weights()),
+            weights: attention.keeps_weights().then(weights),
             mixed: Buffer::new(d * stride(m)),
             normal_2: Buffer::new(m * d),
             inverse_std_2: Buffer::new(m),
@@ -72,6 +74,11 @@ impl Chunk {
 
     fn outputs(&self) -> usize {
         self.inverse_std_2.len()
+    }
+
+    /// Room for the attention weights of a strip, where they are not kept.
+    fn room_for_weights(&self, attention: Attention) -> Buffer {
+        Buffer::new(if self.weights.is_some() { 0 } else { attention.n_weights() })
     }
 
     /// The rows of `all` at the tokens that come out.
@@ -121,8 +128,13 @@ impl Chunk {
 
         let attention = geometry.attention(self.sequences);
         let (keys, values) = self.keys_values.split_at(d * stride(n));
-        for (i, weights) in self.weights.chunks_exact_mut(attention.n_weights()).enumerate() {
+        let mut room = self.room_for_weights(attention);
+        for i in 0..geometry.n_heads {
             let head = HeadAt::new(geometry, i, [m, n]);
+            let weights = match &mut self.weights {
+                Some(kept) => &mut kept[i * attention.n_weights()..][..attention.n_weights()],
+                None => &mut room,
+            };
             let heads = [head.query(&self.queries), head.key(keys), head.key(values)];
             attention.attend(simd, heads, weights, head.query_mut(&mut self.mixed));
         }
@@ -236,8 +248,13 @@ impl Chunk {
         let half = self.keys_values.len() / 2;
         let (keys, values) = self.keys_values.split_at(half);
         let (of_keys, of_values) = of_keys_values.split_at_mut(half);
-        for (i, weights) in self.weights.chunks_exact(attention.n_weights()).enumerate() {
+        let mut room = self.room_for_weights(attention);
+        for i in 0..geometry.n_heads {
             let head = HeadAt::new(geometry, i, [self.outputs(), self.inputs()]);
+            let weights = match &self.weights {
+                Some(kept) => Weights::Kept(&kept[i * attention.n_weights()..][..attention.n_weights()]),
+                None => Weights::Anew(&mut room),
+            };
             let heads = [head.query(&self.queries), head.key(keys), head.key(values)];
             let gradients = [head.query_mut(&mut of_queries), head.key_mut(of_keys), head.key_mut(of_values)];
             attention.attend_gradient(simd, heads, weights, head.query(of_mixed), gradients, &mut scratch);

@@ -64,33 +64,36 @@ impl Knn {
     }
 
     fn neighbourhoods(&self, states: &States) -> Vec<Neighbourhood> {
-        let products = states.products();
-        let squares = products.diagonal();
-        let norms = squares.map(|square| if square > 0.0 { square.sqrt() } else { 1.0 });
+        let squares = states.squares();
+        let norms: Vec<f64> = squares.iter().map(|&square| if square > 0.0 { square.sqrt() } else { 1.0 }).collect();
+        let mut found = Vec::with_capacity(squares.len());
+        states.for_each_products(|i, products| found.push(self.around(i, products, &squares, &norms)));
+        found
+    }
+
+    /// The neighbourhood of state i, from its inner products with all states, their squared norms and their norms.
+    fn around(&self, i: usize, products: &[f64], squares: &[f64], norms: &[f64]) -> Neighbourhood {
         // Up to what is the same for all neighbours of a state.
-        let distance = |i: usize, j: usize| match self.distance {
-            Distance::Euclidean => squares[j] - 2.0 * products[(j, i)],
-            Distance::Cosine => -products[(j, i)] / (norms[i] * norms[j]),
+        let distance = |j: usize| match self.distance {
+            Distance::Euclidean => squares[j] - 2.0 * products[j],
+            Distance::Cosine => -products[j] / (norms[i] * norms[j]),
         };
-        let scale = |i: usize, j: usize| match self.distance {
+        let scale = |j: usize| match self.distance {
             Distance::Euclidean => squares[i].max(squares[j]),
             Distance::Cosine => 1.0,
         };
-        let around = |i: usize| {
-            let others = (0..squares.len()).filter(|&j| j != i);
-            let mut others: Vec<(f64, usize)> = others.map(|j| (distance(i, j), j)).collect();
-            let nearer = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
-            let (_, &mut (last, last_state), _) = others.select_nth_unstable_by(self.neighbours - 1, nearer);
-            let ties = |&(distance, j): &(f64, usize)| {
-                distance == last || (distance - last).abs() < TIE * scale(i, j).max(scale(i, last_state))
-            };
-            let (nearest, rest) = others.split_at(self.neighbours);
-            let states = |which: &mut dyn Iterator<Item = &(f64, usize)>| which.map(|&(_, j)| j).collect::<Vec<_>>();
-            let nearer = states(&mut nearest.iter().filter(|other| !ties(other)));
-            let tied = states(&mut nearest.iter().chain(rest).filter(|other| ties(other)));
-            Neighbourhood { votes_left: self.neighbours - nearer.len(), nearer, tied }
+        let others = (0..squares.len()).filter(|&j| j != i);
+        let mut others: Vec<(f64, usize)> = others.map(|j| (distance(j), j)).collect();
+        let nearer = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+        let (_, &mut (last, last_state), _) = others.select_nth_unstable_by(self.neighbours - 1, nearer);
+        let ties = |&(distance, j): &(f64, usize)| {
+            distance == last || (distance - last).abs() < TIE * scale(j).max(scale(last_state))
         };
-        (0..squares.len()).map(around).collect()
+        let (nearest, rest) = others.split_at(self.neighbours);
+        let states = |which: &mut dyn Iterator<Item = &(f64, usize)>| which.map(|&(_, j)| j).collect::<Vec<_>>();
+        let nearer = states(&mut nearest.iter().filter(|other| !ties(other)));
+        let tied = states(&mut nearest.iter().chain(rest).filter(|other| ties(other)));
+        Neighbourhood { votes_left: self.neighbours - nearer.len(), nearer, tied }
     }
 }
 

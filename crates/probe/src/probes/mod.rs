@@ -71,6 +71,9 @@ pub fn accuracy<'a>(guesses: impl IntoIterator<Item = &'a Guess>) -> f64 {
 /// Numbers tie when they differ by less than this share of their scale.
 const TIE: f64 = 1e-12;
 
+/// States up to which nearest neighbours keep the inner products of every two: 32 MiB.
+pub const KEPT_PRODUCTS: usize = 2048;
+
 /// The states of all concepts at one layer and token, and what several probes need of them.
 #[derive(Clone, Debug)]
 pub struct States {
@@ -97,6 +100,27 @@ impl States {
     /// Inner products of every two states, `[n, n]`; computed once, whoever asks.
     pub fn products(&self) -> &DMatrix<f64> {
         self.products.get_or_init(|| products::products(&self.rows))
+    }
+
+    /// The states' squared norms, `[n]`.
+    fn squares(&self) -> Vec<f64> {
+        match self.keeps_products() {
+            true => self.products().diagonal().as_slice().to_owned(),
+            false => products::squares(&self.rows),
+        }
+    }
+
+    fn keeps_products(&self) -> bool {
+        self.rows.nrows() <= KEPT_PRODUCTS
+    }
+
+    /// Calls `visit` with every state's index and inner products with all states, `[n]`. Those of many states are computed
+    /// as they are needed, by whoever asks, so that memory does not grow with their square.
+    fn for_each_products(&self, mut visit: impl FnMut(usize, &[f64])) {
+        match self.keeps_products() {
+            true => self.products().column_iter().enumerate().for_each(|(i, column)| visit(i, column.as_slice())),
+            false => products::for_each_row(&self.rows, visit),
+        }
     }
 
     /// Whether there are more features than states. Every probe then works with inner products, which are fewer numbers

@@ -13,6 +13,28 @@ pub(super) fn products(rows: &DMatrix<f64>) -> DMatrix<f64> {
     products
 }
 
+/// Inner products of all rows with every row in turn, `[n]`, some rows at a time: as `products` gives them, without room for
+/// them all.
+pub(super) fn for_each_row(rows: &DMatrix<f64>, mut visit: impl FnMut(usize, &[f64])) {
+    let n = rows.nrows();
+    for start in (0..n).step_by(STRIP) {
+        let strip = rows * transposed(rows).columns(start, STRIP.min(n - start));
+        strip.column_iter().enumerate().for_each(|(i, column)| visit(start + i, column.as_slice()));
+    }
+}
+
+/// Squared norms of the rows, as they stand on the diagonal of `products`.
+pub(super) fn squares(rows: &DMatrix<f64>) -> Vec<f64> {
+    let (n, transposed) = (rows.nrows(), transposed(rows));
+    let mut squares = Vec::with_capacity(n);
+    for start in (0..n).step_by(STRIP) {
+        let width = STRIP.min(n - start);
+        let products = rows.rows(start, width) * transposed.columns(start, width);
+        squares.extend_from_slice(products.diagonal().as_slice());
+    }
+    squares
+}
+
 /// Adds the inner products of every two rows to the lower triangle of `products`, `[n, n]`; what is above changes as well.
 pub(super) fn add_products(rows: &DMatrix<f64>, products: &mut DMatrix<f64>) {
     let (n, transposed) = (rows.nrows(), transposed(rows));
@@ -39,11 +61,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_of_the_work_changes_no_bit() {
+    fn half_of_the_work_and_some_rows_at_a_time_change_no_bit() {
         let mut rng = data::Stream::new(0, data::Purpose::Probe).rng(0);
         for (n, d) in [(1, 1), (3, 300), (128, 5), (129, 40), (130, 6), (300, 3), (300, 70), (520, 600)] {
             let rows = DMatrix::from_fn(n, d, |_, _| rng.random::<f64>() - 0.5);
-            assert_eq!(products(&rows), &rows * rows.transpose(), "{n} states of {d} features");
+            let whole = &rows * rows.transpose();
+            assert_eq!(products(&rows), whole, "{n} states of {d} features");
+            assert_eq!(squares(&rows), whole.diagonal().as_slice(), "{n} states of {d} features");
+            for_each_row(&rows, |i, row| assert_eq!(row, whole.column(i).as_slice(), "{n} states of {d} features"));
         }
     }
 }
