@@ -4,7 +4,7 @@ mod rows;
 mod show;
 
 use data::Purpose;
-use probe::{Layer, Subject};
+use probe::{Edit, Layer, Subject};
 use serde::Serialize;
 
 pub use rows::HeadInterchangeRow;
@@ -14,7 +14,7 @@ use super::{Donor, MeasureError, Measurement, Needs, Places, Session, sorted};
 use crate::show::{Section, Shown};
 
 /// How far answers go from a prompt's own to its twin's when the output of one attention head in the twin takes the place of
-/// its output in the prompt, at several sets of tokens. Twins, donors and targets are those of
+/// its output in the prompt, or those of all heads of a block, at several sets of tokens. Twins, donors and targets are those of
 /// [`Interchange`](crate::Interchange).
 ///
 /// # Source
@@ -87,8 +87,10 @@ fn rows(
         for &places in &plan.places {
             let tokens = places.tokens(study.n_points());
             let heads = AtLayer::read_heads(study, subject, &twins, &others, (layer, &tokens))?;
-            for (head, here) in (1..).zip(heads) {
-                let ways = twins.under(subject, Donor::ALL.map(|donor| here.edit(donor, None)))?;
+            for head in std::iter::once(None).chain((1..=heads.len()).map(Some)) {
+                let changed = head.map_or(&heads[..], |head| &heads[head - 1..head]);
+                let edit = |donor| Edit(changed.iter().flat_map(|here| here.edit(donor, None).0).collect());
+                let ways = twins.under(subject, Donor::ALL.map(edit))?;
                 let row = |(donor, way)| row(step, (layer, head), places, donor, way, twins.prompts.len());
                 let by_donor = Donor::ALL.into_iter().zip(ways);
                 rows.extend(by_donor.flat_map(|(donor, ways)| ways.into_iter().map(move |way| (donor, way))).map(row));
@@ -100,7 +102,7 @@ fn rows(
 
 fn row(
     step: usize,
-    (layer, head): (Layer, usize),
+    (layer, head): (Layer, Option<usize>),
     places: Places,
     donor: Donor,
     Way { target, slope, own_weight, target_weight: weight }: Way,

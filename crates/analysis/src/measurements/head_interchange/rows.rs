@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 use crate::measurements::{Donor, Places, Target};
 use crate::row::row;
 
-/// How far the answers to the query go when the output of one attention head is interchanged.
+/// How far the answers to the query go when the output of attention heads is interchanged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeadInterchangeRow {
     /// Optimizer steps taken.
     pub step: usize,
     /// The layer that the head's block writes, from 1.
     pub layer: Layer,
-    /// The head, from 1.
-    pub head: usize,
+    /// The head, from 1; none for all heads of the block together.
+    pub head: Option<usize>,
     /// The tokens at which its output is changed.
     pub places: Places,
     /// What takes its place.

@@ -53,7 +53,7 @@ fn carried(rows: &[&HeadInterchangeRow], places: Places) -> Vec<OfHead> {
     weights(Donor::OtherTwin).zip(weights(Donor::SameConcept)).map(beyond).collect()
 }
 
-const CAPTION: &str = "Weight, in the answer, of what the other concept makes of the prompt's own pairs, when one head adds what it adds in a prompt of the other concept; less the same weight when it adds what it adds in another prompt of the own concept. A head above 0 carries the concept to these tokens. 1 would be all of it.";
+const CAPTION: &str = "Weight, in the answer, of what the other concept makes of the prompt's own pairs, when a head adds what it adds in a prompt of the other concept; less the same weight when it adds what it adds in another prompt of the own concept. A head above 0 carries the concept to these tokens, and 1 would be all of it; the first column has all heads of the block together.";
 
 /// The sections of the report.
 pub(super) fn show(shown: &Shown<'_>) -> Result<Vec<Section>, MeasureError> {
@@ -66,12 +66,13 @@ mod tests {
     use super::*;
     use crate::planted::{check, noise};
 
-    /// Head 2 of the last layer carries 0.4.
+    /// Head 2 of the last layer carries 0.4, and all heads together as much.
     fn planted(layers: usize, heads: usize, places: &[Places]) -> Vec<HeadInterchangeRow> {
         let mut rows = Vec::new();
-        for (layer, head) in (1..=layers).flat_map(|layer| (1..=heads).map(move |head| (layer, head))) {
+        let all = |layer| std::iter::once(None).chain((1..=heads).map(Some)).map(move |head| (layer, head));
+        for (layer, head) in (1..=layers).flat_map(all) {
             for (places, donor) in places.iter().flat_map(|&places| Donor::ALL.map(|donor| (places, donor))) {
-                let carries = (layer, head, donor) == (layers, 2, Donor::OtherTwin);
+                let carries = layer == layers && [None, Some(2)].contains(&head) && donor == Donor::OtherTwin;
                 let weight = if carries { 0.4 } else { 0.0 };
                 rows.extend([Target::Twin, Target::Concept].map(|target| HeadInterchangeRow {
                     step: 12_000,
@@ -102,7 +103,7 @@ mod tests {
         {
             assert!(svg.contains(text), "{text} is missing");
         }
-        assert_eq!(svg.matches("+0.4").count(), 2, "one head in each map");
+        assert_eq!(svg.matches("\n+0.4\n").count(), 4, "one head and all in each map");
         check("interchange-heads-many", &interchange_heads(&planted(48, 64, &[Places::EveryY])).unwrap());
         check("interchange-heads-one", &interchange_heads(&planted(1, 1, &[Places::LastY])).unwrap());
     }
@@ -111,7 +112,7 @@ mod tests {
     fn odd_rows_are_drawn_without_panic() {
         for value in [f64::NAN, f64::INFINITY, -1e300, 0.0] {
             let mut rows = planted(3, 2, &[Places::EveryY]);
-            rows.iter_mut().skip(1).for_each(|row| row.target_weight = value + noise(row.head));
+            rows.iter_mut().skip(1).for_each(|row| row.target_weight = value + noise(row.layer.0));
             check(&format!("interchange-heads-{value:e}"), &interchange_heads(&rows).unwrap());
         }
         assert!(matches!(interchange_heads(&[]), Err(PlotError::Empty { figure: FIGURE, .. })));
