@@ -102,13 +102,13 @@ def check_scores(model: Heads, data: Data, arrays: np.lib.npyio.NpzFile, rows: l
     others = model.stream(data.others.xs, data.others.ys)
     error = lambda answer: (ys[:, -1] - torch.as_tensor(answer)).square() / scale
     plain = error(model.go_on(0, permuted[0]))
+    of_block = lambda layer: [model.heads(layer, stream[layer - 1]) for stream in [repeated, others, permuted]]
+    blocks = {layer: of_block(layer) for layer in range(1, model.n_layers + 1)}
     for row in rows:
         layer, head = int(row["layer"]), int(row["head"]) - 1
-        weights = model.heads(layer, repeated[layer - 1])[0][:, head]
-        looks = torch.stack([weights[:, 2 * (half + i), 2 * i + 1] for i in range(half)]).mean(0)
-        outputs = model.heads(layer, others[layer - 1])[1][:, head, -2]
-        means = torch.stack([outputs[data.others.concept == c].mean(0) for c in range(len(shares))])
-        own = model.heads(layer, permuted[layer - 1])[1]
+        (weights, _), (_, outputs), (_, own) = blocks[layer]
+        looks = torch.stack([weights[:, head, 2 * (half + i), 2 * i + 1] for i in range(half)]).mean(0)
+        means = torch.stack([outputs[data.others.concept == c, head, -2].mean(0) for c in range(len(shares))])
 
         def replaced(by: torch.Tensor) -> torch.Tensor:
             changed = own.clone()

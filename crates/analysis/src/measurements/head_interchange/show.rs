@@ -35,10 +35,8 @@ fn interchange_heads(rows: &[HeadInterchangeRow]) -> Result<String, PlotError> {
         return Err(PlotError::Empty { figure: FIGURE, origin: "interchange_heads.csv" });
     }
     let scale = Scale::around_zero(all().map(|(_, value)| *value));
-    let panel = |(places, values): &(Places, Vec<OfHead>)| {
-        let title = format!("{}, step {}", places.title(), grouped_number(last));
-        head_map(title, "head interchanged", values, &scale)
-    };
+    let x = format!("head interchanged, step {}", grouped_number(last));
+    let panel = |(places, values): &(Places, Vec<OfHead>)| head_map(places.title().to_owned(), &x, values, &scale);
     draw_in_rows(panels.iter().map(panel).collect(), PANELS_A_ROW, map_height(layers))
 }
 
@@ -99,7 +97,7 @@ mod tests {
     fn shows_a_map_for_every_set_of_tokens() {
         let svg = interchange_heads(&planted(6, 4, &[Places::QueryX, Places::EveryY])).unwrap();
         check("interchange-heads", &svg);
-        for text in ["Every y token before the query, step 12,000", "The query's x token", "+0.4", "head interchanged"]
+        for text in ["Every y token before the query", "The query's x token", "+0.4", "head interchanged, step 12,000"]
         {
             assert!(svg.contains(text), "{text} is missing");
         }

@@ -3,7 +3,7 @@
 mod rows;
 mod show;
 
-use data::{Prompt, Token};
+use data::{Prompt, Purpose, Token};
 use nalgebra::DMatrix;
 use probe::{Change, Edit, Layer, Look, Prompts, Study, Subject, SubjectError, Vectors};
 
@@ -65,13 +65,10 @@ impl Measurement for HeadScores {
         session.subjects.anatomy().require_attention()?;
         let (concepts, pairs) = (session.study.concepts().len(), session.study.n_points());
         if concepts < 2 || pairs < 3 {
-            let found = format!("one of {concepts} and {pairs}");
-            return Err(MeasureError::out_of_range(
-                "the task of heads",
-                "one of at least 2 concepts and 3 pairs",
-                found,
-            ));
+            let (range, found) = ("one of at least 2 concepts and 3 pairs", format!("one of {concepts} and {pairs}"));
+            return Err(MeasureError::out_of_range("the task of heads", range, found));
         }
+        session.study.check_stock("--mean-prompts", Purpose::Patch, mean_prompts as usize)?;
         Ok(Plan { steps: session.steps(step, MEASURED)?, mean_prompts: mean_prompts as usize })
     }
 
@@ -102,14 +99,9 @@ impl<'a> Asked<'a> {
     fn new(study: &'a Study, per_concept: usize) -> Result<Self, MeasureError> {
         let (effect, half) = (Effect::new(study)?, study.n_points() / 2);
         let twice = |prompt: Prompt| Prompt { xs: prompt.xs.repeat(2), ys: prompt.ys.repeat(2), ..prompt };
+        let repeated = effect.prompts().pairs().iter().map(|prompt| twice(prompt.first(half)));
         Ok(Self {
-            repeated: effect
-                .prompts()
-                .pairs()
-                .iter()
-                .map(|prompt| twice(prompt.first(half)))
-                .collect::<Vec<_>>()
-                .into(),
+            repeated: repeated.collect::<Vec<_>>().into(),
             looks: (1..=half).map(|pair| (Token::X(half + pair), Token::Y(pair))).collect(),
             permuted: study.held_out_permuted()?,
             behind_means: mean_prompts(study, per_concept)?,
