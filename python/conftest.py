@@ -20,7 +20,7 @@ PROGRAM = Path(os.environ.get("EMERGENCE", ROOT / "target/debug/emergence")).res
 
 # What measures a trained run, each with what keeps it short.
 MEASURES = ["positions", "sites", "separation", "tdnv", "algorithms", "prune", "transplant", "sensitivity"]
-MEASURES += ["patch --steer 1", "map --method umap"]
+MEASURES += ["patch --steer 1", "map --method umap", "interchange --step 40", "interchange-heads", "heads"]
 
 
 def program(*arguments: object) -> None:

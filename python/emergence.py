@@ -27,9 +27,9 @@ from types import SimpleNamespace
 
 # What a column holds follows from its name, so that it has the same type in every run, whatever stands in the cells.
 TEXT = {"concept", "kind", "method", "other", "predictor", "probe", "reader", "selection", "site", "source", "split"}
-TEXT |= {"statistic", "target", "token"}
+TEXT |= {"donor", "places", "statistic", "subspace", "target", "token"}
 WHOLE = {"early_step", "head", "late_step", "layer", "mean_n", "mean_shots", "n", "neighbours", "position", "prompt"}
-WHOLE |= {"prompts_per_concept", "shots", "step"}
+WHOLE |= {"prompts_per_concept", "rank", "shots", "step"}
 TRUTH = {"exact"}
 
 # The same types in pandas. There a missing float is NaN, and every other missing value is `pandas.NA`.

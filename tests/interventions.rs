@@ -1,8 +1,10 @@
-//! Patching, head ablation and layer exchange agree with the run's own tables where they must.
+//! Patching, interchange of heads, head ablation and layer exchange agree with the run's own tables where they must.
 
 use std::path::Path;
 
-use analysis::{AblationRow, ExchangeRow, MetricRow, PatchKind, PatchRow};
+use analysis::{
+    AblationRow, Donor, ExchangeRow, HeadInterchangeRow, HeadScoreRow, MetricRow, PatchKind, PatchRow, Places,
+};
 use data::Token;
 use probe::Layer;
 use run::RunDir;
@@ -77,6 +79,26 @@ fn what_pruning_adds_is_added_to_the_error_of_the_run() {
     }
 }
 
+/// No block reads what the last one writes at y tokens.
+#[test]
+fn heads_do_nothing_with_their_own_output_and_nothing_where_it_is_not_read() {
+    let (_root, run) = smoke();
+    let rows: Vec<HeadInterchangeRow> = table(&run, &["interchange-heads", "--found-on", "10"]);
+    assert_eq!(
+        rows.len(),
+        2 * 3 * 2 * 9 * 2,
+        "two layers of two heads and both together, two sets of tokens, nine donors, two targets"
+    );
+    for row in &rows {
+        let unread = row.layer == Layer(2) && row.places == Places::EveryY;
+        let still = (row.slope, row.slope_lo, row.slope_hi) == (0.0, 0.0, 0.0);
+        assert_eq!(still, unread || row.donor == Donor::Itself, "{row:?}");
+    }
+    let rows: Vec<HeadScoreRow> = table(&run, &["heads", "--step", "8,40", "--mean-prompts", "10"]);
+    assert_eq!(rows.len(), 2 * 2 * 2, "two checkpoints, two layers of two heads");
+    assert!(rows.iter().all(|row| row.induction_lo > 0.0 && row.induction_hi < 1.0 && row.function_vector != 0.0));
+}
+
 #[test]
 fn a_checkpoint_transplanted_into_itself_is_the_checkpoint() {
     let (_root, run) = smoke();
@@ -105,6 +127,9 @@ fn before_a_latent_only_the_embedding_of_the_query_counts() {
     assert!(changed(0).chain(changed(2)).all(|change| change != 0.0));
     let rows: Vec<PatchRow> = table(&run, &["patch", "--token", "y", "--layer", "1", "--step", "40"]);
     assert!(rows.iter().any(|row| row.kind == PatchKind::Concept && row.change != 0.0));
+    let rows: Vec<HeadInterchangeRow> = table(&run, &["interchange-heads", "--places", "query_x", "--found-on", "10"]);
+    let moved = |row: &&HeadInterchangeRow| row.slope != 0.0;
+    assert!(rows.iter().filter(moved).all(|row| row.layer == Layer(2)) && rows.iter().any(|row| moved(&row)));
     let rows: Vec<ExchangeRow> = table(&run, &["transplant", "--step", "0,40", "--layer", "1"]);
     for row in rows.iter().filter(|row| row.early_step == row.late_step) {
         assert_close(row.error, measured(&run, row.early_step, row.concept.as_deref(), None), SUM_TOLERANCE);
@@ -116,16 +141,16 @@ fn threads_change_nothing_and_the_report_shows_it_all() {
     let (_root, run) = smoke();
     let folder = run.path().to_str().unwrap();
     let written = |threads: &str| {
-        ["patch", "prune", "transplant"]
+        ["patch", "prune", "transplant", "interchange-heads", "heads"]
             .iter()
             .for_each(|command| drop(succeed(&[command, folder, "--threads", threads])));
-        ["patching", "pruning", "transplant"]
+        ["patching", "pruning", "transplant", "interchange_heads", "heads"]
             .map(|table| std::fs::read(run.path().join(format!("{table}.csv"))).unwrap())
     };
     assert!(written("1") == written("3"));
     succeed(&["report", folder]);
     let html = std::fs::read_to_string(run.path().join("report.html")).unwrap();
-    for figure in ["patching", "patching_sweep", "steering", "pruning", "transplant"] {
+    for figure in ["patching", "patching_sweep", "steering", "pruning", "transplant", "interchange_heads", "heads"] {
         let svg = std::fs::read_to_string(run.path().join(format!("plots/{figure}.svg"))).unwrap();
         assert!(html.contains(&svg), "{figure} is not in the report");
     }

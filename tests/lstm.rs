@@ -64,7 +64,7 @@ fn it_is_measured_but_for_what_needs_attention() {
         assert!((row.error / measured - 1.0).abs() < 1e-6, "{} is not {measured}", row.error);
     }
     let before = files(run.path());
-    for command in ["prune", "sites"] {
+    for command in ["prune", "sites", "interchange-heads", "heads"] {
         check(&[command, path], 2, &["the model must be one with attention"]);
     }
     check(&["export", path, "--format", "hf"], 2, &["model.kind must be transformer for GPT2Model, but is lstm"]);

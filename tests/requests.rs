@@ -272,16 +272,22 @@ fn a_request_about_a_run_is_checked_against_that_run() {
     check(&["patch", run, "--strengths", "1,nan"], 2, &["--strengths", "between -1000000 and 1000000", "nan"]);
     check(&["patch", run, "--strengths", "1e308"], 2, &["--strengths", "between", "1e308"]);
     check(&["prune", run, "--step", "7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
+    check(&["interchange-heads", run, "--step", "7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
+    check(&["interchange-heads", run, "--places", "everywhere"], 2, &["--places", "every_y", "everywhere"]);
+    check(&["heads", run, "--step", "7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
+    check(&["heads", run, "--mean-prompts", "0"], 2, &["--mean-prompts", "1..=100000", "0"]);
     check(&["transplant", run, "--step", "0,7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
     check(&["transplant", run, "--layer", "3"], 2, &["--layer", "(2)", "3"]);
 }
 
 #[test]
-fn one_concept_cannot_be_separated() {
+fn one_concept_cannot_be_told_from_others() {
     let root = tempfile::tempdir().unwrap();
     let one = ["--set", "task.bases={coordinates=[[0]]}"];
     succeed(&[&["train", "smoke", "--quiet", "--out", root.path().to_str().unwrap()], &one[..]].concat());
-    check(&["separation", only_run(root.path()).to_str().unwrap()], 2, &["concepts", "at least 2", "1"]);
+    for command in ["separation", "interchange-heads", "heads"] {
+        check(&[command, only_run(root.path()).to_str().unwrap()], 2, &["concepts", "at least 2", "1"]);
+    }
 }
 
 #[test]

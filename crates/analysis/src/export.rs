@@ -116,7 +116,8 @@ fn portion(states: &[Representations], layer: Layer) -> (&Representations, usize
 /// Writes the prompts that interventions are measured with, for programs that repeat it: the held-out ones (`eval_xs`
 /// `[n, n_points, d_x]`, `eval_ys` `[n, n_points]`, `eval_concept` `[n]`), those behind the mean activations (`mean_…`,
 /// `mean_prompts` of every concept), the twins of the held-out ones (`twin_ys`, `twin_concept`; their x's are the same) where
-/// the task has several concepts, the random direction that belongs to each held-out prompt (`directions`
+/// the task has several concepts, the ys of the held-out ones as they are permuted (`permuted_ys`) where a prompt has three
+/// pairs, the random direction that belongs to each held-out prompt (`directions`
 /// `[n, d_model]`) and the concepts' prior weights (`weights`).
 ///
 /// # Errors
@@ -135,6 +136,7 @@ pub fn write_prompts(
     let means = mean_prompts(study, per_concept)?;
     let has_twins = study.concepts().len() > 1;
     let twins = has_twins.then(|| study.twins(Purpose::Eval, 0, study.eval.prompts_per_concept)).transpose()?;
+    let permuted = (study.n_points() > 2).then(|| study.held_out_permuted()).transpose()?;
     Ok(Npz::write(path, Output { mark: "emergence export prompts", force }, |npz| {
         prompt_arrays(npz, "eval_", held_out.pairs())?;
         prompt_arrays(npz, "mean_", means.pairs())?;
@@ -143,6 +145,10 @@ pub fn write_prompts(
             let ys = twins.pairs().iter().flat_map(|twin| twin.ys.iter().copied());
             npz.array("twin_ys", &[n, study.n_points()], ys)?;
             npz.array("twin_concept", &[n], twins.pairs().iter().map(|twin| twin.concept.0 as i64))?;
+        }
+        if let Some(permuted) = &permuted {
+            let ys = permuted.pairs().iter().flat_map(|prompt| prompt.ys.iter().copied());
+            npz.array("permuted_ys", &[n, study.n_points()], ys)?;
         }
         let direction = |index| random_direction(stream, index as u64, d_model).as_slice().to_vec();
         npz.array("directions", &[n, d_model], (0..n).flat_map(direction))?;

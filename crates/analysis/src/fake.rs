@@ -4,7 +4,7 @@ mod text;
 
 use data::{Prompt, TaskRegistry, Token};
 use probe::{
-    Anatomy, Answers, Change, Component, Delivery, Edit, EvalConfig, Layer, ProbeConfig, ProbeKind, ProbeToken,
+    Anatomy, Answers, Change, Component, Delivery, Edit, EvalConfig, Layer, Look, ProbeConfig, ProbeKind, ProbeToken,
     Prompts, Representations, Sensitivities, Study, Subject, SubjectError, Subjects, Vectors, Wanted,
 };
 
@@ -77,9 +77,15 @@ impl Linear {
         for layer in (0..=self.anatomy.n_layers).map(Layer) {
             let [mut attention, mut feed_forward] = [nothing.clone(), nothing.clone()];
             if let Some(share) = layer.0.checked_sub(1).map(|block| self.attention[block]) {
-                let head = |k: usize| 1 + usize::from(k >= half + half / 2);
-                let off = |k: usize| edit.0.contains(&Change::Ablate { layer, head: head(k) });
+                let off = |k: usize| edit.0.contains(&Change::Ablate { layer, head: self.head(k) });
                 attention = (0..2 * half).map(|k| if off(k) { 0.0 } else { share * mean[k] }).collect();
+                for change in &edit.0 {
+                    if let Change::ReplaceHead { layer: at, head, token: of, by } = change
+                        && (*at, *of) == (layer, token)
+                    {
+                        attention = plus(&self.without(*head, attention), by.of(number));
+                    }
+                }
                 feed_forward = plus(&h, &attention).iter().map(|value| self.feed_forward * value).collect();
             }
             let block = plus(&attention, &feed_forward);
@@ -98,6 +104,16 @@ impl Linear {
             layers.push([h.clone(), attention, feed_forward, block]);
         }
         layers
+    }
+
+    /// The head that writes a coordinate.
+    fn head(&self, k: usize) -> usize {
+        1 + usize::from(4 * k >= 3 * self.anatomy.d_model)
+    }
+
+    /// What attention writes but for one head.
+    fn without(&self, head: usize, attention: Vec<f64>) -> Vec<f64> {
+        attention.into_iter().enumerate().map(|(k, value)| if self.head(k) == head { 0.0 } else { value }).collect()
     }
 
     fn answer(&self, number: usize, prompt: &Prompt, edit: &Edit) -> Vec<f64> {
@@ -141,6 +157,33 @@ impl Subject for Linear {
             }
         }
         Ok(())
+    }
+
+    fn head_outputs(
+        &self,
+        prompts: &Prompts,
+        layer: Layer,
+        tokens: &[Token],
+    ) -> Result<Vec<Representations>, SubjectError> {
+        let of_head = |head: usize| {
+            let state = |token: Token, prompt: &Prompt| {
+                let written = self.trace(0, prompt, token, &Edit::default()).swap_remove(layer.0)[1].clone();
+                self.without(3 - head, written).into_iter().map(|value| value as f32).collect::<Vec<_>>()
+            };
+            let values = tokens.iter().flat_map(|&token| prompts.pairs().iter().flat_map(move |one| state(token, one)));
+            let values = values.collect();
+            Representations::new(prompts.labels(), Component::Attention, vec![layer], tokens.to_vec(), values)
+        };
+        Ok([1, 2].map(of_head).into())
+    }
+
+    /// A mean attends to all y tokens so far alike.
+    fn attention(&self, prompts: &Prompts, _: Layer, looks: &[Look]) -> Result<Vec<Vec<Vec<f32>>>, SubjectError> {
+        let of_look = |(from, to): &Look| match to {
+            Token::Y(_) if to.index() <= from.index() => 1.0 / from.index().div_ceil(2) as f32,
+            _ => 0.0,
+        };
+        Ok(vec![looks.iter().map(|look| vec![of_look(look); prompts.len()]).collect(); 2])
     }
 
     /// By differences, which are exact: an answer is a product of two parts of a state, with room for rounding.

@@ -21,8 +21,10 @@ const CURVES: &[(&str, &[&str])] = &[
     ("algorithms", &["predictor", "concept", "position"]),
     ("patching", &["layer", "token", "position", "kind", "source", "target", "strength"]),
     ("interchange", &["layer", "places", "donor", "subspace", "rank", "target"]),
+    ("interchange_heads", &["layer", "head", "places", "donor", "target"]),
     ("interventions", &["layer", "shots", "mean_shots", "kind", "source", "target", "strength"]),
     ("pruning", &["layer", "head", "concept"]),
+    ("heads", &["layer", "head"]),
     ("sensitivity", &["layer", "token", "prompts_per_concept", "neighbours"]),
 ];
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 use crate::TaskError;
@@ -73,11 +74,37 @@ impl Prompt {
         Self { concept: self.concept, xs, ys }
     }
 
+    /// The same prompt with the ys of all pairs but the last exchanged, so that none keeps its own: what the pairs say of the
+    /// rule is lost, and the query keeps its answer.
+    ///
+    /// # Panics
+    /// When there are fewer than two pairs before the last.
+    pub fn with_ys_permuted(&self, rng: &mut dyn Rng) -> Self {
+        let mut permuted = self.clone();
+        let before_last = self.ys.len() - 1;
+        exchange(before_last, rng, |a, b| permuted.ys.swap(a, b));
+        permuted
+    }
+
     /// The pairs in order, x as f64.
     pub fn pairs(&self) -> impl Iterator<Item = (Vec<f64>, f64)> + '_ {
         let d_x = self.xs.len() / self.ys.len();
         let widen = |x: &[f32]| x.iter().map(|&value| f64::from(value)).collect();
         self.xs.chunks_exact(d_x).map(widen).zip(self.ys.iter().map(|&y| f64::from(y)))
+    }
+}
+
+/// Exchanges things by `swap` until none of them is at its own place: one cycle, uniformly among all of them.
+///
+/// # Panics
+/// When there are fewer than two.
+///
+/// # Source
+/// Sattolo (1986), *An algorithm to generate a random cyclic permutation*.
+pub(crate) fn exchange(count: usize, rng: &mut dyn Rng, mut swap: impl FnMut(usize, usize)) {
+    assert!(count >= 2, "one thing cannot change its place");
+    for last in (1..count).rev() {
+        swap(last, rng.random_range(0..last));
     }
 }
 
@@ -143,6 +170,21 @@ impl From<Token> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Purpose, Stream};
+
+    #[test]
+    fn permuted_ys_are_the_same_ys_at_other_xs() {
+        let ys: Vec<f32> = (0..6).map(|y| y as f32).collect();
+        let prompt = Prompt { concept: ConceptId(0), xs: vec![1.0; 12], ys: ys.clone() };
+        for index in 0..50 {
+            let permuted = prompt.with_ys_permuted(&mut Stream::new(0, Purpose::Shuffle).rng(index));
+            assert_eq!((&permuted.xs, permuted.ys[5]), (&prompt.xs, 5.0), "the query keeps its answer");
+            assert!(permuted.ys[..5].iter().zip(&ys).all(|(new, old)| new != old), "{permuted:?}");
+            let mut sorted = permuted.ys;
+            sorted.sort_by(f32::total_cmp);
+            assert_eq!(sorted, ys);
+        }
+    }
 
     #[test]
     fn the_first_pairs_are_those_of_the_prompt() {

@@ -33,6 +33,16 @@ pub struct Writes<B: Backend> {
     pub feed_forward: Tensor<B, 3>,
 }
 
+/// What the heads of a block's attention look at, and what each adds to the residual stream.
+#[derive(Clone, Debug)]
+pub struct Heads<B: Backend> {
+    /// The share of its attention that a token gives to each, `[batch, n_heads, tokens, tokens]`: the last axis sums to 1.
+    pub weights: Tensor<B, 4>,
+    /// What each head adds, `[batch, n_heads, tokens, d_model]`. Their sum is what attention adds but for the bias of its output
+    /// projection, which is no head's.
+    pub writes: Tensor<B, 4>,
+}
+
 impl<B: Kernels> Block<B> {
     /// A block whose parameters are still to be loaded.
     pub(crate) fn empty(architecture: &Architecture, device: &B::Device) -> Self {
@@ -80,6 +90,29 @@ impl<B: Kernels> Block<B> {
         Writes { attention, feed_forward }
     }
 
+    /// What each head does, in ordinary tensor operations.
+    ///
+    /// # Shapes
+    /// `[batch, tokens, d_model]`; see [`Heads`].
+    pub fn heads(&self, h: Tensor<B, 3>) -> Heads<B> {
+        let d_model = h.dims()[2];
+        let (weights, mixed) = self.mix(h);
+        // The rows of the output projection that read from each head.
+        let out = self.attention_out.weight.val().reshape([1, self.n_heads, d_model / self.n_heads, d_model]);
+        Heads { weights, writes: product(mixed, out) }
+    }
+
+    /// The block at every token where attention adds `more` beside what it does. It is [`forward`](Self::forward) and what
+    /// that changes, so that nothing added changes no bit.
+    ///
+    /// # Shapes
+    /// `[batch, tokens, d_model]` twice, to the same.
+    pub fn forward_with(&self, h: Tensor<B, 3>, more: Tensor<B, 3>) -> Tensor<B, 3> {
+        let read = h.clone() + self.attention(h.clone());
+        let further = self.feed_forward(read.clone() + more.clone()) - self.feed_forward(read);
+        self.forward(h, 1) + (more + further)
+    }
+
     /// What the block as one operation is computed from.
     pub(crate) fn inputs(&self, h: Tensor<B, 3>) -> BlockInputs<FloatTensor<B>> {
         let weights = BlockWeights {
@@ -93,8 +126,15 @@ impl<B: Kernels> Block<B> {
         BlockInputs { weights, h: parameters::primitive(h) }
     }
 
-    /// softmax(q kᵀ / √d_head, causal) v in every head, of the normed states.
     fn attention(&self, h: Tensor<B, 3>) -> Tensor<B, 3> {
+        let [batch, tokens, d_model] = h.dims();
+        let (_, mixed) = self.mix(h);
+        linear(&self.attention_out, mixed.swap_dims(1, 2).reshape([batch, tokens, d_model]))
+    }
+
+    /// softmax(q kᵀ / √d_head, causal) in every head, of the normed states, and its product with v: `[batch, n_heads, tokens,
+    /// tokens]` and `[batch, n_heads, tokens, d_head]`.
+    fn mix(&self, h: Tensor<B, 3>) -> (Tensor<B, 4>, Tensor<B, 4>) {
         let [batch, tokens, d_model] = h.dims();
         let d_head = d_model / self.n_heads;
         let qkv = linear(&self.query_key_value, self.attention_norm.forward(h));
@@ -108,8 +148,8 @@ impl<B: Kernels> Block<B> {
         let scores = product(heads(0) / (d_head as f64).sqrt(), heads(1).swap_dims(2, 3));
         let future = Tensor::<B, 2, Bool>::tril_mask([tokens, tokens], 0, &scores.device());
         let scores = scores.mask_fill(future.unsqueeze::<4>(), f32::NEG_INFINITY);
-        let mixed = product(activation::softmax(scores, 3), heads(2));
-        linear(&self.attention_out, mixed.swap_dims(1, 2).reshape([batch, tokens, d_model]))
+        let weights = activation::softmax(scores, 3);
+        (weights.clone(), product(weights, heads(2)))
     }
 
     fn feed_forward(&self, h: Tensor<B, 3>) -> Tensor<B, 3> {

@@ -6,7 +6,7 @@ use burn::tensor::{Slice, Tensor, backend::Backend};
 use kernels::{Kernels, NORM_EPSILON, linear};
 use serde::{Deserialize, Serialize};
 
-use crate::Architecture;
+use crate::{Architecture, Heads};
 
 /// The `[model]` field `latent`: the explicit variant, whose decoder sees the query and an inferred vector, no pairs.
 ///
@@ -100,6 +100,19 @@ pub(crate) fn from_pairs<B: Backend>(pairs: Tensor<B, 3>, tokens: usize) -> Tens
     pairs.reshape([sequences / each, 2 * each, d_model]).narrow(1, 1, tokens)
 }
 
+/// What heads do in such sequences as what they do among all tokens: none looks at a token outside its pair.
+pub(crate) fn heads_from_pairs<B: Backend>(heads: Heads<B>, tokens: usize) -> Heads<B> {
+    let ([sequences, n_heads, _, d_model], each) = (heads.writes.dims(), tokens / 2 + 1);
+    let batch = sequences / each;
+    let writes = heads.writes.reshape([batch, each, n_heads, 2, d_model]).swap_dims(1, 2);
+    let writes = writes.reshape([batch, n_heads, 2 * each, d_model]).narrow(2, 1, tokens);
+    let weights = heads.weights.reshape([batch, each, n_heads, 2, 2]).swap_dims(1, 2);
+    let own_pair = Tensor::<B, 2>::eye(each, &weights.device()).reshape([1, 1, each, 1, each, 1]);
+    let weights = weights.reshape([batch, n_heads, each, 2, 1, 2]) * own_pair;
+    let weights = weights.reshape([batch, n_heads, 2 * each, 2 * each]).narrow(2, 1, tokens).narrow(3, 1, tokens);
+    Heads { weights, writes }
+}
+
 #[cfg(test)]
 mod tests {
     use burn::backend::{Autodiff, NdArray};
@@ -111,7 +124,7 @@ mod tests {
     use super::*;
     use crate::parameters::Load;
     use crate::weights::tests::random;
-    use crate::{Block, Kind, Model, TrainingBackend, Weights, gradients_to_weights};
+    use crate::{Block, Kind, Layer, Model, TrainingBackend, Weights, gradients_to_weights};
 
     const ARCHITECTURE: Architecture = Architecture {
         kind: Kind::Transformer,
@@ -190,6 +203,21 @@ mod tests {
                 let expected = block.reference(seen, 1).narrow(1, before, 1);
                 let found = decoded.clone().narrow(1, token, 1);
                 assert_close(&host(found), &host(expected), &format!("token {token} of {tokens}"));
+            }
+        }
+    }
+
+    /// x2 is the third token, y1 before it the second.
+    #[test]
+    fn a_head_of_the_decoder_looks_at_the_latent_and_the_query_alone() {
+        let model = model::<Flex>(&random(&ARCHITECTURE, 5));
+        let stream = model.residual_stream(tensor([2, 4, 3], 0.0), tensor([2, 4], 0.0));
+        for (layer, seen) in [(1, [true, true, true]), (3, [false, true, true])] {
+            let heads = model.heads(Layer(layer), &stream.layers[0], stream.layers[layer - 1].clone()).unwrap();
+            assert_eq!((heads.weights.dims(), heads.writes.dims()), ([2, 3, 8, 8], [2, 3, 8, 12]));
+            for weights in host(heads.weights.narrow(2, 2, 1)).chunks(8) {
+                assert!((weights.iter().sum::<f32>() - 1.0).abs() < TOLERANCE, "{weights:?}");
+                assert_eq!([weights[0] > 0.0, weights[1] > 0.0, weights[2] > 0.0], seen, "layer {layer}: {weights:?}");
             }
         }
     }

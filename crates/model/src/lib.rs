@@ -41,7 +41,7 @@ mod transformer;
 mod weights;
 
 pub use batch::Batch;
-pub use block::{Block, Writes};
+pub use block::{Block, Heads, Writes};
 pub use config::{Architecture, Init, ModelConfig};
 pub use error::ModelError;
 pub use format::{GPT2_MARK, decode, encode, gpt2};

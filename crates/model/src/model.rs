@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::lstm::{self, Lstm};
 use crate::parameters::{self, Freeze, Load, Spec};
 use crate::transformer::{self, Transformer};
-use crate::{Architecture, Free, ModelError, Weights, Writes};
+use crate::{Architecture, Free, Heads, ModelError, Weights, Writes};
 
 /// Makes the types [`Kind`] and [`Model`] from the list of kinds. Of each the list has the type of its models and its file,
 /// by whose name it goes in configurations; the file has its [`Plan`], and [`Layers`] of the type.
@@ -108,6 +108,14 @@ pub(crate) trait Layers<B: Kernels> {
     fn writes(&self, _: Layer, _: &Tensor<B, 3>, _: Tensor<B, 3>) -> Option<Writes<B>> {
         None
     }
+
+    fn heads(&self, _: Layer, _: &Tensor<B, 3>, _: Tensor<B, 3>) -> Option<Heads<B>> {
+        None
+    }
+
+    fn block_with(&self, _: Layer, _: &Tensor<B, 3>, _: Tensor<B, 3>, _: Tensor<B, 3>) -> Option<Tensor<B, 3>> {
+        None
+    }
 }
 
 /// A place in the residual stream: 0 is the embedding, l is after block l.
@@ -182,6 +190,37 @@ impl<B: Kernels> Model<B> {
     /// As [`block`](Self::block).
     pub fn writes(&self, layer: Layer, embedded: &Tensor<B, 3>, h: Tensor<B, 3>) -> Option<Writes<B>> {
         self.layers().writes(layer, embedded, h)
+    }
+
+    /// What each attention head of the block at `layer` does, in ordinary tensor operations on every backend; none where there
+    /// are no heads. Behind a latent a token attends to itself and to what the latent tells it; the first x and the last y share
+    /// their attention with a double of themselves.
+    ///
+    /// # Shapes
+    /// As [`block`](Self::block); see [`Heads`].
+    ///
+    /// # Panics
+    /// As [`block`](Self::block).
+    pub fn heads(&self, layer: Layer, embedded: &Tensor<B, 3>, h: Tensor<B, 3>) -> Option<Heads<B>> {
+        self.layers().heads(layer, embedded, h)
+    }
+
+    /// As [`block`](Self::block), where attention adds `more` to the stream that the feed-forward part reads; none where there
+    /// is no attention. Where `more` is 0, no bit differs from `block`.
+    ///
+    /// # Shapes
+    /// `[batch, 2 n_points, d_model]` three times, to the same.
+    ///
+    /// # Panics
+    /// As [`block`](Self::block).
+    pub fn block_with(
+        &self,
+        layer: Layer,
+        embedded: &Tensor<B, 3>,
+        h: Tensor<B, 3>,
+        more: Tensor<B, 3>,
+    ) -> Option<Tensor<B, 3>> {
+        self.layers().block_with(layer, embedded, h, more)
     }
 
     /// Predictions of every y, read at its x token.

@@ -5,10 +5,10 @@ use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Tensor, backend::Backend};
 use kernels::{Embed, EmbedInputs, Kernels, NORM_EPSILON, ReadOut, ReadOutInputs, Way, linear};
 
-use crate::block::{Block, Writes};
+use crate::block::{Block, Heads, Writes};
 use crate::config::{between, out_of_range};
 use crate::ends::{at_x, number, tokens};
-use crate::latent::{Bottleneck, from_pairs, to_pairs};
+use crate::latent::{Bottleneck, from_pairs, heads_from_pairs, to_pairs};
 use crate::model::{Layers, Plan};
 use crate::parameters::{self, Role, Spec};
 use crate::{Architecture, Latent, Layer, ModelError};
@@ -154,14 +154,18 @@ impl<B: Kernels> Transformer<B> {
     fn seen(&self, layer: Layer, embedded: &Tensor<B, 3>, h: Tensor<B, 3>) -> Tensor<B, 3> {
         match &self.latent {
             Some(latent) if layer.0 == self.encoder_layers + 1 => to_pairs(latent.forward(embedded.clone(), h)),
-            Some(_) if layer.0 > self.encoder_layers => to_pairs(h),
+            Some(_) if self.is_decoder(layer) => to_pairs(h),
             _ => h,
         }
     }
 
     /// From such sequences back to those of all tokens.
     fn put_back(&self, layer: Layer, seen: Tensor<B, 3>, tokens: usize) -> Tensor<B, 3> {
-        if layer.0 > self.encoder_layers { from_pairs(seen, tokens) } else { seen }
+        if self.is_decoder(layer) { from_pairs(seen, tokens) } else { seen }
+    }
+
+    fn is_decoder(&self, layer: Layer) -> bool {
+        layer.0 > self.encoder_layers
     }
 
     /// The read-out at every state: one operation where the backend has it.
@@ -203,6 +207,25 @@ impl<B: Kernels> Layers<B> for Transformer<B> {
         let Writes { attention, feed_forward } = self.blocks[layer.0 - 1].writes(self.seen(layer, embedded, h));
         let [attention, feed_forward] = [attention, feed_forward].map(|part| self.put_back(layer, part, tokens));
         Some(Writes { attention, feed_forward })
+    }
+
+    fn heads(&self, layer: Layer, embedded: &Tensor<B, 3>, h: Tensor<B, 3>) -> Option<Heads<B>> {
+        let [_, tokens, _] = h.dims();
+        let heads = self.blocks[layer.0 - 1].heads(self.seen(layer, embedded, h));
+        Some(if self.is_decoder(layer) { heads_from_pairs(heads, tokens) } else { heads })
+    }
+
+    fn block_with(
+        &self,
+        layer: Layer,
+        embedded: &Tensor<B, 3>,
+        h: Tensor<B, 3>,
+        more: Tensor<B, 3>,
+    ) -> Option<Tensor<B, 3>> {
+        let [_, tokens, _] = h.dims();
+        let more = if self.is_decoder(layer) { to_pairs(more) } else { more };
+        let written = self.blocks[layer.0 - 1].forward_with(self.seen(layer, embedded, h), more);
+        Some(self.put_back(layer, written, tokens))
     }
 
     fn read_out(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {

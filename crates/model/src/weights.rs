@@ -69,7 +69,7 @@ pub(crate) mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::{Kernels, Kind, Model};
+    use crate::{Kernels, Kind, Latent, Model};
 
     const ARCHITECTURE: Architecture = Architecture {
         kind: Kind::Transformer,
@@ -109,7 +109,7 @@ pub(crate) mod tests {
         host(model::<B>(weights).forward(xs, ys))
     }
 
-    fn host<B: Kernels>(tensor: Tensor<B, 2>) -> Vec<f32> {
+    fn host<B: Kernels, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
         tensor.into_data().to_vec().unwrap()
     }
 
@@ -140,6 +140,39 @@ pub(crate) mod tests {
     fn a_head_switched_off_is_one_whose_values_are_zero() {
         check_every_head::<NdArray>();
         check_every_head::<Flex>();
+    }
+
+    /// An f32 has a precision of 6e-8; sums of some dozen terms of order 1 are taken in another order, in one block.
+    const TOLERANCE: f32 = 1e-5;
+
+    fn check_what_heads_add<B: Kernels>(architecture: &Architecture) {
+        let (weights, device) = (random(architecture, 4), B::Device::default());
+        let model = Model::<B>::new(architecture, &weights, &device).unwrap();
+        let (xs, ys) = batch::<B>();
+        let stream = model.residual_stream(xs, ys);
+        for layer in (1..=3).map(Layer) {
+            let (embedded, h) = (&stream.layers[0], stream.layers[layer.0 - 1].clone());
+            let heads = model.heads(layer, embedded, h.clone()).unwrap();
+            let block = |more| host(model.block_with(layer, embedded, h.clone(), more).unwrap());
+            assert_eq!(block(stream.layers[0].zeros_like()), host(stream.layers[layer.0].clone()), "{layer:?}");
+            for head in 1..=3 {
+                let less = heads.writes.clone().narrow(1, head - 1, 1).squeeze_dim(1).neg();
+                let pruned = Model::<B>::new(architecture, &without_head(architecture, &weights, layer, head), &device);
+                let expected = host(pruned.unwrap().block(layer, embedded, h.clone()));
+                for (found, expected) in block(less).into_iter().zip(expected) {
+                    assert!((found - expected).abs() < TOLERANCE, "{layer:?}, head {head}: {found}, {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_what_a_head_adds_a_block_is_one_with_the_head_switched_off() {
+        let latent = Some(Latent { width: 2, decoder_layers: 2 });
+        for architecture in [ARCHITECTURE, Architecture { latent, ..ARCHITECTURE }] {
+            check_what_heads_add::<NdArray>(&architecture);
+            check_what_heads_add::<Flex>(&architecture);
+        }
     }
 
     #[test]

@@ -130,8 +130,8 @@ impl<'a> TextSubject<'a> {
             let (layer, token, vectors, replaces) = match change {
                 Change::Replace { layer, token, by } => (*layer, *token, by, true),
                 Change::Add { layer, token, what } => (*layer, *token, what, false),
-                Change::Ablate { head, .. } => {
-                    let range = "none: heads of a language model are not switched off".to_owned();
+                Change::ReplaceHead { head, .. } | Change::Ablate { head, .. } => {
+                    let range = "none: heads of a language model are not changed".to_owned();
                     return Err(SubjectError::NoPart { part: "head", range, value: *head });
                 }
             };

@@ -30,6 +30,17 @@ pub enum Change {
         /// What is added.
         what: Vectors,
     },
+    /// What an attention head adds to the residual stream is replaced at a token.
+    ReplaceHead {
+        /// The layer that the head's block writes, from 1.
+        layer: Layer,
+        /// The head, from 1.
+        head: usize,
+        /// The token.
+        token: Token,
+        /// What takes its place.
+        by: Vectors,
+    },
     /// The output of an attention head is zero at every token.
     Ablate {
         /// The layer that the head's block writes, from 1.

@@ -63,6 +63,9 @@ pub enum SubjectError {
     /// A model without attention was asked about heads, or about what the parts of a block write.
     #[error("the model must be one with attention, but has no heads, and its blocks add nothing to a stream")]
     NoAttention,
+    /// A model was asked for single heads that does not tell them apart.
+    #[error("the model must be one trained here, but is one whose heads are not told apart")]
+    NoHeads,
     /// A model of numbers was asked about text.
     #[error("the model must be one of text, but is one of pairs of numbers")]
     NoText,

@@ -32,5 +32,5 @@ pub use probes::{Centroid, Distance, Guess, KEPT_PRODUCTS, Knn, Linear, Probe, Q
 pub use prompts::{Answers, Prompts, Score};
 pub use representations::Representations;
 pub use study::Study;
-pub use subject::{Anatomy, Component, Delivery, Layer, Sensitivities, Subject, Subjects, Wanted};
+pub use subject::{Anatomy, Component, Delivery, Layer, Look, Sensitivities, Subject, Subjects, Wanted};
 pub use task::AnyTask;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use data::{Concept, ConceptId, Purpose, Stream, Task, TaskError, TextPrompt, TextTask, Token};
+use data::{Concept, ConceptId, Prompt, Purpose, Stream, Task, TaskError, TextPrompt, TextTask, Token};
 use rand::seq::SliceRandom;
 
 use crate::{AnyTask, Delivery, Prompts, Representations};
@@ -10,6 +10,9 @@ use crate::{EvalConfig, Layer, Probe, ProbeConfig, ProbeError, Subject, SubjectE
 
 /// Where the addresses of permuted answers begin, out of reach of those of permuted labels.
 const PERMUTED_ANSWERS: u64 = 1 << 63;
+
+/// Where the addresses of permuted ys of held-out prompts begin, out of reach of both.
+const PERMUTED_YS: u64 = 1 << 61;
 
 /// A task, and how errors and decodability are measured on it.
 #[derive(Clone, Debug)]
@@ -102,6 +105,20 @@ impl Study {
     /// When the task cannot make them.
     pub fn held_out(&self) -> Result<Prompts, TaskError> {
         self.balanced(Purpose::Eval, 0, self.eval.prompts_per_concept)
+    }
+
+    /// The held-out prompts with the ys of the pairs before the query permuted inside each prompt, as
+    /// [`Prompt::with_ys_permuted`](data::Prompt::with_ys_permuted).
+    ///
+    /// # Errors
+    /// When the task cannot make them.
+    ///
+    /// # Panics
+    /// When the study is of text, or its prompts have fewer than three pairs.
+    pub fn held_out_permuted(&self) -> Result<Prompts, TaskError> {
+        let (stream, prompts) = (Stream::new(self.seed, Purpose::Shuffle), self.held_out()?);
+        let permute = |(index, prompt): (u64, &Prompt)| prompt.with_ys_permuted(&mut stream.rng(PERMUTED_YS + index));
+        Ok((0..).zip(prompts.pairs()).map(permute).collect::<Vec<_>>().into())
     }
 
     /// The prompts of resample number `resample`, the same number of every concept, concept by concept.

@@ -123,6 +123,9 @@ pub struct Sensitivities {
     pub derivatives: Vec<Vec<f32>>,
 }
 
+/// A token that attends and the one that it attends to.
+pub type Look = (Token, Token);
+
 /// A model that can be measured.
 ///
 /// A small model in memory and a large one that is read from disk layer by layer differ in the order in which they can
@@ -164,6 +167,29 @@ pub trait Subject: Send + Sync {
     /// When the edit does anything but replace states.
     fn sensitivities(&self, _: &Prompts, _: &Edit) -> Result<Option<Sensitivities>, SubjectError> {
         Ok(None)
+    }
+
+    /// What each attention head of the block at `layer` adds to the residual stream at `tokens`, head by head. The bias of the
+    /// attention's output is no head's.
+    ///
+    /// # Errors
+    /// When the model cannot be read, has no such layer, or does not tell its heads apart.
+    fn head_outputs(
+        &self,
+        _: &Prompts,
+        _layer: Layer,
+        _tokens: &[Token],
+    ) -> Result<Vec<Representations>, SubjectError> {
+        Err(SubjectError::NoHeads)
+    }
+
+    /// The share of its attention that each head of the block at `layer` gives, at the first token of each of `looks`, to the
+    /// second, `[n_heads][looks][n_prompts]`.
+    ///
+    /// # Errors
+    /// As [`head_outputs`](Self::head_outputs).
+    fn attention(&self, _: &Prompts, _layer: Layer, _looks: &[Look]) -> Result<Vec<Vec<Vec<f32>>>, SubjectError> {
+        Err(SubjectError::NoHeads)
     }
 
     /// The tokens of every answer of prompts of text, as the model has them, `[n_prompts][n_points][]`.

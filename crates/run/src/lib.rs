@@ -16,6 +16,7 @@ mod asking;
 mod checkpoint;
 mod checks;
 mod config;
+mod edited;
 mod elsewhere;
 mod error;
 mod finding;

@@ -9,7 +9,8 @@ use probe::{Change, Edit, Sensitivities};
 use rayon::prelude::*;
 
 use crate::Experiment;
-use crate::subject::{CHUNK, forward_edited, put, replaced, to_vec};
+use crate::edited::{forward_edited, put, replaced};
+use crate::subject::{CHUNK, to_vec};
 
 /// Those of the last answer to each of `prompts` when `edit` replaces states of `model`, chunk by chunk.
 ///
@@ -49,7 +50,7 @@ fn of_chunk<B: Kernels>(
     let batch = Batch::new(prompts.iter().map(|prompt| (&prompt.xs[..], &prompt.ys[..])), device);
     let stream = model.residual_stream(batch.xs, batch.ys);
     let mut states = Vec::new();
-    let predictions = forward_edited(model, &stream, edit, |h, number| {
+    let predictions = forward_edited(model, &stream, edit, first, |h, number| {
         let Change::Replace { token, by, .. } = &edit.0[number] else { unreachable!("every change replaces") };
         let data = TensorData::new(replaced(prompts.len(), by, first), [prompts.len(), h.dims()[2]]);
         let state = Tensor::<Autodiff<B>, 2>::from_data(data, device).require_grad();

@@ -3,14 +3,17 @@
 use std::error::Error as StdError;
 
 use burn::tensor::{Tensor, TensorData};
-use data::Prompt;
-use model::{Batch, Device, Kernels, Model, OnBackend, ResidualStream, Weights, Writes, transplant, without_head};
+use data::{Prompt, Token};
+use model::{
+    Batch, Device, Heads, Kernels, Model, OnBackend, ResidualStream, Weights, Writes, transplant, without_head,
+};
 use probe::{
-    Anatomy, Answers, Change, Component, Delivery, Edit, Layer, Prompts, Representations, Sensitivities, Subject,
-    SubjectError, Subjects, Vectors, Wanted,
+    Anatomy, Answers, Change, Component, Delivery, Edit, Layer, Look, Prompts, Representations, Sensitivities, Subject,
+    SubjectError, Subjects, Wanted,
 };
 use rayon::prelude::*;
 
+use crate::edited::{added, forward_edited, put, replaced};
 use crate::sensitivities::sensitivities;
 use crate::{Experiment, RunDir, RunError};
 
@@ -53,24 +56,34 @@ impl<'a, B: Kernels> ModelSubject<'a, B> {
         prompts.par_chunks(CHUNK).flat_map_iter(forward).collect()
     }
 
-    fn check_layers(&self, edit: &Edit) -> Result<(), SubjectError> {
-        let mut layers = edit.0.iter().filter_map(state_layer);
-        layers.try_for_each(|layer| check("layer", 0, self.anatomy.n_layers, layer.0))
+    fn check_edit(&self, edit: &Edit) -> Result<(), SubjectError> {
+        edit.0.iter().try_for_each(|change| match *change {
+            Change::Replace { layer, .. } | Change::Add { layer, .. } => {
+                check("layer", 0, self.anatomy.n_layers, layer.0)
+            }
+            Change::ReplaceHead { layer, head, .. } | Change::Ablate { layer, head } => {
+                self.check_block(layer)?;
+                check("head", 1, self.anatomy.n_heads, head)
+            }
+        })
+    }
+
+    /// Nothing, if there is a block with heads that writes `layer`.
+    fn check_block(&self, layer: Layer) -> Result<(), SubjectError> {
+        self.anatomy.require_attention()?;
+        check("layer", 1, self.anatomy.n_layers, layer.0)
     }
 
     /// The model without the heads that `edit` switches off; none if it switches off none.
-    fn ablated(&self, edit: &Edit) -> Result<Option<Model<B>>, SubjectError> {
+    fn ablated(&self, edit: &Edit) -> Option<Model<B>> {
         let (architecture, mut weights) = (&self.experiment.architecture, None);
         for change in &edit.0 {
             let Change::Ablate { layer, head } = *change else { continue };
-            self.anatomy.require_attention()?;
-            check("layer", 1, self.anatomy.n_layers, layer.0)?;
-            check("head", 1, self.anatomy.n_heads, head)?;
             let so_far = weights.take().unwrap_or_else(|| self.model.weights());
             weights = Some(without_head(architecture, &so_far, model::Layer(layer.0), head));
         }
         let built = weights.map(|weights| Model::new(architecture, &weights, &self.device));
-        Ok(built.map(|model| model.expect("only values were changed")))
+        built.map(|model| model.expect("only values were changed"))
     }
 
     /// Predictions of a chunk under every edit, where some change states; `first` is the number of its first prompt.
@@ -85,7 +98,7 @@ impl<'a, B: Kernels> ModelSubject<'a, B> {
 
     /// The forward pass from the first edited layer on.
     fn answer_edited(&self, model: &Model<B>, stream: &ResidualStream<B>, edit: &Edit, first: usize) -> Predictions {
-        answers(forward_edited(model, stream, edit, |h, number| self.changed(h, &edit.0[number], first)))
+        answers(forward_edited(model, stream, edit, first, |h, number| self.changed(h, &edit.0[number], first)))
     }
 
     /// The residual stream at one layer with the state at one token changed.
@@ -103,6 +116,30 @@ impl<'a, B: Kernels> ModelSubject<'a, B> {
         };
         let states = Tensor::<B, 2>::from_data(TensorData::new(states, [batch, d_model]), &self.device);
         put(h, token.index(), states)
+    }
+
+    /// What `at` takes from the heads of the block at `layer`, `[batch, n_heads, …]`, at each of some places:
+    /// `[n_heads][places]`, one prompt behind the other.
+    fn of_heads(
+        &self,
+        prompts: &Prompts,
+        layer: Layer,
+        places: usize,
+        at: impl Fn(&Heads<B>, usize) -> Tensor<B, 4> + Sync,
+    ) -> Result<Vec<Vec<Vec<f32>>>, SubjectError> {
+        self.check_block(layer)?;
+        let of_chunk = |chunk: &[Prompt]| {
+            let stream = self.stream(&self.model, chunk);
+            let below = stream.layers[layer.0 - 1].clone();
+            let heads = self.model.heads(model::Layer(layer.0), &stream.layers[0], below);
+            let heads = heads.expect("a model with attention has heads");
+            let of_head = |head| (0..places).map(|place| to_vec(at(&heads, place).narrow(1, head, 1))).collect();
+            (0..self.anatomy.n_heads).map(of_head).collect::<Vec<Vec<Vec<f32>>>>()
+        };
+        let chunks: Vec<_> = prompts.pairs().par_chunks(CHUNK).map(of_chunk).collect();
+        let joined = |head: usize, place: usize| chunks.iter().flat_map(|chunk| chunk[head][place].clone()).collect();
+        let of_head = |head| (0..places).map(|place| joined(head, place)).collect();
+        Ok((0..self.anatomy.n_heads).map(of_head).collect())
     }
 
     /// Everything that is wanted of some prompts, one portion a component, and the answers.
@@ -181,23 +218,42 @@ impl<B: Kernels> Subject for ModelSubject<'_, B> {
         Ok(())
     }
 
+    fn head_outputs(
+        &self,
+        prompts: &Prompts,
+        layer: Layer,
+        tokens: &[Token],
+    ) -> Result<Vec<Representations>, SubjectError> {
+        let at = |heads: &Heads<B>, token: usize| heads.writes.clone().narrow(2, tokens[token].index(), 1);
+        let of_head = |values: Vec<Vec<f32>>| {
+            Representations::new(prompts.labels(), Component::Attention, vec![layer], tokens.to_vec(), values.concat())
+        };
+        Ok(self.of_heads(prompts, layer, tokens.len(), at)?.into_iter().map(of_head).collect())
+    }
+
+    fn attention(&self, prompts: &Prompts, layer: Layer, looks: &[Look]) -> Result<Vec<Vec<Vec<f32>>>, SubjectError> {
+        self.of_heads(prompts, layer, looks.len(), |heads, look| {
+            let (from, to) = looks[look];
+            heads.weights.clone().narrow(2, from.index(), 1).narrow(3, to.index(), 1)
+        })
+    }
+
     fn sensitivities(&self, prompts: &Prompts, edit: &Edit) -> Result<Option<Sensitivities>, SubjectError> {
-        self.check_layers(edit)?;
+        self.check_edit(edit)?;
         Ok(Some(sensitivities(&self.model, self.experiment, &self.device, prompts.pairs(), edit)))
     }
 
     fn answers(&self, prompts: &Prompts, edits: &[Edit]) -> Result<Vec<Answers>, SubjectError> {
         let prompts = prompts.pairs();
-        edits.iter().try_for_each(|edit| self.check_layers(edit))?;
+        edits.iter().try_for_each(|edit| self.check_edit(edit))?;
         if !edits.iter().any(Edit::changes_states) {
             let answer = |edit| {
-                let ablated = self.ablated(edit)?;
-                Ok(Answers::Numbers(self.forward(ablated.as_ref().unwrap_or(&self.model), prompts)))
+                let ablated = self.ablated(edit);
+                Answers::Numbers(self.forward(ablated.as_ref().unwrap_or(&self.model), prompts))
             };
-            return edits.iter().map(answer).collect();
+            return Ok(edits.iter().map(answer).collect());
         }
-        let edits =
-            edits.iter().map(|edit| Ok((edit, self.ablated(edit)?))).collect::<Result<Vec<_>, SubjectError>>()?;
+        let edits: Vec<(&Edit, Option<Model<B>>)> = edits.iter().map(|edit| (edit, self.ablated(edit))).collect();
         let of_chunk = |(number, chunk): (usize, &[Prompt])| self.edited(chunk, number * CHUNK, &edits);
         let chunks: Vec<Vec<Predictions>> = prompts.par_chunks(CHUNK).enumerate().map(of_chunk).collect();
         let under = |edit: usize| chunks.iter().flat_map(|chunk| chunk[edit].iter().cloned()).collect();
@@ -205,66 +261,11 @@ impl<B: Kernels> Subject for ModelSubject<'_, B> {
     }
 }
 
-/// Predictions from the first edited layer on; `change` does what the change of that number says to the residual stream.
-///
-/// # Shapes
-/// `[batch, n_points]`
-pub(crate) fn forward_edited<B: Kernels>(
-    model: &Model<B>,
-    stream: &ResidualStream<B>,
-    edit: &Edit,
-    mut change: impl FnMut(Tensor<B, 3>, usize) -> Tensor<B, 3>,
-) -> Tensor<B, 2> {
-    let Some(start) = edit.0.iter().filter_map(state_layer).min() else { return stream.predictions.clone() };
-    let (mut h, mut embedded) = (stream.layers[start.0].clone(), stream.layers[0].clone());
-    for layer in start.0..=model.last_layer().0 {
-        if layer > start.0 {
-            h = model.block(model::Layer(layer), &embedded, h);
-        }
-        for number in (0..edit.0.len()).filter(|&number| state_layer(&edit.0[number]) == Some(Layer(layer))) {
-            h = change(h, number);
-        }
-        if layer == 0 {
-            embedded = h.clone();
-        }
-    }
-    model.read_out(h)
-}
-
-/// The layer whose states a change is of.
-fn state_layer(change: &Change) -> Option<Layer> {
-    match *change {
-        Change::Replace { layer, .. } | Change::Add { layer, .. } => Some(layer),
-        Change::Ablate { .. } => None,
-    }
-}
-
-/// The residual stream with other states, `[batch, d_model]`, at one token.
-pub(crate) fn put<B: Kernels>(h: Tensor<B, 3>, token: usize, states: Tensor<B, 2>) -> Tensor<B, 3> {
-    let [batch, _, d_model] = h.dims();
-    h.slice_assign([0..batch, token..token + 1, 0..d_model], states.unsqueeze_dim(1))
-}
-
 fn check(part: &'static str, first: usize, last: usize, value: usize) -> Result<(), SubjectError> {
     if (first..=last).contains(&value) {
         return Ok(());
     }
     Err(SubjectError::NoPart { part, range: format!("{first} and {last}"), value })
-}
-
-/// Every prompt's vector, `[prompts, d_model]`.
-pub(crate) fn replaced(prompts: usize, vectors: &Vectors, first: usize) -> Vec<f32> {
-    (first..first + prompts).flat_map(|prompt| vectors.of(prompt)).map(|&value| value as f32).collect()
-}
-
-/// Every prompt's state and vector added in f64, `[prompts, d_model]`.
-fn added(states: &[f32], d_model: usize, vectors: &Vectors, first: usize) -> Vec<f32> {
-    let add = |(&state, &value): (&f32, &f64)| (f64::from(state) + value) as f32;
-    states
-        .chunks_exact(d_model)
-        .zip(first..)
-        .flat_map(|(state, prompt)| state.iter().zip(vectors.of(prompt)).map(add))
-        .collect()
 }
 
 pub(crate) fn to_vec<B: Kernels, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {

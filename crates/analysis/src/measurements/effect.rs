@@ -37,6 +37,12 @@ impl<'a> Effect<'a> {
         self.held_out.squared_errors(answers.numbers()).into_iter().map(mean).collect()
     }
 
+    /// The error of the answer to the last pair of every prompt.
+    pub(super) fn last_errors(&self, answers: &Answers) -> Vec<f64> {
+        let last = |errors: Vec<f64>| errors[errors.len() - 1] / self.scale;
+        self.held_out.squared_errors(answers.numbers()).into_iter().map(last).collect()
+    }
+
     /// Means of one value a prompt: over all concepts, weighed by their priors, and for each.
     pub(super) fn by_concept(&self, values: &[f64]) -> Vec<(Option<String>, Estimate)> {
         let concepts = self.study.concepts();

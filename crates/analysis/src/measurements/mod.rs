@@ -12,6 +12,9 @@ mod effect;
 mod entry;
 mod errors;
 mod head_ablation;
+mod head_interchange;
+mod head_map;
+mod head_scores;
 mod held_out;
 mod interchange;
 mod interval;
@@ -45,6 +48,8 @@ pub use decodability::{
 pub use entry::{Append, Entry, LiveEntry, Planned};
 pub use errors::{Errors, MetricRow, Split};
 pub use head_ablation::{AblationRow, HeadAblation};
+pub use head_interchange::{HeadInterchange, HeadInterchangeRow};
+pub use head_scores::{HeadScoreRow, HeadScores};
 pub use held_out::HeldOut;
 pub use interchange::{Donor, Interchange, InterchangeRow, Places, Subspace, Target};
 pub use interval::{Bootstrap, Estimate, OverResamples};
@@ -84,7 +89,9 @@ pub const ALL: &[Entry] = &[
     Entry::of::<patching::Patching>(),
     Entry::of::<intervene::Intervene>(),
     Entry::of::<interchange::Interchange>(),
+    Entry::of::<head_interchange::HeadInterchange>(),
     Entry::of::<head_ablation::HeadAblation>(),
+    Entry::of::<head_scores::HeadScores>(),
     Entry::of::<layer_exchange::LayerExchange>(),
     Entry::of::<sensitivity::Sensitivity>(),
 ];

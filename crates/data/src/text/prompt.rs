@@ -1,8 +1,9 @@
 //! Pairs of input and answer, as text.
 
-use rand::{Rng, RngExt};
+use rand::Rng;
 
 use crate::ConceptId;
+use crate::prompt::exchange;
 
 /// Pairs of text under one concept. After k demonstrations the query is pair k + 1, so that a prompt of n pairs is one of
 /// every number of demonstrations below n.
@@ -40,14 +41,11 @@ impl TextPrompt {
     /// # Panics
     /// When there are fewer than two demonstrations, or no query behind them.
     pub fn with_answers_permuted(&self, shots: usize, rng: &mut dyn Rng) -> Self {
-        assert!(shots >= 2, "one answer cannot change its place");
         let mut permuted = self.first(shots + 1);
-        // Sattolo's algorithm: one cycle, uniformly among all of them.
-        for last in (1..shots).rev() {
-            let other = rng.random_range(0..last);
-            let [a, b] = permuted.pairs.get_disjoint_mut([last, other]).expect("two places of the prompt");
+        exchange(shots, rng, |a, b| {
+            let [a, b] = permuted.pairs.get_disjoint_mut([a, b]).expect("two places of the prompt");
             std::mem::swap(&mut a.answer, &mut b.answer);
-        }
+        });
         permuted
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use plots::PlotError;
-use plots::grid::{Cell, Grid, draw_in_rows};
+use plots::grid::draw_in_rows;
 use plots::heat::Scale;
-use plots::style::UNITS;
-use plots::ticks::{cell_axis, evenly, grouped_number, signed};
+use plots::ticks::{evenly, grouped_number};
 
 use super::AblationRow;
 use crate::MeasureError;
+use crate::measurements::head_map::{OfHead, head_map, map_height};
 use crate::show::{Section, Shown, of_concepts};
 
 /// Concepts with a panel of their own, beside that of all together.
@@ -31,28 +31,15 @@ fn pruning(rows: &[AblationRow]) -> Result<String, PlotError> {
     let there = |row: &&AblationRow| (row.layer, row.head) == (first.layer, first.head);
     let concepts: Vec<&Option<String>> = rows.iter().filter(there).map(|row| &row.concept).collect();
     let concepts = evenly(concepts.len(), MOST_PRUNED + 1).into_iter().map(|index| concepts[index]);
-    let there_are = |of: fn(&AblationRow) -> usize| rows.iter().map(of).collect::<BTreeSet<usize>>();
-    let (layers, heads) = (there_are(|row| row.layer.0), there_are(|row| row.head));
-    let numbers = |all: &BTreeSet<usize>| all.iter().map(usize::to_string).collect::<Vec<_>>();
-    let place = |all: &BTreeSet<usize>, number| all.range(..number).count();
+    let layers = rows.iter().map(|row| row.layer).collect::<BTreeSet<_>>().len();
     let scale = Scale::around_zero(rows.iter().map(|row| row.change));
     let panel = |concept: &Option<String>| {
-        let cell = |row: &AblationRow| Cell {
-            column: place(&heads, row.head),
-            row: place(&layers, row.layer.0),
-            value: row.change,
-            lines: vec![signed((1000.0 * row.change).round() / 1000.0)],
-        };
-        Grid {
-            title: concept.clone().unwrap_or_else(|| format!("All concepts, step {}", grouped_number(first.step))),
-            x: cell_axis("head switched off", &numbers(&heads), 10),
-            y: cell_axis("layer", &numbers(&layers), 13),
-            cells: rows.iter().filter(|row| row.concept == *concept).map(cell).collect(),
-            scale: scale.clone(),
-            bar: true,
-        }
+        let title = concept.clone().unwrap_or_else(|| format!("All concepts, step {}", grouped_number(first.step)));
+        let here = rows.iter().filter(|row| row.concept == *concept);
+        let values: Vec<OfHead> = here.map(|row| ((row.layer, Some(row.head)), row.change)).collect();
+        head_map(title, "head switched off", &values, &scale)
     };
-    draw_in_rows(concepts.map(panel).collect(), PANELS_A_ROW, (26 * layers.len() as u32 + 130).clamp(210, 420) * UNITS)
+    draw_in_rows(concepts.map(panel).collect(), PANELS_A_ROW, map_height(layers))
 }
 
 /// The sections of the report.

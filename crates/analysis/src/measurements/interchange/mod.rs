@@ -8,22 +8,24 @@ mod subspace;
 mod twins;
 
 use data::{Purpose, Token};
-use probe::{Answers, Edit, Layer, Prompts, States, Study, Subject};
+use probe::{Edit, Layer, Prompts, States, Study, Subject};
 use serde::Serialize;
 
 pub use rows::{Donor, InterchangeRow, Places, Subspace, Target};
+pub(super) use states::{AtLayer, means};
+pub(super) use twins::{Twins, Way};
 
 use super::{MeasureError, Measurement, Needs, Session, sorted};
 use crate::show::{Section, Shown};
 use search::search;
-use states::{AtLayer, Bases, read};
+use states::{Bases, read};
 use subspace::discriminants;
-use twins::{Twins, Way};
+use twins::last;
 
 /// Checkpoints that are measured unless told otherwise.
 const MEASURED: usize = 9;
-/// Prompts of every concept on which directions are found unless told otherwise.
-const FOUND_ON: u32 = 250;
+/// Prompts of every concept behind means, and on which directions are found, unless told otherwise.
+pub(super) const FOUND_ON: u32 = 250;
 /// Numbers of directions unless told otherwise.
 const RANKS: [usize; 4] = [1, 2, 4, 8];
 
@@ -84,13 +86,7 @@ impl Measurement for Interchange {
     type Rows = Vec<InterchangeRow>;
 
     fn plan(options: Options, session: &Session<'_>) -> Result<Plan, MeasureError> {
-        if session.study.n_points() < 2 {
-            let range = "one whose prompts have at least 2 pairs";
-            return Err(MeasureError::out_of_range("the task of interchange", range, session.study.n_points()));
-        }
-        // One prompt of each concept tells whether the task has what is needed.
-        Twins::new(session.study, Purpose::Eval, 0, 1)?;
-        session.study.check_stock("--found-on", Purpose::Patch, options.found_on as usize)?;
+        check_task(session.study, options.found_on as usize)?;
         let (layers, d_model) = (session.layers("--layer", options.layer)?, session.subjects.anatomy().d_model);
         let subspace_layer = session.layers("--subspace-layer", options.subspace_layer.into_iter().collect())?.pop();
         let range = 1..=d_model;
@@ -123,6 +119,17 @@ impl Measurement for Interchange {
     fn show(shown: &Shown<'_>) -> Result<Vec<Section>, MeasureError> {
         show::show(shown)
     }
+}
+
+/// Nothing, if the task of `study` has twins, and `found_on` prompts of every concept for means.
+pub(super) fn check_task(study: &Study, found_on: usize) -> Result<(), MeasureError> {
+    if study.n_points() < 2 {
+        let range = "one whose prompts have at least 2 pairs";
+        return Err(MeasureError::out_of_range("the task of interchange", range, study.n_points()));
+    }
+    // One prompt of each concept tells whether the task has what is needed.
+    Twins::new(study, Purpose::Eval, 0, 1)?;
+    Ok(study.check_stock("--found-on", Purpose::Patch, found_on)?)
 }
 
 /// One model and what it is asked.
@@ -245,13 +252,11 @@ impl<'a> Model<'a> {
         places: Places,
         edits: Vec<(Donor, Option<Directions>, Edit)>,
     ) -> Result<Vec<InterchangeRow>, MeasureError> {
-        let all: Vec<Edit> =
-            std::iter::once(Edit::default()).chain(edits.iter().map(|(.., edit)| edit.clone())).collect();
-        let answers: Vec<Vec<f64>> = self.subject.answers(&self.twins.prompts, &all)?.iter().map(last).collect();
-        let rows = edits.iter().zip(&answers[1..]).flat_map(|((donor, directions, _), edited)| {
-            self.rows_with(layer, places, *donor, *directions, self.twins.ways(&answers[0], edited))
-        });
-        Ok(rows.collect())
+        let (sources, edits): (Vec<_>, Vec<Edit>) =
+            edits.into_iter().map(|(donor, directions, edit)| ((donor, directions), edit)).unzip();
+        let ways = sources.into_iter().zip(self.twins.under(self.subject, edits)?);
+        let rows = |((donor, directions), ways)| self.rows_with(layer, places, donor, directions, ways);
+        Ok(ways.flat_map(rows).collect())
     }
 
     fn rows_with(
@@ -288,9 +293,4 @@ fn strongest(rows: &[InterchangeRow], places: Places) -> Layer {
     let there = rows.iter().filter(|row| row.places == places && row.is_of_concept(Donor::OtherTwin));
     let most = there.max_by(|a, b| a.step.cmp(&b.step).then(a.target_weight.total_cmp(&b.target_weight)));
     most.map_or(Layer(0), |row| row.layer)
-}
-
-/// The answers to the last pair.
-fn last(answers: &Answers) -> Vec<f64> {
-    answers.numbers().iter().map(|answers| *answers.last().expect("a prompt has a pair")).collect()
 }

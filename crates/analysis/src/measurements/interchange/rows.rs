@@ -74,7 +74,7 @@ pub enum Target {
 
 impl Donor {
     /// All of them.
-    pub(super) const ALL: [Self; 9] = [
+    pub(in crate::measurements) const ALL: [Self; 9] = [
         Self::Twin,
         Self::OtherTwin,
         Self::ConceptMean,
@@ -134,7 +134,7 @@ impl InterchangeRow {
 
 impl Places {
     /// The tokens, of prompts of so many pairs.
-    pub(super) fn tokens(self, n_points: usize) -> Vec<Token> {
+    pub(in crate::measurements) fn tokens(self, n_points: usize) -> Vec<Token> {
         let ys = (1..n_points).map(Token::Y);
         match self {
             Self::QueryX => vec![Token::X(n_points)],

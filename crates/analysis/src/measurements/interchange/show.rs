@@ -221,7 +221,7 @@ fn weight_axis(title: &str, reach: impl Iterator<Item = f64>) -> Axis {
 }
 
 impl Places {
-    fn title(self) -> &'static str {
+    pub(in crate::measurements) fn title(self) -> &'static str {
         match self {
             Self::QueryX => "The query's x token",
             Self::LastY => "The y token before the query",

@@ -1,8 +1,10 @@
-//! The states of prompts and of their twins at one layer, and what is put in place of them.
+//! The states of prompts and of their twins at one layer, or what a head adds to them, and what is put in place.
 
 use data::{Purpose, Stream, Token};
 use nalgebra::{DMatrix, RowDVector};
-use probe::{Change, Delivery, Edit, Layer, Prompts, States, Study, Subject, SubjectError, Vectors, Wanted};
+use probe::{
+    Change, Delivery, Edit, Layer, Prompts, Representations, States, Study, Subject, SubjectError, Vectors, Wanted,
+};
 use rand::seq::SliceRandom;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -11,14 +13,16 @@ use super::subspace::orthonormal;
 use super::twins::Twins;
 use crate::measurements::{directions, random_direction};
 
-/// The states of one layer at some tokens.
-pub(super) struct AtLayer {
+/// The states of one layer at some tokens, or what one head of its block adds there.
+pub(in crate::measurements) struct AtLayer {
     pub(super) layer: Layer,
+    /// From 1; none for the states.
+    head: Option<usize>,
     pub(super) tokens: Vec<AtToken>,
     donors: Donors,
 }
 
-/// States at one layer and token, each `[n_prompts, d_model]`.
+/// States, or what is added to them, at one layer and token, each `[n_prompts, d_model]`.
 pub(super) struct AtToken {
     token: Token,
     pub(super) own: DMatrix<f64>,
@@ -40,7 +44,7 @@ struct Donors {
 }
 
 /// Directions for each token, orthonormal columns `[d_model, rank]`.
-pub(super) type Bases = Vec<DMatrix<f64>>;
+pub(in crate::measurements) type Bases = Vec<DMatrix<f64>>;
 
 /// States of prompts at one layer, token by token.
 pub(super) fn read(
@@ -68,23 +72,56 @@ impl AtLayer {
     ) -> Result<Self, SubjectError> {
         let [own, twin, others] =
             [&twins.prompts, &twins.twins, behind_means].map(|prompts| read(subject, prompts, layer, tokens));
+        Ok(Self::of(study, twins, &behind_means.labels(), (layer, None, tokens), [own?, twin?, others?]))
+    }
+
+    /// The same of what each head of the block at `layer` adds.
+    pub(in crate::measurements) fn read_heads(
+        study: &Study,
+        subject: &dyn Subject,
+        twins: &Twins,
+        behind_means: &Prompts,
+        (layer, tokens): (Layer, &[Token]),
+    ) -> Result<Vec<Self>, SubjectError> {
+        let [own, twin, others] =
+            [&twins.prompts, &twins.twins, behind_means].map(|prompts| subject.head_outputs(prompts, layer, tokens));
         let labels = behind_means.labels();
-        let states = own?.into_iter().zip(twin?).zip(others?);
+        let of_head = |(head, ((own, twin), others))| {
+            let states = [own, twin, others]
+                .map(|of: Representations| (0..tokens.len()).map(|token| of.states(0, token)).collect());
+            Self::of(study, twins, &labels, (layer, Some(head), tokens), states)
+        };
+        Ok((1..).zip(own?.into_iter().zip(twin?).zip(others?)).map(of_head).collect())
+    }
+
+    /// Of the states of the prompts, of their twins and of those behind the means, token by token.
+    fn of(
+        study: &Study,
+        twins: &Twins,
+        labels: &[usize],
+        (layer, head, tokens): (Layer, Option<usize>, &[Token]),
+        [own, twin, others]: [Vec<States>; 3],
+    ) -> Self {
+        let states = own.into_iter().zip(twin).zip(others);
         let at = |(&token, ((own, twin), others)): (&Token, ((States, States), States))| AtToken {
             token,
             own: own.rows().clone(),
             twin: twin.rows().clone(),
-            means: means(others.rows(), &labels),
+            means: means(others.rows(), labels),
         };
-        Ok(Self { layer, tokens: tokens.iter().zip(states).map(at).collect(), donors: Donors::of(study, twins) })
+        Self { layer, head, tokens: tokens.iter().zip(states).map(at).collect(), donors: Donors::of(study, twins) }
     }
 
     /// The edit that puts a donor's states in place, as a whole or in a subspace at each token.
-    pub(super) fn edit(&self, donor: Donor, bases: Option<&Bases>) -> Edit {
+    pub(in crate::measurements) fn edit(&self, donor: Donor, bases: Option<&Bases>) -> Edit {
         let change = |(number, here): (usize, &AtToken)| {
             let states = here.with(donor, bases.map(|bases| &bases[number]), &self.donors, number);
             let by = Vectors::Each(states.row_iter().map(|row| row.iter().copied().collect()).collect());
-            Change::Replace { layer: self.layer, token: here.token, by }
+            let (layer, token) = (self.layer, here.token);
+            match self.head {
+                None => Change::Replace { layer, token, by },
+                Some(head) => Change::ReplaceHead { layer, head, token, by },
+            }
         };
         Edit(self.tokens.iter().enumerate().map(change).collect())
     }
@@ -165,7 +202,7 @@ fn next_alike<T: PartialEq>(all: &[T]) -> Vec<usize> {
 }
 
 /// The mean state of every concept, `[n_concepts, d_model]`.
-fn means(states: &DMatrix<f64>, labels: &[usize]) -> DMatrix<f64> {
+pub(in crate::measurements) fn means(states: &DMatrix<f64>, labels: &[usize]) -> DMatrix<f64> {
     let n_concepts = labels.iter().max().map_or(0, |last| last + 1);
     let members = |concept| (0..labels.len()).filter(|&i| labels[i] == concept).collect::<Vec<_>>();
     let mean = |concept| states.select_rows(&members(concept)).row_mean();
@@ -206,6 +243,32 @@ mod tests {
         for donor in [Donor::Random, Donor::ConceptMean, Donor::OwnMean, Donor::SameConcept, Donor::OtherTwin] {
             let found = edited(donor, None);
             assert!(!close(found.clone(), &twin) && !close(found, &own), "{donor:?}");
+        }
+    }
+
+    /// The second head keeps two of the four numbers that the query is multiplied with. Its twin's output and that of the
+    /// first head are all that the twin's answer takes, and its own output changes nothing.
+    #[test]
+    fn outputs_of_all_heads_together_make_the_answer_to_the_twin() {
+        let (study, model) = (study(), Linear::new([0.0, 0.5], 0.0));
+        let twins = Twins::new(&study, Purpose::Eval, 0, 20).unwrap();
+        let others = study.balanced(Purpose::Patch, 0, 20).unwrap();
+        let heads = AtLayer::read_heads(&study, &model, &twins, &others, (Layer(2), &[Token::X(6)])).unwrap();
+        let last = |prompts: &Prompts, edit: Edit| -> Vec<f64> {
+            let answers = model.answers(prompts, &[edit]).unwrap().swap_remove(0).into_numbers();
+            answers.into_iter().map(|answers| answers[5]).collect()
+        };
+        let [own, twin] = [&twins.prompts, &twins.twins].map(|prompts| last(prompts, Edit::default()));
+        let of = |donor: Donor| heads.iter().map(move |here| here.edit(donor, None));
+        let whole = last(&twins.prompts, Edit(of(Donor::Twin).flat_map(|edit| edit.0).collect()));
+        assert!(whole.iter().zip(&twin).all(|(found, twin)| (found - twin).abs() < SINGLE));
+        let [first, second] = [0, 1].map(|head| last(&twins.prompts, of(Donor::Twin).nth(head).unwrap()));
+        for (i, (own, twin)) in own.iter().zip(&twin).enumerate() {
+            assert!(((first[i] - own) + (second[i] - own) - (twin - own)).abs() < SINGLE);
+        }
+        for edit in of(Donor::Itself) {
+            let still = last(&twins.prompts, edit);
+            assert!(still.iter().zip(&own).all(|(found, own)| (found - own).abs() < SINGLE));
         }
     }
 

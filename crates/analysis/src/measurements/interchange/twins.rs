@@ -1,7 +1,7 @@
 //! Prompts with their twins, and how far answers go from the one to the other.
 
 use data::{Predictor, Prompt, Purpose, Role};
-use probe::{Prompts, Study};
+use probe::{Answers, Edit, Prompts, Study, Subject, SubjectError};
 use rayon::prelude::*;
 
 use super::{MeasureError, Target};
@@ -10,8 +10,8 @@ use crate::measurements::{Bootstrap, Estimate};
 /// Prompts, their twins, and the answers that closed-form predictors give to the last pair.
 ///
 /// A twin has the same x's, and noise and weights drawn alike, under another concept.
-pub(super) struct Twins {
-    pub(super) prompts: Prompts,
+pub(in crate::measurements) struct Twins {
+    pub(in crate::measurements) prompts: Prompts,
     pub(super) twins: Prompts,
     /// The optimal answers to the prompts.
     pub(super) own: Vec<f64>,
@@ -21,13 +21,13 @@ pub(super) struct Twins {
 }
 
 /// How far answers went.
-pub(super) struct Way {
-    pub(super) target: Target,
-    pub(super) slope: Estimate,
+pub(in crate::measurements) struct Way {
+    pub(in crate::measurements) target: Target,
+    pub(in crate::measurements) slope: Estimate,
     /// Weight of the own answer in the answers.
-    pub(super) own_weight: f64,
+    pub(in crate::measurements) own_weight: f64,
     /// Weight of the target.
-    pub(super) target_weight: Estimate,
+    pub(in crate::measurements) target_weight: Estimate,
 }
 
 impl Twins {
@@ -35,7 +35,12 @@ impl Twins {
     ///
     /// # Errors
     /// When the task has one concept, no optimal predictor, or no prompts that differ in their concept alone.
-    pub(super) fn new(study: &Study, purpose: Purpose, set: u64, per_concept: usize) -> Result<Self, MeasureError> {
+    pub(in crate::measurements) fn new(
+        study: &Study,
+        purpose: Purpose,
+        set: u64,
+        per_concept: usize,
+    ) -> Result<Self, MeasureError> {
         let refused = |range, value| Err(MeasureError::out_of_range("the task of interchange", range, value));
         if study.concepts().len() < 2 {
             return refused("one of at least 2 concepts", study.concepts().len().to_string());
@@ -65,6 +70,17 @@ impl Twins {
     /// The answers that nothing but the concept is needed for, or those to the twins where nothing is told the concept.
     pub(super) fn goal(&self) -> &[f64] {
         &self.targets.last().expect("the first is there always").1
+    }
+
+    /// How far the answers of `subject` go under each edit.
+    pub(in crate::measurements) fn under(
+        &self,
+        subject: &dyn Subject,
+        edits: impl IntoIterator<Item = Edit>,
+    ) -> Result<Vec<Vec<Way>>, SubjectError> {
+        let edits: Vec<Edit> = std::iter::once(Edit::default()).chain(edits).collect();
+        let answers: Vec<Vec<f64>> = subject.answers(&self.prompts, &edits)?.iter().map(last).collect();
+        Ok(answers[1..].iter().map(|edited| self.ways(&answers[0], edited)).collect())
     }
 
     /// How far the answers `edited` have gone from `plain`, those of the model as it is.
@@ -108,6 +124,11 @@ impl Twins {
 fn weights([own, cross, there, with_own, with_there]: [f64; 5]) -> [f64; 2] {
     let determinant = own * there - cross * cross;
     [(there * with_own - cross * with_there) / determinant, (own * with_there - cross * with_own) / determinant]
+}
+
+/// The answers to the last pair.
+pub(super) fn last(answers: &Answers) -> Vec<f64> {
+    answers.numbers().iter().map(|answers| *answers.last().expect("a prompt has a pair")).collect()
 }
 
 fn last_answers(predictor: &dyn Predictor, prompts: &[Prompt]) -> Vec<f64> {
