@@ -1,10 +1,10 @@
 """Effective rank and CKA of hidden states over training, beside Concept Decodability.
 
     for step in 0 500 1000 ...; do emergence export RUN --step $step --out states/$step.npz; done
-    python experiments/representations.py states
+    python experiments/representations.py states --layer 6 [--token 0]
 
-`states` holds the states of one resample at every checkpoint, named after its step, as `emergence export` writes them. For every
-token and layer, a line a checkpoint:
+`states` holds the states of one resample at every checkpoint, named after its step, as `emergence export` writes them. Printed is a
+line a checkpoint:
 
 - knn: Concept Decodability of that resample,
 - rank: the effective rank of the centred states, exp of the entropy of their singular values over their sum (Roy and
@@ -15,7 +15,7 @@ token and layer, a line a checkpoint:
 Needs numpy.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -39,22 +39,21 @@ def between(states: np.ndarray, concepts: np.ndarray) -> float:
 
 
 def main() -> None:
-    files = sorted(Path(sys.argv[1]).glob("*.npz"), key=lambda file: int(file.stem))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("states", type=Path, help="folder of the exported states")
+    parser.add_argument("--layer", type=int, required=True)
+    parser.add_argument("--token", type=int, default=0, help="index into the probed tokens")
+    options = parser.parse_args()
+    files = sorted(options.states.glob("*.npz"), key=lambda file: int(file.stem))
     checkpoints = [(int(file.stem), dict(np.load(file))) for file in files]
-    _, n_layers, n_tokens, _ = checkpoints[0][1]["hidden"].shape
-    for token in range(n_tokens):
-        for layer in range(n_layers):
-            print(f"\ntoken {token}, layer {layer}\n  step    knn   rank  between  before   last")
-            centred = []
-            for _, arrays in checkpoints:
-                states = arrays["hidden"][:, layer, token].astype(np.float64)
-                centred.append(states - states.mean(0))
-            for i, (step, arrays) in enumerate(checkpoints):
-                decodable = arrays["knn_credit"][:, layer, token].mean()
-                with_before = cka(centred[i], centred[i - 1]) if i else float("nan")
-                numbers = [between(centred[i], arrays["concept"]), with_before, cka(centred[i], centred[-1])]
-                rank = effective_rank(centred[i])
-                print(f"{step:6}  {decodable:5.2f}  {rank:5.1f}    {numbers[0]:5.3f}   {numbers[1]:5.3f}  {numbers[2]:5.3f}")
+    states = [arrays["hidden"][:, options.layer, options.token].astype(np.float64) for _, arrays in checkpoints]
+    states = [these - these.mean(0) for these in states]
+    print("  step    knn   rank  between  before   last")
+    for i, (step, arrays) in enumerate(checkpoints):
+        decodable = arrays["knn_credit"][:, options.layer, options.token].mean()
+        rank, apart = effective_rank(states[i]), between(states[i], arrays["concept"])
+        before, last = cka(states[i], states[max(i - 1, 0)]), cka(states[i], states[-1])
+        print(f"{step:6}  {decodable:5.2f}  {rank:5.1f}    {apart:5.3f}   {before:5.3f}  {last:5.3f}")
 
 
 if __name__ == "__main__":
