@@ -25,16 +25,26 @@ pub fn principal_components(states: &DMatrix<f64>) -> Plane {
 }
 
 /// The directions in which `[n, d]` states around the origin spread most, and the share of the variance along each.
+///
+/// They are eigenvectors of the features' products with each other, or, where there are fewer states than features, sums of
+/// states weighted by eigenvectors of the states' products, which are the smaller matrix.
 pub(crate) fn principal_axes(centred: &DMatrix<f64>) -> ([DVector<f64>; 2], [f64; 2]) {
-    let eigen = SymmetricEigen::new(centred.transpose() * centred);
+    let (n, d) = centred.shape();
+    let wide = d > n;
+    let products = if wide { centred * centred.transpose() } else { centred.transpose() * centred };
+    let eigen = SymmetricEigen::new(products);
     let mut order: Vec<usize> = (0..eigen.eigenvalues.len()).collect();
     order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
     let total: f64 = eigen.eigenvalues.iter().map(|value| value.max(0.0)).sum();
     let axis = |rank: usize| {
         let Some(&index) = order.get(rank) else {
-            return (DVector::zeros(centred.ncols()), 0.0);
+            return (DVector::zeros(d), 0.0);
         };
-        let axis = eigen.eigenvectors.column(index);
+        let vector = eigen.eigenvectors.column(index);
+        let axis = match wide {
+            true => centred.tr_mul(&vector).try_normalize(0.0).unwrap_or_else(|| DVector::zeros(d)),
+            false => vector.into_owned(),
+        };
         let sign = if axis[axis.iamax()] < 0.0 { -1.0 } else { 1.0 };
         let share = if total > 0.0 { eigen.eigenvalues[index].max(0.0) / total } else { 0.0 };
         (axis * sign, share)
@@ -60,6 +70,18 @@ mod tests {
         for (point, angle) in found.points.iter().zip(&angles) {
             assert!((point[0] - 3.0 * angle.cos()).abs() < 1e-9 && (point[1] - angle.sin()).abs() < 1e-9);
         }
+    }
+
+    #[test]
+    fn features_that_are_always_zero_change_nothing() {
+        let states = DMatrix::from_fn(5, 3, |i, j| ((3 * i + 5 * j) % 7) as f64 + 0.1 * (i * j) as f64);
+        let narrow = principal_components(&states);
+        let wide = principal_components(&states.resize_horizontally(9, 0.0));
+        for (found, expected) in wide.points.iter().flatten().zip(narrow.points.iter().flatten()) {
+            assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        }
+        let [found, expected] = [wide, narrow].map(|plane| plane.explained.unwrap());
+        assert!((0..2).all(|axis| (found[axis] - expected[axis]).abs() < 1e-9));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Uniform Manifold Approximation and Projection.
 
-use nalgebra::DMatrix;
+use std::collections::BTreeMap;
+
 use probe::{Distance, Knn, States};
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
@@ -81,20 +82,23 @@ fn start(states: &States, rng: &mut impl Rng) -> Vec<[f64; 2]> {
     points
 }
 
-/// The weights v of every two states, `[n, n]`.
-fn graph(states: &States) -> DMatrix<f64> {
-    let (rows, n) = (states.rows(), states.rows().nrows());
+/// The weights v of the states that are joined, by the indices of both.
+type Graph = BTreeMap<(usize, usize), f64>;
+
+fn graph(states: &States) -> Graph {
+    let rows = states.rows();
     let others = Knn { neighbours: NEIGHBOURS - 1, distance: Distance::Euclidean };
-    let mut directed = DMatrix::zeros(n, n);
+    let mut directed = Graph::new();
     for (i, nearest) in others.nearest(states).into_iter().enumerate() {
         let distances: Vec<f64> = nearest.iter().map(|&j| (rows.row(i) - rows.row(j)).norm()).collect();
-        for (j, weight) in nearest.into_iter().zip(memberships(&distances)) {
-            directed[(i, j)] = weight;
-        }
+        directed.extend(nearest.into_iter().map(|j| (i, j)).zip(memberships(&distances)));
     }
-    let reverse = directed.transpose();
-    let both = directed.component_mul(&reverse);
-    directed + reverse - both
+    let joined = |(&(i, j), &there): (&(usize, usize), &f64)| {
+        let back = directed.get(&(j, i)).copied().unwrap_or(0.0);
+        let weight = there + back - there * back;
+        [((i, j), weight), ((j, i), weight)]
+    };
+    directed.iter().flat_map(joined).collect()
 }
 
 /// The weights v(j | i) of a state's neighbours from their distances.
@@ -118,11 +122,9 @@ struct Edge {
 }
 
 /// All edges that are drawn at least once.
-fn edges(graph: &DMatrix<f64>) -> Vec<Edge> {
-    let strongest = graph.max();
-    let n = graph.nrows();
-    let pairs = (0..n).flat_map(|from| (0..n).map(move |to| (from, to)));
-    let edges = pairs.map(|(from, to)| Edge { from, to, weight: graph[(from, to)] / strongest });
+fn edges(graph: &Graph) -> Vec<Edge> {
+    let strongest = graph.values().copied().fold(0.0, f64::max);
+    let edges = graph.iter().map(|(&(from, to), weight)| Edge { from, to, weight: weight / strongest });
     edges.filter(|edge| edge.weight * EPOCHS as f64 >= 1.0).collect()
 }
 
@@ -170,6 +172,8 @@ fn solve(increasing: impl Fn(f64) -> f64, target: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use nalgebra::DMatrix;
+
     use super::*;
 
     #[test]
@@ -203,9 +207,11 @@ mod tests {
     fn an_edge_is_as_strong_as_the_two_directions_together() {
         let states = States::new(DMatrix::from_fn(40, 2, |i, j| ((7 * i + 3 * j) % 40) as f64));
         let graph = graph(&states);
-        assert_eq!(graph, graph.transpose());
-        assert!(graph.iter().all(|&weight| (0.0..=1.0).contains(&weight)) && graph.trace() == 0.0);
-        assert!((0..40).all(|i| (graph.row(i).max() - 1.0).abs() < 1e-12), "every state has a nearest one");
+        for (&(i, j), weight) in &graph {
+            assert!(i != j && (0.0..=1.0).contains(weight) && graph[&(j, i)] == *weight);
+        }
+        let strongest = |i: usize| graph.range((i, 0)..(i + 1, 0)).map(|(_, weight)| *weight).fold(0.0, f64::max);
+        assert!((0..40).all(|i| (strongest(i) - 1.0).abs() < 1e-12), "every state has a nearest one");
     }
 
     #[test]
