@@ -164,8 +164,8 @@ fn the_kernel_killed_my_run_without_a_word() {
     assert!(!out.exists());
 
     // A run that was made on a larger machine, or with fewer prompts.
-    let train = ["train", "smoke", "--quiet", "--set", "train.steps=1", "--out", out.to_str().unwrap()];
-    succeed(&train);
+    let wide = ["train", "smoke", "--quiet", "--set", "train.steps=1", "--set", "model.d_model=256"];
+    succeed(&[&wide[..], &["--out", out.to_str().unwrap()]].concat());
     let run = only_run(&out);
     let before = files(&run);
     let more = ["remeasure", run.to_str().unwrap(), "--set", "probe.prompts_per_concept=10000"];

@@ -71,7 +71,7 @@ pub fn accuracy<'a>(guesses: impl IntoIterator<Item = &'a Guess>) -> f64 {
 /// Numbers tie when they differ by less than this share of their scale.
 const TIE: f64 = 1e-12;
 
-/// States up to which nearest neighbours keep the inner products of every two: 32 MiB.
+/// States up to which those who go through them state by state keep the inner products of every two: 32 MiB.
 pub const KEPT_PRODUCTS: usize = 2048;
 
 /// The states of all concepts at one layer and token, and what several probes need of them.
@@ -103,7 +103,7 @@ impl States {
     }
 
     /// The states' squared norms, `[n]`.
-    fn squares(&self) -> Vec<f64> {
+    pub fn squares(&self) -> Vec<f64> {
         match self.keeps_products() {
             true => self.products().diagonal().as_slice().to_owned(),
             false => products::squares(&self.rows),
@@ -116,7 +116,7 @@ impl States {
 
     /// Calls `visit` with every state's index and inner products with all states, `[n]`. Those of many states are computed
     /// as they are needed, by whoever asks, so that memory does not grow with their square.
-    fn for_each_products(&self, mut visit: impl FnMut(usize, &[f64])) {
+    pub fn for_each_products(&self, mut visit: impl FnMut(usize, &[f64])) {
         match self.keeps_products() {
             true => self.products().column_iter().enumerate().for_each(|(i, column)| visit(i, column.as_slice())),
             false => products::for_each_row(&self.rows, visit),

@@ -1,5 +1,7 @@
 //! Inner products of states.
 
+use std::ops::Range;
+
 use nalgebra::{DMatrix, DMatrixView, Dyn};
 
 /// Columns that are multiplied at a time.
@@ -16,32 +18,33 @@ pub(super) fn products(rows: &DMatrix<f64>) -> DMatrix<f64> {
 /// Inner products of all rows with every row in turn, `[n]`, some rows at a time: as `products` gives them, without room for
 /// them all.
 pub(super) fn for_each_row(rows: &DMatrix<f64>, mut visit: impl FnMut(usize, &[f64])) {
-    let n = rows.nrows();
-    for start in (0..n).step_by(STRIP) {
-        let strip = rows * transposed(rows).columns(start, STRIP.min(n - start));
-        strip.column_iter().enumerate().for_each(|(i, column)| visit(start + i, column.as_slice()));
+    for strip in strips(rows.nrows()) {
+        let products = rows * transposed(rows).columns(strip.start, strip.len());
+        strip.zip(products.column_iter()).for_each(|(i, column)| visit(i, column.as_slice()));
     }
 }
 
 /// Squared norms of the rows, as they stand on the diagonal of `products`.
 pub(super) fn squares(rows: &DMatrix<f64>) -> Vec<f64> {
-    let (n, transposed) = (rows.nrows(), transposed(rows));
-    let mut squares = Vec::with_capacity(n);
-    for start in (0..n).step_by(STRIP) {
-        let width = STRIP.min(n - start);
-        let products = rows.rows(start, width) * transposed.columns(start, width);
+    let mut squares = Vec::with_capacity(rows.nrows());
+    for strip in strips(rows.nrows()) {
+        let products = rows.rows(strip.start, strip.len()) * transposed(rows).columns(strip.start, strip.len());
         squares.extend_from_slice(products.diagonal().as_slice());
     }
     squares
+}
+
+/// Ranges of much the same length: a single row would be multiplied in another order.
+fn strips(n: usize) -> impl Iterator<Item = Range<usize>> {
+    let strips = n.div_ceil(STRIP);
+    (0..strips).map(move |strip| strip * n / strips..(strip + 1) * n / strips)
 }
 
 /// Adds the inner products of every two rows to the lower triangle of `products`, `[n, n]`; what is above changes as well.
 pub(super) fn add_products(rows: &DMatrix<f64>, products: &mut DMatrix<f64>) {
     let (n, transposed) = (rows.nrows(), transposed(rows));
     // Of strips of columns all but what lies above them, which is half the work.
-    let strips = n.div_ceil(STRIP);
-    for strip in 0..strips {
-        let [start, end] = [strip, strip + 1].map(|strip| strip * n / strips);
+    for Range { start, end } in strips(n) {
         let (below, width) = (n - start, end - start);
         let mut to = products.view_mut((start, start), (below, width));
         to.gemm(1.0, &rows.rows(start, below), &transposed.columns(start, width), 1.0);

@@ -103,12 +103,12 @@ fn between_within(states: &States, labels: &[usize], members: &[f64]) -> f64 {
 }
 
 fn silhouette(states: &States, labels: &[usize], members: &[f64]) -> f64 {
-    let products = states.products();
-    let of_state = |i: usize| {
+    let squares = states.squares();
+    let of_state = |i: usize, products: &[f64]| {
         let mut sums = vec![0.0; members.len()];
         for (j, &label) in labels.iter().enumerate() {
             // Rounding can leave the square of a small distance just below 0.
-            sums[label] += (products[(i, i)] + products[(j, j)] - 2.0 * products[(i, j)]).max(0.0).sqrt();
+            sums[label] += (squares[i] + squares[j] - 2.0 * products[j]).max(0.0).sqrt();
         }
         let own = labels[i];
         let inside = sums[own] / (members[own] - 1.0);
@@ -117,7 +117,9 @@ fn silhouette(states: &States, labels: &[usize], members: &[f64]) -> f64 {
         let larger = outside.max(inside);
         if members[own] > 1.0 && larger > 0.0 { (outside - inside) / larger } else { 0.0 }
     };
-    (0..labels.len()).map(of_state).sum::<f64>() / labels.len() as f64
+    let mut sum = 0.0;
+    states.for_each_products(|i, products| sum += of_state(i, products));
+    sum / labels.len() as f64
 }
 
 /// One resample at one token.
