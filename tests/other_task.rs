@@ -70,7 +70,7 @@ fn a_run_that_is_lengthened_is_asked_on() {
     ask("errors", &run, &noisy);
     succeed(&["resume", run.to_str().unwrap(), "--steps", "41", "--quiet"]);
     ask("errors", &run, &noisy);
-    let rows = record::Folder::at(&run.join("on/noisy")).table::<analysis::MetricRow>().read().unwrap();
+    let rows = record::Folder::at(run.join("on/noisy")).table::<analysis::MetricRow>().read().unwrap();
     assert_eq!(rows.iter().filter_map(Row::step).max(), Some(41));
 }
 

@@ -7,6 +7,7 @@
 //! the states by UMAP, on one thread. Prints `{"seconds": …, "scores": {…}}`.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::time::Instant;
 
 use nalgebra::DMatrix;
@@ -33,7 +34,8 @@ fn main() {
         scores.insert("points".to_owned(), points.len() as f64);
     }
     let seconds = began.elapsed().as_secs_f64();
-    println!("{}", serde_json::json!({ "seconds": seconds, "scores": scores }));
+    let found = serde_json::json!({ "seconds": seconds, "scores": scores });
+    writeln!(std::io::stdout(), "{found}").expect("standard output can be written");
 }
 
 fn default_probes() -> [Box<dyn Probe>; 5] {
