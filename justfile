@@ -115,6 +115,12 @@ test-browser:
     cargo build -p emergence
     node tests/browser/explore.mjs target/debug/emergence
 
+# How time and memory grow with the work, and decodability and UMAP beside scikit-learn and umap-learn; need numpy, scikit-learn, umap-learn
+growth:
+    cargo test --no-run
+    python benches/growth.py target/debug
+    python benches/beside.py target/debug/examples/states
+
 # Take pictures of a page of `explore`: light, dark, narrow and printed; needs node and Chromium
 pictures PAGE FOLDER:
     node tests/browser/screenshots.mjs {{PAGE}} {{FOLDER}}

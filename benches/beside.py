@@ -1,6 +1,6 @@
 """Times Concept Decodability beside scikit-learn and UMAP beside umap-learn, on the same states, one thread each.
 
-    cargo build -p analysis --example states
+    cargo test --no-run
     python benches/beside.py target/debug/examples/states
 
 Four concepts of 200 states each, Gaussian clouds around means of their own. Decodability is the accuracy of all five probes at

@@ -1,6 +1,6 @@
 """Measures how time and memory grow with the work, and fits an exponent to each curve.
 
-    cargo build -p emergence && cargo build -p analysis --example states
+    cargo test --no-run
     python benches/growth.py target/debug [--only steps,decodability,umap,report,runs]
 
 Prints one table a part. Every row is one curve: what was varied, the values, time and peak memory at each of them, and the
