@@ -126,11 +126,11 @@ impl Experiment {
             Work::Steps => self.bytes_of_steps(device, threads),
             // A checkpoint is copied before it is written.
             Work::Training if device.is_cpu() => {
-                self.bytes_of_steps(device, threads) + 2.0 * parameters + self.bytes_of_probing(threads)
+                self.bytes_of_steps(device, threads) + 2.0 * parameters + self.bytes_of_probing(device, threads)
             }
             Work::Training => self.bytes_of_steps(device, threads),
             // A checkpoint is read with its moments, then decoded, and then becomes a model.
-            Work::Measuring => PROGRAM + 5.0 * parameters + self.bytes_of_probing(threads),
+            Work::Measuring => PROGRAM + 5.0 * parameters + self.bytes_of_probing(device, threads),
         }
     }
 
@@ -177,7 +177,7 @@ impl Experiment {
 
     /// States of a resample at every layer and token, and what every thread needs at one of them: products of every two
     /// states, and the folds of the probes that are fitted; before that, what goes through the model.
-    fn bytes_of_probing(&self, threads: usize) -> f64 {
+    fn bytes_of_probing(&self, device: Device, threads: usize) -> f64 {
         let (study, size) = (&self.study, &self.architecture);
         let [d, layers, heads, tokens] =
             [size.d_model, size.n_layers, size.n_heads, size.seq_len()].map(|size| size as f64);
@@ -186,7 +186,8 @@ impl Experiment {
         let states = F32 * (layers + 1.0) * study.tokens.len() as f64 * n * d;
         let products = if n <= KEPT_PRODUCTS as f64 || n < d { n } else { 0.0 };
         let probing = F64 * (1.3 * n * products + 0.5 * study.probe.folds as f64 * n * n.min(d));
-        let weights = if tokens <= STRIP { heads * tokens } else { STRIP };
+        // In one piece, long sequences have no more than a strip of attention weights.
+        let weights = if tokens <= STRIP || device == Device::NdArray { heads * tokens } else { STRIP };
         let reading = F32 * MEASURED * tokens * ((layers + 12.0) * d + weights);
         let held_out = study.eval.prompts_per_concept * concepts;
         let prompts = F32 * self.numbers_of_prompts(held_out) + 6.0 * F64 * (held_out * size.n_points) as f64;

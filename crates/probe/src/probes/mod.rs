@@ -71,7 +71,7 @@ pub fn accuracy<'a>(guesses: impl IntoIterator<Item = &'a Guess>) -> f64 {
 /// Numbers tie when they differ by less than this share of their scale.
 const TIE: f64 = 1e-12;
 
-/// States up to which those who go through them state by state keep the inner products of every two: 32 MiB.
+/// States up to which [`States::for_each_products`] keeps the inner products of every two: 32 MiB.
 pub const KEPT_PRODUCTS: usize = 2048;
 
 /// The states of all concepts at one layer and token, and what several probes need of them.
