@@ -24,6 +24,7 @@ from pathlib import Path
 
 SIZES = ["benches/sizes/small.toml", "benches/sizes/medium.toml", "quickstart"]
 WARM_UP, STEPS, HERTZ = 20, 400, 997
+PRODUCTS = ["attend", "feed_forward", "attend_gradient", "feed_forward_gradient"]
 # The functions of one's own code that say what a sample is for; of a sample's frames the innermost counts.
 ROWS = {
     "norms": ["normalise", "add_normalise_gradient"],
@@ -31,63 +32,73 @@ ROWS = {
     "attention: softmax": ["softmax", "softmax_gradient"],
     "attention: products of heads": ["products", "mix_keys", "mix_queries"],
     "norms' scale and shift into maps and back": ["fold", "unfold"],
-    "biases and their gradients": ["add_rows", "add_row_sums", "fill_rows"],
+    "biases, and room between the products": ["add_rows", "add_row_sums", "fill_rows", *PRODUCTS],
     "sequences side by side and back": ["by_token", "push_by_sequence", "at_outputs", "among_all"],
     "Adam, sums of gradients, their norm": ["adam", "add_parts", "squares"],
+    "read-in, read-out, loss": ["embed", "embed_gradient", "read_out", "read_out_gradient", "squared_error"],
     "drawing prompts": ["draw"],
 }
 OF_FUNCTION = {function: row for row, functions in ROWS.items() for function in functions}
-PRODUCTS = ["attend", "feed_forward", "attend_gradient", "feed_forward_gradient"]
-OTHER = "read-in, read-out, loss, burn's graph and tensors"
+GRAPH, OTHER = "burn's graph", "other"
 FAULTS, LOOKING = "pages that the system clears", "threads looking for work"
 
 
 def name(function: str) -> str:
-    """Of `<a::B as c::D>::name<E>::{closure#0}` the name."""
-    parts = [part for part in re.sub(r"<[^<>]*>", "", re.sub(r"<[^<>]*>", "", function)).split("::") if part and part[0] not in "{<"]
+    """Of `<a::B as c::D>::name::<E>::{closure#0}` the name."""
+    bare = re.sub(r"::h[0-9a-f]{16}$", "", function)
+    while bare != (bare := re.sub(r"<[^<>]*>", "", bare)):
+        pass
+    parts = [part for part in bare.split("::") if part and part[0] != "{"]
     return parts[-1] if parts else function
 
 
-def samples(program: str, folder: str) -> list[list[str]]:
-    """Of every sample the frames, innermost first: functions, with what was inlined."""
-    script = subprocess.run(
-        ["perf", "script", "-i", f"{folder}/samples", "--no-inline", "-F", "ip,sym,dso"], capture_output=True, text=True, check=True
-    ).stdout
-    stacks = [[line.strip() for line in stack.splitlines() if line.startswith("\t")] for stack in script.split("\n\n")]
-    own = sorted({line.split()[0] for stack in stacks for line in stack if program in line})
-    lines = subprocess.run(
-        ["llvm-addr2line", "-e", program, "-a", "-f", "-i", "-C"], input="\n".join(f"0x{address}" for address in own), capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    inlined, here = {}, []
-    for first, second in zip(lines, [*lines[1:], ""]):
-        if re.fullmatch("0x[0-9a-f]+", first):
-            here = inlined.setdefault(int(first, 16), [])
-        elif "/" in second or second.startswith("?"):
-            here.append(first)
-    frames = lambda line: [*inlined.get(int(line.split()[0], 16), []), line.split(None, 1)[1]]
-    return [[frame for line in stack for frame in frames(line)] for stack in stacks if stack]
+def ran(*command: str, **more) -> str:
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, **more).stdout
+
+
+def samples(program: str, file: str) -> list[list[str]]:
+    """Of every sample the frames, innermost first, with those that were inlined."""
+    stacks = []
+    for stack in ran("perf", "script", "-i", file, "--no-inline", "-F", "ip,sym,dso").split("\n\n"):
+        lines = [line.split(None, 1) for line in stack.splitlines() if line.startswith("\t")]
+        # A caller's address is that behind its call.
+        stacks.append([(int(address, 16) - (depth > 0), symbol) for depth, (address, symbol) in enumerate(lines)])
+    own = {address for stack in stacks for address, symbol in stack if program in symbol}
+    inlined = functions(program, sorted(own))
+    frames = lambda address, symbol: [*inlined.get(address, []), symbol.rsplit(" (", 1)[0]]
+    return [[frame for found in stack for frame in frames(*found)] for stack in stacks if stack]
+
+
+def functions(program: str, places: list[int]) -> dict[int, list[str]]:
+    """The functions at places of the program's file, innermost first: of this workspace by name, others by path."""
+    # A debugger goes by addresses in memory.
+    offset, address = re.search(r"LOAD +(0x\w+) (0x\w+) .* R E ", ran("readelf", "-lW", program)).groups()
+    shift = int(address, 16) - int(offset, 16)
+    asked = "\n".join(hex(place + shift) for place in places)
+    lines = iter(ran("llvm-addr2line", "-e", program, "-a", "-f", "-i", "-C", input=asked).splitlines())
+    found = {}
+    for line in lines:
+        if line.startswith("0x"):
+            here = found.setdefault(int(line, 16) - shift, [])
+        else:
+            file = next(lines)
+            here.append(name(line) if "/crates/" in file and "/registry/" not in file else f"::{line}")
+    return found
 
 
 def row(frames: list[str]) -> str | None:
-    """What a sample counts for; nothing if it is of no step."""
-    if any("exc_page_fault" in frame for frame in frames):
-        kind = FAULTS
-    elif any(re.search("crossbeam|rayon_core::sleep|sched_yield|futex", frame) for frame in frames[:8]):
-        kind = LOOKING
-    else:
-        kind = None
-    names = [name(frame) for frame in frames]
-    if "products_per_second" in names or not any(part in names for part in ["gradients", "step", "ahead", "block", "block_gradient"]):
-        return kind if kind == LOOKING else None
-    if kind:
-        return kind
-    product = "write_product" in names
-    for function in names:
-        if product and function in PRODUCTS:
-            return f"products: {function}"
-        if not product and function in OF_FUNCTION:
-            return OF_FUNCTION[function]
-    return OTHER
+    """What a sample counts for; nothing if it is of the products that `bench` compares with."""
+    if "products_per_second" in frames:
+        return None
+    if "exc_page_fault" in frames:
+        return FAULTS
+    if any(re.search("crossbeam|rayon_core::sleep|sched_yield|futex", frame) for frame in frames[:8]):
+        return LOOKING
+    if "gemm::gemm::gemm" in frames or any(frame.startswith("gemm") for frame in frames):
+        return next((f"products: {function}" for function in frames if function in PRODUCTS), "products: elsewhere")
+    if found := next((OF_FUNCTION[frame] for frame in frames if frame in OF_FUNCTION), None):
+        return found
+    return GRAPH if any("burn_autodiff" in frame for frame in frames) else OTHER
 
 
 def flop(config: dict) -> dict[str, float]:
@@ -109,7 +120,7 @@ def copying(seconds: float = 0.5) -> float:
     """Bytes a second of one core that copies arrays larger than its caches, read and written."""
     import numpy as np
 
-    a, b = np.ones(1 << 25), np.empty(1 << 25)
+    a, b = np.ones(1 << 25), np.ones(1 << 25)
     began, times = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
         np.copyto(b, a)
@@ -117,40 +128,39 @@ def copying(seconds: float = 0.5) -> float:
     return 2 * times * a.nbytes / (time.perf_counter() - began)
 
 
-def account(program: str, size: str, threads: int) -> None:
+def account(program: str, size: str, threads: int, bandwidth: float) -> None:
     bench = [program, "bench", size, "--json", "--threads", str(threads), "--steps", str(STEPS), "--warm-up", str(WARM_UP)]
-    quiet = json.loads(subprocess.run(bench, capture_output=True, check=True).stdout)
     with tempfile.TemporaryDirectory() as folder:
         record = ["perf", "record", "-q", "-F", str(HERTZ), "-e", "cpu-clock", "--call-graph", "dwarf,16384", "-o", f"{folder}/samples"]
-        sampled = json.loads(subprocess.run([*record, "--", *bench], stdout=subprocess.PIPE, check=True).stdout)
-        found = Counter(filter(None, map(row, samples(program, folder))))
-    per_step = 1e3 / HERTZ / (WARM_UP + STEPS)
-    print(f"\n**{quiet['name']}**: {quiet['median_ms']:.1f} ms a step ({sampled['median_ms']:.1f} while it was sampled)\n")
-    rate = quiet["gflop_per_second"] / quiet["share_of_products"]
-    of_products = flop(fields(program, size))
+        bench = json.loads(ran(*record, "--", *bench))
+        found = Counter(filter(None, map(row, samples(program, f"{folder}/samples"))))
+    step, rate = bench["median_ms"], bench["gflop_per_second"] / bench["share_of_products"]
+    print(f"\n**{bench['name']}**, {step:.1f} ms a step; products at {rate:.0f} GFLOP/s\n")
     print("| what | ms of processor time | share | share of the products' rate |\n|---|---|---|---|")
-    total = threads * sampled["median_ms"]
-    for what, count in found.most_common():
-        ms = count * per_step
-        share = of_products.get(what, 0) / ms * 1e3 / (rate / threads)
-        print(f"| {what} | {ms:.2f} | {ms / total:.1%} | {f'{share:.0%}' if share else ''} |")
-    waiting = total - sum(found.values()) * per_step
-    print(f"| waiting | {waiting:.2f} | {waiting / total:.1%} | |")
+    config, per_step = fields(program, size), 1e3 / HERTZ / (WARM_UP + STEPS)
+    of_products = flop(config)
+    for what, ms in [*((what, count * per_step) for what, count in found.most_common()), ("waiting", threads * step - sum(found.values()) * per_step)]:
+        share = f"{of_products[what] / ms * 1e3 / (rate / threads):.0%}" if what in of_products else ""
+        print(f"| {what} | {ms:.2f} | {ms / threads / step:.1%} | {share} |")
+    arithmetic = bench["gflop_per_step"] / rate * 1e3
+    # Gradients are written and read, values and two moments read and written; blocks hold nearly all of them.
+    bytes_ms = 12 * config["d_model"] ** 2 * config["n_layers"] * 4 * 8 / bandwidth * 1e3
+    print(f"\nFloor: {arithmetic:.1f} ms of products and {bytes_ms:.2f} ms of Adam's bytes; the step takes {step / (arithmetic + bytes_ms):.2f} times that.")
 
 
 def fields(program: str, size: str) -> dict:
     """The numbers of a configuration, whatever it extends."""
-    with tempfile.TemporaryDirectory() as folder:
-        text = subprocess.run([program, "show", size], capture_output=True, text=True, check=True, cwd=folder).stdout
+    text = ran(program, "show", size)
     return {key: int(value) for key, value in re.findall(r"^(\w+) = ([0-9_]+)\b", text, re.MULTILINE)}
 
 
 def main() -> None:
     program, threads = str(Path(sys.argv[1]).resolve()), os.cpu_count()
     with Pool(threads) as pool:
-        print(f"copying: {sum(pool.map(copying, [0.5] * threads)) / 1e9:.1f} GB/s on {threads} cores")
+        bandwidth = sum(pool.map(copying, [0.5] * threads))
+    print(f"{threads} threads; copying at {bandwidth / 1e9:.0f} GB/s")
     for size in sys.argv[2:] or SIZES:
-        account(program, size, threads)
+        account(program, size, threads, bandwidth)
 
 
 if __name__ == "__main__":

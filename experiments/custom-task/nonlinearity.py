@@ -11,7 +11,7 @@ PROMPT = np.dtype([("concept", "<i4"), ("xs", "<f4", (N_POINTS, D_X)), ("ys", "<
 
 
 def prompts(seed, purpose, index, count, concept):
-    """The prompts from `index` on. Each depends on its own address only: there the counter stands."""
+    """The prompts from `index` on. Each depends on its own index only: the counter starts there."""
     philox = np.random.Philox(key=[seed, PURPOSES[purpose]], counter=index * BLOCKS)
     uniform = np.random.Generator(philox).random((count, 4 * BLOCKS))
     radius, angle = uniform[:, 1 : 1 + HALF], uniform[:, 1 + HALF : 1 + 2 * HALF]
