@@ -79,11 +79,11 @@ def theirs(file: str, width: str, what: str) -> None:
 
 def measure(command: list) -> dict:
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True, env={**os.environ, **ONE_THREAD})
-    found = json.loads(process.stdout.read())
+    printed = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"{command} failed")
-    return {**found, "memory": usage.ru_maxrss / 1024}
+    return {**json.loads(printed), "memory": usage.ru_maxrss / 1024}
 
 
 def main() -> None:

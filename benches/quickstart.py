@@ -3,7 +3,7 @@
     pip install torch transformers scikit-learn
     python benches/quickstart.py target/debug/trainer
 
-Runs `trainer train quickstart`, then the script on the same task, sizes, steps and checkpoints, on all cores, and prints wall time
+Runs `trainer train quickstart`, then the script on the same task, sizes and steps, on all cores, and prints wall time
 and peak memory of both. The script measures only what `trainer` takes from its first table: error and CD, by layer, at two tokens,
 with ten resamples. The four other probes, controls, interventions, UMAP, figures and report of `trainer` have no counterpart in it.
 """

@@ -136,6 +136,10 @@ fn only_what_is_to_be_done_is_submitted_with_a_job_behind_it() {
     let occupied = submit(&[]);
     assert_eq!(occupied.status.code(), Some(2));
     assert!(stderr(&occupied).contains("array-0.sh would be written over"), "{}", stderr(&occupied));
+    // What is forced here is forced in every task.
+    submit(&["--force"]);
+    let array = std::fs::read_to_string(scripts.join("array-0.sh")).unwrap();
+    assert!(array.contains(" --force"), "{array}");
 }
 
 #[test]

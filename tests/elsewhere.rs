@@ -157,7 +157,12 @@ fn prompts_of_a_file_are_trained_on_and_measured_as_if_they_were_drawn() {
     assert_eq!(cd, fs::read_to_string(drawn.join("cd.csv")).unwrap());
     let name = run.to_str().unwrap();
     succeed(&["patch", name]);
-    check(&["patch", name, "--mean-prompts", "101"], 2, &["prompts of C1", "task.division leaves for it (100)"]);
+    // Twice as many prompts as the run probes, which it does not have, are left out.
+    succeed(&["sensitivity", name]);
+    for command in [&["patch", name][..], &["export", name, "--what", "prompts"]] {
+        let more = [command, &["--mean-prompts", "101"]].concat();
+        check(&more, 2, &["--mean-prompts must be at most", "prompts there are of C1 (100), but is 101"]);
+    }
     let more = ["remeasure", name, "--set", "probe.resamples=5"];
     check(&more, 2, &["probe.prompts_per_concept times probe.resamples", "48", "60"]);
 }

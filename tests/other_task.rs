@@ -83,6 +83,8 @@ fn what_cannot_be_asked_is_refused_and_makes_nothing() {
     let long = file(place.path(), "long.toml", "task.n_points = 7");
     check(&["errors", name, "--task", &long], 2, &["task.n_points must be at most that of the model (6), but is 7"]);
     check(&["cd", name, "--task", "missing.toml"], 2, &["missing.toml"]);
+    let spaced = file(place.path(), "my task.toml", "task.noise_variance = 1");
+    check(&["cd", name, "--task", &spaced], 2, &["--task must be a file whose name", "but is \"my task\""]);
     assert!(!run.join("on").exists());
 
     let noisy = file(place.path(), "noisy.toml", "task.noise_variance = 1");

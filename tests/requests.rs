@@ -310,6 +310,7 @@ fn a_run_continues_only_as_what_it_was() {
         (&["--free", "last=3"], &["finetune.free", "model.n_layers (2)", "3"]),
         (&["--step", "7"], &["step", "0, 1, 2, 4, 8, 10", "7"]),
         (&["--set", "finetune.free=all"], &["--set", "--free", "finetune.free=all"]),
+        (&["--set", " finetune = {free=\"all\"}"], &["--set", "--free"]),
         (&["--set", "task.d_x=5"], &["task.d_x", "saved weights (4)", "5"]),
         (&["--set", "task.n_points=7"], &["task.n_points", "saved weights (6)", "7"]),
         (&["--set", "model.d_model=32"], &["model.d_model", "saved weights (16)", "32"]),

@@ -75,6 +75,11 @@ fn a_run_that_is_lengthened_is_the_longer_one() {
         assert_eq!(uninterrupted(longer.path(), sets), run);
     }
     assert!(files(longer.path()) == before);
+    // It was lengthened while the disk failed behind its configuration, or came without its seal.
+    std::fs::remove_file(run.join("seal.toml")).unwrap();
+    succeed(&["resume", path, "--quiet"]);
+    assert!(files(longer.path()) == before);
+    check(&["resume", path, "--steps", "50", "--anew"], 2, &["--steps", "cannot be used with", "--anew"]);
 }
 
 #[test]

@@ -155,11 +155,11 @@ def ours(name, threads, seconds, guess):
 def measure(command):
     """What a command prints as JSON, and its largest resident memory in MiB."""
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, env=environment())
-    found = json.loads(process.stdout.read())
+    printed = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"{command} failed")
-    return {**found, "memory": usage.ru_maxrss / 1024}
+    return {**json.loads(printed), "memory": usage.ru_maxrss / 1024}
 
 
 def environment():

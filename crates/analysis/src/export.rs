@@ -132,6 +132,7 @@ pub fn write_prompts(
     path: &Path,
     force: bool,
 ) -> Result<(), MeasureError> {
+    study.check_stock("--mean-prompts", Purpose::Patch, per_concept)?;
     let held_out = study.held_out()?;
     let means = mean_prompts(study, per_concept)?;
     let has_twins = study.concepts().len() > 1;

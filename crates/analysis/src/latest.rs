@@ -29,9 +29,10 @@ impl Latest {
         let errors = shown.folder.table::<MetricRow>().newest()?;
         let best = shown.folder.table::<BestLayerRow>().newest()?;
         let error = over_all(&errors).map(|row| row.relative_mse);
+        let optimal = shown.optimal_error()?;
         Ok(Self {
             error,
-            over_optimal: error.and_then(|error| Some(error / shown.optimal_error()?)),
+            over_optimal: error.and_then(|error| Some(error / optimal?)),
             cd: held_out_cd(&best).map(|row| [row.score, row.lo, row.hi]),
             chance: 1.0 / shown.legend.concepts.len().max(1) as f64,
         })

@@ -41,15 +41,15 @@ impl Shown<'_> {
 
     /// The error of the optimal predictor over E\[y²\], over all concepts and positions, where the task has one and it
     /// was computed.
-    pub fn optimal_error(&self) -> Option<f64> {
-        let optimal = self.legend.with_role(Role::Optimal).map(|known| known.name.as_str())?;
+    ///
+    /// # Errors
+    /// When the table cannot be read or has other columns.
+    pub fn optimal_error(&self) -> Result<Option<f64>, RecordError> {
+        let Some(optimal) = self.legend.with_role(Role::Optimal) else { return Ok(None) };
         let overall = |row: &&BaselineRow| row.concept.is_none() && row.position.is_none();
-        self.rows::<BaselineRow>()
-            .ok()?
-            .iter()
-            .filter(overall)
-            .find(|row| row.predictor == optimal)
-            .map(|row| row.relative_mse)
+        let rows: Vec<BaselineRow> = self.rows()?;
+        let found = rows.iter().filter(overall).find(|row| row.predictor == optimal.name);
+        Ok(found.map(|row| row.relative_mse))
     }
 }
 

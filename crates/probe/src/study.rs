@@ -40,8 +40,7 @@ impl Study {
         let tokens = probe.tokens_of(task.shape().n_points)?;
         let study = Self { seed, task: AnyTask::Pairs(task), eval, probe, tokens };
         study.check_stock("eval.prompts_per_concept", Purpose::Eval, study.eval.prompts_per_concept)?;
-        let probed = study.probe.prompts_per_concept.saturating_mul(study.probe.resamples);
-        study.check_stock("probe.prompts_per_concept times probe.resamples", Purpose::Probe, probed)?;
+        study.check_probed(study.probe.prompts_per_concept)?;
         Ok(study)
     }
 
@@ -62,8 +61,24 @@ impl Study {
         let tokens = probe.tokens_after(shots, task.n_points())?;
         let study = Self { seed, task: AnyTask::Text(task), eval, probe, tokens };
         study.check_stock("eval.prompts_per_concept", Purpose::Eval, study.eval.prompts_per_concept)?;
-        study.check_stock("probe.prompts_per_concept", Purpose::Probe, study.probe.prompts_per_concept)?;
+        study.check_probed(study.probe.prompts_per_concept)?;
         Ok(study)
+    }
+
+    /// Checks that there are prompts for resamples of `per_concept` of every concept. Those of numbers share no prompt; each of text
+    /// is drawn from all that there are.
+    ///
+    /// # Errors
+    /// When a concept has fewer.
+    pub fn check_probed(&self, per_concept: usize) -> Result<(), ProbeError> {
+        let (field, prompts) = match &self.task {
+            AnyTask::Text(_) => ("probe.prompts_per_concept", per_concept),
+            AnyTask::Pairs(_) => {
+                let prompts = per_concept.saturating_mul(self.probe.resamples);
+                ("probe.prompts_per_concept times probe.resamples", prompts)
+            }
+        };
+        self.check_stock(field, Purpose::Probe, prompts)
     }
 
     /// Checks that every concept has `per_concept` different prompts for `purpose`.

@@ -10,7 +10,7 @@ use record::Lock;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::checks::{check, check_name};
+use crate::checks::{MOST_LETTERS, check, check_name};
 use crate::resolve::{lay_over, read_as};
 use crate::run_dir::CONFIG;
 use crate::sealing::listed;
@@ -56,15 +56,19 @@ impl RunDir {
         let mut whole = home.config.to_table();
         let Other { task, eval, probe } = read_as(Source::File(file.to_owned()).part(whole.get("task"))?)?;
         let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-        check_name(name)?;
+        let joined = format!("{}-{ON}-{name}", home.config.name);
+        let range = format!(
+            "a file whose name without its ending has letters, digits, '-' or '_', at most {} together with the run's name",
+            MOST_LETTERS - "--".len() - ON.len()
+        );
+        check("--task", range, format!("{name:?}"), check_name(name).is_ok() && check_name(&joined).is_ok())?;
         // What an earlier file of prompts needed is nothing that another one has.
         if let (Some(Value::Table(own)), true) = (whole.get_mut("task"), task.contains_key("file")) {
             own.retain(|field, _| field != "sha256" && field != "division");
         }
         let sections = [("task", Some(task)), ("eval", eval), ("probe", probe)];
         let sections = sections.into_iter().filter_map(|(name, fields)| Some((name.to_owned(), fields?.into())));
-        let name = Value::String(format!("{}-{ON}-{name}", home.config.name));
-        let other = sections.chain([("name".to_owned(), name)]).collect();
+        let other = sections.chain([("name".to_owned(), Value::String(joined))]).collect();
         lay_over(&mut whole, other);
         let experiment = Config::complete(whole)?.build(registry)?;
         let (found, own) = (&experiment.architecture, &home.architecture);

@@ -15,14 +15,17 @@ pub(crate) fn check(
     Err(ConfigError::OutOfRange { field: field.to_owned(), range: range.into(), value: value.to_string() })
 }
 
+/// The most letters of a name.
+pub(crate) const MOST_LETTERS: usize = 64;
+
 /// Checks the name of a run or a sweep, which is part of a path.
 ///
 /// # Errors
 /// When it is empty, long, or has other characters than letters, digits, `-` and `_`.
 pub fn check_name(name: &str) -> Result<(), ConfigError> {
     let legible = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let named = (1..=64).contains(&name.len()) && name.chars().all(legible);
-    check("name", "1 to 64 letters, digits, '-' or '_'", format!("{name:?}"), named)
+    let named = (1..=MOST_LETTERS).contains(&name.len()) && name.chars().all(legible);
+    check("name", format!("1 to {MOST_LETTERS} letters, digits, '-' or '_'"), format!("{name:?}"), named)
 }
 
 /// Two hexadecimal digits a byte.

@@ -1,7 +1,7 @@
 //! A run that goes on beyond its end, in the same folder.
 //!
-//! A batch is a function of the step, so a run that is lengthened is the longer run from the beginning. It is found by the
-//! configuration of before as well.
+//! A batch is a function of the step, so a run that is lengthened is the longer run from the beginning; only its tables also have
+//! the rows of its old end, where the longer run would not have measured. It is found by the configuration of before as well.
 
 use record::Lock;
 use serde::{Deserialize, Serialize};

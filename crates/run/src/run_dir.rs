@@ -343,7 +343,9 @@ impl RunDir {
             steps.iter().filter(|&&step| Some(step) < last && !config.checkpoints.is_due(step, config.train.steps));
         let folders = between.map(|&step| self.checkpoint_folder(step));
         let folders = folders.chain(passed.map(|step| self.checkpoint_folder(step).with_extension(UNMEASURED)));
-        let damaged = files_in(&self.path().join(CHECKPOINTS))?.into_iter().filter(|path| {
+        // Single checkpoints, and all of them together where the run was begun anew.
+        let inside = files_in(&self.path().join(CHECKPOINTS))?.into_iter();
+        let damaged = inside.chain(files_in(self.path())?).filter(|path| {
             path.extension().is_some_and(|extension| extension.to_string_lossy().starts_with("damaged"))
         });
         let measured = |folder: PathBuf| Ok(Unneeded { bytes: bytes_in(&folder)?, folder });
@@ -403,7 +405,10 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
 }
 
 fn bytes_in(folder: &Path) -> Result<u64, RunError> {
-    let len = |path: &PathBuf| Ok(fs::metadata(path).map_err(|error| RecordError::io("read", path, error))?.len());
+    let len = |path: &PathBuf| match fs::metadata(path).map_err(|error| RecordError::io("read", path, error))? {
+        found if found.is_dir() => bytes_in(path),
+        found => Ok(found.len()),
+    };
     files_in(folder)?.iter().map(len).sum()
 }
 

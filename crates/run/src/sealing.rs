@@ -104,8 +104,11 @@ impl RunDir {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let hash = name.strip_prefix(config.name.as_str()).and_then(|rest| rest.strip_prefix('-'));
         let is_hash = |hash: &&str| hash.len() == 8 && hash.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
+        // A run that was lengthened keeps the name that it had before.
+        let earlier = self.earlier_configs(&config)?;
+        let was = |hash: &str| earlier.iter().any(|earlier| earlier.identity() == hash);
         match hash.filter(is_hash) {
-            Some(expected) if expected != identity => Err(RunError::ChangedSince {
+            Some(expected) if expected != identity && !was(expected) => Err(RunError::ChangedSince {
                 path: self.path().join(CONFIG),
                 expected: expected.to_owned(),
                 found: identity,

@@ -120,7 +120,8 @@ impl OverResamples {
 fn quantile(ascending: &[f64], q: f64) -> f64 {
     let at = q * (ascending.len() - 1) as f64;
     let (below, above) = (ascending[at.floor() as usize], ascending[at.ceil() as usize]);
-    below + (above - below) * at.fract()
+    // Between two infinite values there is no difference.
+    if below == above { below } else { below + (above - below) * at.fract() }
 }
 
 #[cfg(test)]
@@ -135,6 +136,8 @@ mod tests {
         let found = OverResamples::of(&accuracies);
         assert!((found.score - 0.5).abs() < 1e-12);
         assert!((found.lo - 0.025).abs() < 1e-12 && (found.hi - 0.975).abs() < 1e-12);
+        let infinite = OverResamples::of(&[f64::INFINITY; 2]);
+        assert_eq!([infinite.score, infinite.lo, infinite.hi], [f64::INFINITY; 3]);
     }
 
     /// Three standard errors of the 2.5% quantile of 1,000 normal draws, 0.085 of their spread, over 1.96 of it.

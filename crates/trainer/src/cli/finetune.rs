@@ -33,7 +33,7 @@ pub struct Finetune {
 
 impl Finetune {
     pub(super) fn run(mut self, registry: &TaskRegistry) -> Result<(), CliError> {
-        let its_own = |set: &&String| set.trim_start().split(['.', '=']).next() == Some("finetune");
+        let its_own = |set: &&String| set.split(['.', '=']).next().map(str::trim) == Some("finetune");
         if let Some(set) = self.change.sets.iter().find(its_own) {
             let range = "a change of another section than finetune, which --step and --free are for";
             return Err(Failure::Request(anyhow::anyhow!("--set must be {range}, but is {set:?}")).into());

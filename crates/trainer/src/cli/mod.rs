@@ -66,7 +66,7 @@ pub enum Command {
         #[arg(long)]
         anew: bool,
         /// Train for so many steps in all, more than the run was made for; the schedule of the learning rate stays
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", conflicts_with = "anew")]
         steps: Option<usize>,
         /// How to train
         #[command(flatten)]

@@ -55,7 +55,7 @@ impl Live for Errors {
 
     fn headline(rows: &Vec<MetricRow>, shown: &Shown<'_>) -> Option<String> {
         let overall = over_all(rows)?;
-        Some(match shown.optimal_error() {
+        Some(match shown.optimal_error().ok()? {
             Some(optimal) => format!("error {:.2} × optimal", overall.relative_mse / optimal),
             None => format!("error {:.3} of E[y²]", overall.relative_mse),
         })

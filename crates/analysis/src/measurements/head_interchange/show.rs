@@ -1,6 +1,6 @@
 //! Which heads carry the concept.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use plots::PlotError;
 use plots::grid::draw_in_rows;
@@ -47,8 +47,8 @@ fn carried(rows: &[&HeadInterchangeRow], places: Places) -> Vec<OfHead> {
             rows.iter().filter(move |row| (row.places, row.donor, row.target) == (places, donor, Target::Concept));
         here.map(|row| ((row.layer, row.head), row.target_weight))
     };
-    let beyond = |((head, other), (_, own)): (OfHead, OfHead)| (head, other - own);
-    weights(Donor::OtherTwin).zip(weights(Donor::SameConcept)).map(beyond).collect()
+    let own: BTreeMap<_, f64> = weights(Donor::SameConcept).collect();
+    weights(Donor::OtherTwin).filter_map(|(head, other)| Some((head, other - own.get(&head)?))).collect()
 }
 
 const CAPTION: &str = "Weight, in the answer, of what the other concept makes of the prompt's own pairs, when a head adds what it adds in a prompt of the other concept; less the same weight when it adds what it adds in another prompt of the own concept. A head above 0 carries the concept to these tokens, and 1 would be all of it; the first column has all heads of the block together.";

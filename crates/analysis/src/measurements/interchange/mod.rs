@@ -129,6 +129,12 @@ pub(super) fn check_task(study: &Study, found_on: usize) -> Result<(), MeasureEr
     }
     // One prompt of each concept tells whether the task has what is needed.
     Twins::new(study, Purpose::Eval, 0, 1)?;
+    // Twins go through the other concepts in turn, and the controls take a second prompt with the same two concepts.
+    let (per_concept, fewest) = (study.eval.prompts_per_concept, 2 * (study.concepts().len() - 1));
+    if per_concept < fewest {
+        let range = format!("at least {fewest} for interchange among {} concepts", study.concepts().len());
+        return Err(MeasureError::out_of_range("eval.prompts_per_concept", range, per_concept));
+    }
     Ok(study.check_stock("--found-on", Purpose::Patch, found_on)?)
 }
 
@@ -288,9 +294,12 @@ impl<'a> Model<'a> {
     }
 }
 
-/// The layer at which another twin's states at `places` move the answers most to its concept, at the last step of the rows.
+/// The layer at which another twin's states at `places` move the answers most to its concept, or to the twin where no answer
+/// of a concept is known, at the last step of the rows.
 fn strongest(rows: &[InterchangeRow], places: Places) -> Layer {
-    let there = rows.iter().filter(|row| row.places == places && row.is_of_concept(Donor::OtherTwin));
+    let goal = rows.iter().map(|row| row.target).max();
+    let of_other = |row: &&InterchangeRow| (row.donor, row.subspace) == (Donor::OtherTwin, None);
+    let there = rows.iter().filter(of_other).filter(|row| row.places == places && Some(row.target) == goal);
     let most = there.max_by(|a, b| a.step.cmp(&b.step).then(a.target_weight.total_cmp(&b.target_weight)));
     most.map_or(Layer(0), |row| row.layer)
 }

@@ -41,7 +41,7 @@ pub enum Donor {
     OwnMean,
     /// That of another prompt of its own concept: a control.
     SameConcept,
-    /// That of any other prompt's twin: a control.
+    /// That of a prompt's twin taken at random: a control.
     Permuted,
     /// The state moved as far as to the twin in a random direction, or inside a random subspace: a control.
     Random,

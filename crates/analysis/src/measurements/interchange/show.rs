@@ -108,7 +108,7 @@ fn causal_and_decodable(rows: &[InterchangeRow], best: &[BestLayerRow]) -> Resul
 
 /// Accuracy of two probes at their best layers at the last probed y token, or the first probed token.
 fn decodable(best: &[BestLayerRow]) -> Vec<Curve> {
-    let of_y = best.iter().map(|row| row.token).find(|token| matches!(token, Token::Y(_)));
+    let of_y = best.iter().map(|row| row.token).filter(|token| matches!(token, Token::Y(_))).max();
     let Some(token) = of_y.or_else(|| best.first().map(|row| row.token)) else { return Vec::new() };
     let curve = |(probe, label, color): (ProbeKind, &str, RGBColor)| {
         let chosen = |row: &&BestLayerRow| (row.token, row.probe, row.selection) == (token, probe, Selection::HeldOut);

@@ -87,7 +87,7 @@ fn along_the_fall(steps: &[usize], metrics: &[MetricRow], most: usize) -> Vec<us
     };
     let curve: Vec<(usize, f64)> = steps.iter().filter_map(|&step| Some((step, error(step)?))).collect();
     let (Some(first), Some(last)) = (curve.first(), curve.last()) else {
-        return steps.iter().copied().take(most).collect();
+        return super::spread(steps, most);
     };
     let gaps = most.saturating_sub(1).max(1);
     let level = |part: usize| first.1 + (last.1 - first.1) * part as f64 / gaps as f64;
@@ -127,5 +127,6 @@ mod tests {
     fn an_error_that_does_not_fall_leaves_the_ends() {
         assert_eq!(along_the_fall(&[0, 10, 20], &metrics(&[1.0, 1.0, 1.5]), 5), [0, 20]);
         assert_eq!(along_the_fall(&[0], &metrics(&[1.0]), 5), [0]);
+        assert_eq!(along_the_fall(&[0, 10, 20, 30, 40], &[], 3), [0, 20, 40], "no error was measured");
     }
 }

@@ -97,6 +97,7 @@ impl Measurement for Patching {
         let layers = session.layers("--layer", options.layer)?;
         let steered = session.layers("--steer", options.steer.into_iter().collect())?.pop();
         let (pair, token) = place(options.points, options.token, session.study.n_points())?;
+        session.study.check_stock("--mean-prompts", Purpose::Patch, options.mean_prompts as usize)?;
         let mut strengths = options.strengths;
         strengths.sort_by(f64::total_cmp);
         strengths.dedup();

@@ -3,7 +3,7 @@
 mod rows;
 mod show;
 
-use probe::{Distance, Knn, Layer, Probe, Study, Subject, accuracy};
+use probe::{Distance, Knn, Layer, Probe, States, Study, Subject, accuracy};
 use rayon::prelude::*;
 
 pub use rows::SensitivityRow;
@@ -15,8 +15,8 @@ use crate::show::{Section, Shown};
 /// Neighbours that are tried, as far as there are so many states.
 const NEIGHBOURS: [usize; 6] = [1, 3, 5, 10, 20, 50];
 
-/// CD with other numbers of neighbours, and with a quarter, half and twice as many prompts: at every probed token, at the
-/// layer that is best at the end of training with the run's own settings.
+/// CD with other numbers of neighbours, and with a quarter, half and twice as many prompts, if there are so many: at every
+/// probed token, at the layer that is best at the end of training with the run's own settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Sensitivity;
 
@@ -45,6 +45,7 @@ impl Measurement for Sensitivity {
         // A concept needs two prompts to have a neighbour of its own.
         let mut sizes = [usual / 4, usual / 2, usual, 2 * usual].map(|size| size.max(2)).to_vec();
         sizes.dedup();
+        sizes.retain(|&size| session.study.check_probed(size).is_ok());
         let subject = session.subjects.at(*step)?;
         let mut rows = Vec::new();
         for size in sizes {
@@ -69,18 +70,22 @@ fn with_neighbours(
 ) -> Result<Vec<SensitivityRow>, MeasureError> {
     let prompts_per_concept = study.probe.prompts_per_concept;
     let others = study.concepts().len() * prompts_per_concept - 1;
-    let resamples = states_at(study, subject, layers)?;
-    let mut rows = Vec::new();
-    for (index, (&token, &layer)) in study.tokens.iter().zip(layers).enumerate() {
-        for neighbours in NEIGHBOURS.into_iter().filter(|&neighbours| neighbours <= others) {
-            let knn = Knn { neighbours, distance: Distance::Euclidean };
-            let score =
-                |Resample { tokens, labels }: &Resample| accuracy(&knn.guess(&tokens[&index], &[labels.as_slice()])[0]);
-            let OverResamples { score, lo, hi, n } =
-                OverResamples::of(&resamples.par_iter().map(score).collect::<Vec<_>>());
-            let chance = study.chance();
-            rows.push(SensitivityRow { step, layer, token, prompts_per_concept, neighbours, score, chance, lo, hi, n });
-        }
-    }
-    Ok(rows)
+    let tried = NEIGHBOURS.into_iter().filter(|&neighbours| neighbours <= others);
+    let tried: Vec<Knn> = tried.map(|neighbours| Knn { neighbours, distance: Distance::Euclidean }).collect();
+    // Of a resample every number of neighbours at every token, before its states go.
+    let scores = |Resample { tokens, labels }: Resample| -> Vec<f64> {
+        let score = |states: &States, knn: &Knn| accuracy(&knn.guess(states, &[labels.as_slice()])[0]);
+        tokens
+            .into_values()
+            .flat_map(|states| tried.iter().map(|knn| score(&states, knn)).collect::<Vec<_>>())
+            .collect()
+    };
+    let resamples: Vec<Vec<f64>> = states_at(study, subject, layers)?.into_par_iter().map(scores).collect();
+    let at_tokens = study.tokens.iter().zip(layers).flat_map(|at| tried.iter().map(move |knn| (at, knn.neighbours)));
+    let row = |(index, ((&token, &layer), neighbours))| {
+        let over: Vec<f64> = resamples.iter().map(|scores| scores[index]).collect();
+        let (OverResamples { score, lo, hi, n }, chance) = (OverResamples::of(&over), study.chance());
+        SensitivityRow { step, layer, token, prompts_per_concept, neighbours, score, chance, lo, hi, n }
+    };
+    Ok(at_tokens.enumerate().map(row).collect())
 }

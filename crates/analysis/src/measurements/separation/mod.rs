@@ -139,18 +139,19 @@ fn pairs(study: &Study) -> Vec<[usize; 2]> {
 /// Every resample at every probed token, there at the layer in `layers`: `[resamples][tokens]`.
 fn measured(study: &Study, subject: &dyn Subject, layers: &[Layer]) -> Result<Vec<Vec<Measured>>, MeasureError> {
     let resamples = states_at(study, subject, layers)?;
-    let measure = |(resample, Resample { tokens, labels }): (usize, &Resample)| {
-        let at_token = |states: &States| {
-            let permuted = study.shuffled(labels, resample);
+    // States go when they are measured: they keep the products of every two of them.
+    let measure = |(resample, Resample { tokens, labels }): (usize, Resample)| {
+        let at_token = |states: States| {
+            let permuted = study.shuffled(&labels, resample);
             Measured {
-                separation: measure_separation(states, labels),
-                shuffled: measure_separation(states, &permuted),
-                pairs: pairs(study).iter().map(|pair| told_apart(states, labels, pair, study)).collect(),
+                separation: measure_separation(&states, &labels),
+                shuffled: measure_separation(&states, &permuted),
+                pairs: pairs(study).iter().map(|pair| told_apart(&states, &labels, pair, study)).collect(),
             }
         };
-        tokens.values().map(at_token).collect()
+        tokens.into_values().map(at_token).collect()
     };
-    Ok(resamples.par_iter().enumerate().map(measure).collect())
+    Ok(resamples.into_par_iter().enumerate().map(measure).collect())
 }
 
 /// Accuracy of kNN on the states of two concepts.

@@ -84,7 +84,10 @@ fn tdnv(states: &States, labels: &[usize]) -> f64 {
     }
     // A pair and its reverse have the same value, so that one of the two is enough for the mean.
     let pairs = (0..concepts).flat_map(|a| (a + 1..concepts).map(move |b| (a, b)));
-    let value = |(a, b): (usize, usize)| (variances[a] + variances[b]) / (2.0 * (&means[a] - &means[b]).norm_squared());
+    let value = |(a, b): (usize, usize)| match (&means[a] - &means[b]).norm_squared() {
+        0.0 => f64::INFINITY,
+        apart => (variances[a] + variances[b]) / (2.0 * apart),
+    };
     pairs.clone().map(value).sum::<f64>() / pairs.count() as f64
 }
 
@@ -106,6 +109,11 @@ mod tests {
         assert!((tdnv(&states, &[0, 0, 1, 1, 2, 2]) - expected).abs() < ROUNDING);
         let alike = States::new(DMatrix::from_column_slice(4, 1, &[0.0, 2.0, 0.0, 2.0]));
         assert_eq!(tdnv(&alike, &[0, 0, 1, 1]), f64::INFINITY);
+        assert_eq!(
+            tdnv(&States::new(DMatrix::from_element(4, 1, 1.0)), &[0, 0, 1, 1]),
+            f64::INFINITY,
+            "all are one state"
+        );
     }
 
     #[test]

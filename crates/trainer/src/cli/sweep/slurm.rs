@@ -4,7 +4,6 @@
 //! their own files, never from its accounting. A task completes one run and is its whole story: its exit code is the run's,
 //! and a warning ahead of the time limit makes it save, leave and ask to be queued again, itself and no other task.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,6 +11,7 @@ use analysis::CliError;
 use clap::Args;
 use data::TaskRegistry;
 use record::{Folder, Output};
+use run::Source;
 use terminal::{Failure, in_shell, note, say};
 
 use super::{Members, Sweep};
@@ -81,16 +81,15 @@ fn absolute(path: &Path) -> Result<PathBuf, CliError> {
 /// The command that does the sweep from anywhere, without what says which part.
 fn command(sweep: &Sweep, out: &Path, registry: &TaskRegistry) -> Result<String, CliError> {
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
-    let file = match Path::new(&sweep.file).metadata() {
-        Ok(_) => absolute(Path::new(&sweep.file))?,
-        // A preset inside the program.
-        Err(error) if error.kind() == ErrorKind::NotFound => PathBuf::from(&sweep.file),
-        Err(error) => return Err(failed(format!("{}: {error}", sweep.file))),
+    let file = match Source::named(&sweep.file) {
+        Source::Preset { name, .. } => PathBuf::from(name),
+        Source::File(path) => absolute(&path)?,
     };
     let mut words = vec![program, PathBuf::from("sweep"), file, PathBuf::from("--out"), absolute(out)?];
     words.extend(sweep.sets.iter().flat_map(|set| ["--set".into(), set.into()]));
     let mut command: Vec<String> = words.iter().map(|word| in_shell(word)).collect();
     command.extend(sweep.job.to_words());
+    command.extend(sweep.force.then(|| "--force".to_owned()));
     command.extend(registry.allows_processes().then(|| "--allow-process".to_owned()));
     Ok(command.join(" "))
 }
