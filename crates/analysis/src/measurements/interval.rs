@@ -78,9 +78,7 @@ impl Bootstrap {
         resampled.sort_by(f64::total_cmp);
         Estimate { mean, lo: quantile(&resampled, 0.025), hi: quantile(&resampled, 0.975) }
     }
-}
 
-impl Bootstrap {
     /// The 95% interval of a statistic of the items drawn, given by their numbers; sets of which it has no value are left
     /// out. None where it has no value of any.
     pub(crate) fn interval(&self, statistic: impl Fn(&[u32]) -> Option<f64>) -> Option<[f64; 2]> {

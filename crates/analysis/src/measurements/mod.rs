@@ -11,6 +11,7 @@ pub(crate) mod decodability;
 mod effect;
 mod entry;
 mod errors;
+mod groups;
 mod head_ablation;
 mod head_interchange;
 mod head_map;

@@ -8,7 +8,7 @@ use probe::{Change, Edit, Layer, Study, Subject};
 pub use rows::AblationRow;
 
 use super::effect::{Effect, less};
-use super::{MeasureError, Measurement, Needs, Session};
+use super::{MeasureError, Measurement, Needs, OneStep, Session};
 use crate::show::{Section, Shown};
 
 /// The error of a model without each of its heads, and what that adds to the error of the whole model.
@@ -18,24 +18,16 @@ use crate::show::{Section, Shown};
 #[derive(Clone, Copy, Debug)]
 pub struct HeadAblation;
 
-/// Which checkpoint.
-#[derive(Clone, Debug, Default, clap::Args, serde::Serialize)]
-pub struct Options {
-    /// Checkpoint whose heads are switched off [default: the last]
-    #[arg(long)]
-    step: Option<usize>,
-}
-
 impl Measurement for HeadAblation {
     const NAME: &'static str = "prune";
     const ABOUT: &'static str = "Switch off one attention head at a time, and measure the error";
     const NEEDS: Needs = Needs::Numbers;
     const FIGURES: &'static [&'static str] = &["pruning"];
-    type Options = Options;
+    type Options = OneStep;
     type Plan = usize;
     type Rows = Vec<AblationRow>;
 
-    fn plan(Options { step }: Options, session: &Session<'_>) -> Result<usize, MeasureError> {
+    fn plan(OneStep { step }: OneStep, session: &Session<'_>) -> Result<usize, MeasureError> {
         session.subjects.anatomy().require_attention()?;
         session.step(step)
     }

@@ -5,6 +5,7 @@ mod rows;
 mod show;
 
 use data::Token;
+use nalgebra::DVector;
 use probe::{Distance, Knn, Layer, Probe, States, Study, Subject, accuracy};
 use rayon::prelude::*;
 
@@ -12,6 +13,7 @@ pub(crate) use pairs_figure::mean_pairs;
 pub use rows::{PairRow, SeparationRow, Statistic};
 
 use super::decodability::{Resample, states_at};
+use super::groups::Groups;
 use super::{MeasureError, Measurement, Needs, NoOptions, OverResamples, Session};
 use crate::show::{Section, Shown};
 
@@ -80,26 +82,18 @@ pub struct Separation {
 /// # Source
 /// Rousseeuw, *Silhouettes* (1987), with Euclidean distance, as scikit-learn's `silhouette_score`.
 pub fn measure_separation(states: &States, labels: &[usize]) -> Separation {
-    let groups = labels.iter().max().map_or(0, |most| most + 1);
-    let mut members = vec![0.0; groups];
-    labels.iter().for_each(|&label| members[label] += 1.0);
+    let groups = Groups::of(states, labels);
     Separation {
-        between_within: between_within(states, labels, &members),
-        silhouette: silhouette(states, labels, &members),
+        between_within: between_within(states, labels, &groups),
+        silhouette: silhouette(states, labels, &groups.members),
     }
 }
 
-fn between_within(states: &States, labels: &[usize], members: &[f64]) -> f64 {
-    let columns = states.rows().transpose();
-    let mut means = vec![nalgebra::DVector::zeros(columns.nrows()); members.len()];
-    for (state, &label) in columns.column_iter().zip(labels) {
-        means[label] += state / members[label];
-    }
-    let common = columns.column_mean();
-    let between: f64 = means.iter().zip(members).map(|(mean, n)| n * (mean - &common).norm_squared()).sum();
-    let within: f64 =
-        columns.column_iter().zip(labels).map(|(state, &label)| (state - &means[label]).norm_squared()).sum();
-    between / within
+fn between_within(states: &States, labels: &[usize], groups: &Groups) -> f64 {
+    let common = states.rows().transpose().column_mean();
+    let of_group = |(mean, n): (&DVector<f64>, &f64)| n * (mean - &common).norm_squared();
+    let between: f64 = groups.means.iter().zip(&groups.members).map(of_group).sum();
+    between / groups.squared_distances(states, labels).iter().sum::<f64>()
 }
 
 fn silhouette(states: &States, labels: &[usize], members: &[f64]) -> f64 {

@@ -5,11 +5,11 @@ mod show;
 
 use std::collections::BTreeMap;
 
-use nalgebra::DVector;
 use probe::{Layer, States, Study, Subject};
 
 pub use rows::TdnvRow;
 
+use super::groups::Groups;
 use super::{MeasureError, Measurement, Needs, NoOptions, OverResamples, Session};
 use crate::show::{Section, Shown};
 
@@ -70,21 +70,15 @@ fn rows(study: &Study, subject: &dyn Subject, step: usize) -> Result<Vec<TdnvRow
 /// # Source
 /// arXiv 2505.17322, where the variances of a pair are averaged as here.
 fn tdnv(states: &States, labels: &[usize]) -> f64 {
-    let concepts = labels.iter().max().map_or(0, |most| most + 1);
-    let columns = states.rows().transpose();
-    let mut members = vec![0.0; concepts];
-    labels.iter().for_each(|&label| members[label] += 1.0);
-    let mut means = vec![DVector::zeros(columns.nrows()); concepts];
-    for (state, &label) in columns.column_iter().zip(labels) {
-        means[label] += state / members[label];
-    }
+    let groups = Groups::of(states, labels);
+    let concepts = groups.members.len();
     let mut variances = vec![0.0; concepts];
-    for (state, &label) in columns.column_iter().zip(labels) {
-        variances[label] += (state - &means[label]).norm_squared() / members[label];
+    for (square, &label) in groups.squared_distances(states, labels).into_iter().zip(labels) {
+        variances[label] += square / groups.members[label];
     }
     // A pair and its reverse have the same value, so that one of the two is enough for the mean.
     let pairs = (0..concepts).flat_map(|a| (a + 1..concepts).map(move |b| (a, b)));
-    let value = |(a, b): (usize, usize)| match (&means[a] - &means[b]).norm_squared() {
+    let value = |(a, b): (usize, usize)| match (&groups.means[a] - &groups.means[b]).norm_squared() {
         0.0 => f64::INFINITY,
         apart => (variances[a] + variances[b]) / (2.0 * apart),
     };
