@@ -1,11 +1,12 @@
 """The quickstart as one would script it in PyTorch: the trainer of Garg et al. (2022) and scikit-learn's nearest neighbours.
 
     pip install torch transformers scikit-learn
-    python benches/quickstart.py target/debug/trainer
+    cargo build -p emergence
+    python benches/quickstart.py target/debug/emergence
 
-Runs `trainer train quickstart`, then the script on the same task, sizes and steps, on all cores, and prints wall time
-and peak memory of both. The script measures only what `trainer` takes from its first table: error and CD, by layer, at two tokens,
-with ten resamples. The four other probes, controls, interventions, UMAP, figures and report of `trainer` have no counterpart in it.
+Runs `emergence train quickstart`, then the script on the same task, sizes and steps, on all cores, and prints wall time
+and peak memory of both. The script measures only what the first tables of ours have: error and CD, by layer, at two tokens,
+with ten resamples. The four other probes, controls, interventions, UMAP, figures and report of ours have no counterpart in it.
 """
 
 import json
@@ -122,7 +123,7 @@ def measured(command: list, folder: str, name: str) -> None:
 def main() -> None:
     print("| program | minutes | memory, MiB |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        measured([Path(sys.argv[1]).resolve(), "train", "quickstart", "--out", folder, "--quiet"], folder, "trainer")
+        measured([Path(sys.argv[1]).resolve(), "train", "quickstart", "--out", folder, "--quiet"], folder, "ours")
         measured([sys.executable, Path(__file__).resolve(), "--script"], folder, "PyTorch script")
 
 
