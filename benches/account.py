@@ -25,7 +25,7 @@ from pathlib import Path
 SIZES = ["benches/sizes/small.toml", "benches/sizes/medium.toml", "quickstart"]
 WARM_UP, STEPS, HERTZ = 20, 400, 997
 PRODUCTS = ["attend", "feed_forward", "attend_gradient", "feed_forward_gradient"]
-# The functions of one's own code that say what a sample is for; of a sample's frames the innermost counts.
+# The functions of this workspace that say what a sample is for; of a sample's frames the innermost counts.
 ROWS = {
     "norms": ["normalise", "add_normalise_gradient"],
     "GELU": ["gelu_all", "gelu_with_slope", "multiply"],
@@ -94,7 +94,7 @@ def row(frames: list[str]) -> str | None:
         return FAULTS
     if any(re.search("crossbeam|rayon_core::sleep|sched_yield|futex", frame) for frame in frames[:8]):
         return LOOKING
-    if "gemm::gemm::gemm" in frames or any(frame.startswith("gemm") for frame in frames):
+    if any(frame.startswith("gemm") for frame in frames):
         return next((f"products: {function}" for function in frames if function in PRODUCTS), "products: elsewhere")
     if found := next((OF_FUNCTION[frame] for frame in frames if frame in OF_FUNCTION), None):
         return found
@@ -116,7 +116,7 @@ def flop(config: dict) -> dict[str, float]:
     return found
 
 
-def copying(seconds: float = 0.5) -> float:
+def copying(seconds: float) -> float:
     """Bytes a second of one core that copies arrays larger than its caches, read and written."""
     import numpy as np
 
@@ -131,21 +131,25 @@ def copying(seconds: float = 0.5) -> float:
 def account(program: str, size: str, threads: int, bandwidth: float) -> None:
     bench = [program, "bench", size, "--json", "--threads", str(threads), "--steps", str(STEPS), "--warm-up", str(WARM_UP)]
     with tempfile.TemporaryDirectory() as folder:
-        record = ["perf", "record", "-q", "-F", str(HERTZ), "-e", "cpu-clock", "--call-graph", "dwarf,16384", "-o", f"{folder}/samples"]
-        bench = json.loads(ran(*record, "--", *bench))
-        found = Counter(filter(None, map(row, samples(program, f"{folder}/samples"))))
-    step, rate = bench["median_ms"], bench["gflop_per_second"] / bench["share_of_products"]
-    print(f"\n**{bench['name']}**, {step:.1f} ms a step; products at {rate:.0f} GFLOP/s\n")
-    print("| what | ms of processor time | share | share of the products' rate |\n|---|---|---|---|")
-    config, per_step = fields(program, size), 1e3 / HERTZ / (WARM_UP + STEPS)
+        file = f"{folder}/samples"
+        record = ["perf", "record", "-q", "-F", str(HERTZ), "-e", "cpu-clock", "--call-graph", "dwarf,16384", "-o", file]
+        timed = json.loads(ran(*record, "--", *bench))
+        counts = Counter(filter(None, map(row, samples(program, file))))
+    step, rate = timed["median_ms"], timed["gflop_per_second"] / timed["share_of_products"]
+    config = fields(program, size)
     of_products = flop(config)
-    for what, ms in [*((what, count * per_step) for what, count in found.most_common()), ("waiting", threads * step - sum(found.values()) * per_step)]:
+    rows = [(what, count * 1e3 / HERTZ / (WARM_UP + STEPS)) for what, count in counts.most_common()]
+    rows.append(("waiting", threads * step - sum(ms for _, ms in rows)))
+    print(f"\n**{timed['name']}**, {step:.1f} ms a step; products at {rate:.0f} GFLOP/s\n")
+    print("| what | ms of processor time | share | share of the products' rate |\n|---|---|---|---|")
+    for what, ms in rows:
         share = f"{of_products[what] / ms * 1e3 / (rate / threads):.0%}" if what in of_products else ""
         print(f"| {what} | {ms:.2f} | {ms / threads / step:.1%} | {share} |")
-    arithmetic = bench["gflop_per_step"] / rate * 1e3
+    arithmetic = timed["gflop_per_step"] / rate * 1e3
     # Gradients are written and read, values and two moments read and written; blocks hold nearly all of them.
     bytes_ms = 12 * config["d_model"] ** 2 * config["n_layers"] * 4 * 8 / bandwidth * 1e3
-    print(f"\nFloor: {arithmetic:.1f} ms of products and {bytes_ms:.2f} ms of Adam's bytes; the step takes {step / (arithmetic + bytes_ms):.2f} times that.")
+    over = step / (arithmetic + bytes_ms)
+    print(f"\nFloor: {arithmetic:.1f} ms of products and {bytes_ms:.2f} ms of Adam's bytes; the step takes {over:.2f} times that.")
 
 
 def fields(program: str, size: str) -> dict:

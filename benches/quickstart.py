@@ -92,7 +92,7 @@ def script() -> None:
         cosine = schedule["floor"] + (1 - schedule["floor"]) * 0.5 * (1 + torch.cos(torch.pi * done.clamp(0, 1))).item()
         return min((step + 1) / schedule["warm_up"], cosine)
 
-    schedule_of = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    decay = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     for step in range(steps + 1):
         if step % fields["checkpoints"]["every"] == 0:
             measure(step)
@@ -103,7 +103,7 @@ def script() -> None:
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), train["clip_norm"])
         optimizer.step()
-        schedule_of.step()
+        decay.step()
         loss.item()
 
 
@@ -117,7 +117,8 @@ def measured(command: list, folder: str, name: str) -> None:
     last = Path(log.name).read_text().splitlines()[-1]
     if status:
         sys.exit(f"{name} failed: {last}")
-    print(f"| {name} | {minutes:.1f} | {usage.ru_maxrss / 1024:.0f} |\n{last}", flush=True)
+    print(f"| {name} | {minutes:.1f} | {usage.ru_maxrss / 1024:.0f} |", flush=True)
+    print(f"{name}: {last}", file=sys.stderr)
 
 
 def main() -> None:

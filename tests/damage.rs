@@ -128,6 +128,9 @@ fn a_run_begins_anew_only_when_it_is_told_to() {
     let notes = notes_of(&["resume", path, "--anew"]);
     assert!(notes.contains(&format!("kept as {path}/checkpoints.damaged")), "{notes}");
     assert!(files(&run.join("checkpoints/00000040")) == whole);
+    // What was set aside is what nothing needs any more.
+    succeed(&["runs", "clean", run.parent().unwrap().to_str().unwrap(), "--yes"]);
+    assert!(!run.join("checkpoints.damaged").exists() && run.join("checkpoints/00000040").exists());
 }
 
 #[test]

@@ -10,12 +10,22 @@ use probe::Layer;
 use run::RunDir;
 use tempfile::TempDir;
 
-use crate::program::{only_run, smoke_run, succeed};
+use crate::program::{check, only_run, smoke_run, succeed};
 
 /// The same f64 errors, summed in another order.
 const SUM_TOLERANCE: f64 = 1e-12;
 /// Predictions of prompts that were cut short, whose f32 sums are in another order: an f32 has a precision of 6e-8.
 const CUT_TOLERANCE: f64 = 1e-5;
+
+#[test]
+fn with_one_prompt_a_concept_interchange_has_no_controls_and_is_refused() {
+    let (_root, run) = smoke_run();
+    let path = run.to_str().unwrap();
+    succeed(&["remeasure", path, "--set", "eval.prompts_per_concept=1"]);
+    for command in ["interchange", "interchange-heads"] {
+        check(&[command, path], 2, &["eval.prompts_per_concept must be at least 2", "but is 1"]);
+    }
+}
 
 /// A finished run of the smoke preset.
 fn smoke() -> (TempDir, RunDir) {
