@@ -28,7 +28,7 @@ PRODUCTS = ["attend", "feed_forward", "attend_gradient", "feed_forward_gradient"
 # The functions of this workspace that say what a sample is for; of a sample's frames the innermost counts.
 ROWS = {
     "norms": ["normalise", "add_normalise_gradient"],
-    "GELU": ["gelu_all", "gelu_with_slope", "multiply"],
+    "GELU": ["gelu_rows", "gelu_rows_with_slope", "multiply_and_sum"],
     "attention: softmax": ["softmax", "softmax_gradient"],
     "attention: products of heads": ["products", "mix_keys", "mix_queries"],
     "norms' scale and shift into maps and back": ["fold", "unfold"],

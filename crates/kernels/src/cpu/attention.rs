@@ -309,26 +309,36 @@ impl<S: Simd> Vector<S> {
         left: Cells<'_>,
         right: Cells<'_>,
     ) {
-        let mut sums = [[self.simd.splat_f32s(0.0); C]; R];
+        let mut sums = [[self.simd.splat_f32s(0.0); R]; C];
         if go_on {
-            for (r, sums) in sums.iter_mut().enumerate() {
-                for (c, sum) in sums.iter_mut().enumerate() {
+            for (c, sums) in sums.iter_mut().enumerate() {
+                for (r, sum) in sums.iter_mut().enumerate() {
                     *sum = self.load(to, r * steps.row + c * steps.column);
                 }
             }
         }
+        // Where each row and column begins is found before the loop, which has nothing to do but to load and to add.
+        let (mut rows, mut columns) = ([left.data; R], [right.data; C]);
+        for (r, row) in rows.iter_mut().enumerate() {
+            *row = &left.data[r * left.steps.row..];
+        }
+        for (c, column) in columns.iter_mut().enumerate() {
+            *column = &right.data[c * right.steps.column..];
+        }
         for k in inner {
-            let (left_column, right_row) = (left.from(k * left.steps.column), right.from(k * right.steps.row));
-            for c in 0..C {
-                let factor = self.load(right_row.data, c * right.steps.column);
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let other = self.load(left_column.data, r * left.steps.row);
-                    sums[c] = self.simd.mul_add_e_f32s(other, factor, sums[c]);
+            let mut others = [self.simd.splat_f32s(0.0); R];
+            for (other, row) in others.iter_mut().zip(&rows) {
+                *other = self.load(row, k * left.steps.column);
+            }
+            for (sums, column) in sums.iter_mut().zip(&columns) {
+                let factor = self.load(column, k * right.steps.row);
+                for (sum, other) in sums.iter_mut().zip(&others) {
+                    *sum = self.simd.mul_add_e_f32s(*other, factor, *sum);
                 }
             }
         }
-        for (r, sums) in sums.iter().enumerate() {
-            for (c, sum) in sums.iter().enumerate() {
+        for (c, sums) in sums.iter().enumerate() {
+            for (r, sum) in sums.iter().enumerate() {
                 self.store(to, r * steps.row + c * steps.column, *sum);
             }
         }

@@ -9,7 +9,7 @@ use super::buffer::Buffer;
 use super::fold::Folded;
 use super::product::{Matrix, MatrixMut};
 use super::rows::{
-    add, add_normalise_gradient, add_row_sums, add_rows, gelu_all, gelu_with_slope, multiply, normalise,
+    add, add_normalise_gradient, add_row_sums, add_rows, gelu_rows, gelu_rows_with_slope, multiply_and_sum, normalise,
 };
 use crate::{BlockWeights, Geometry, Linear};
 
@@ -43,7 +43,7 @@ pub(super) struct Chunk {
     normal_2: Buffer,
     /// `[m]`
     inverse_std_2: Buffer,
-    /// Before GELU, `[m, 4 d_model]`.
+    /// Before the bias and GELU, `[m, 4 d_model]`.
     hidden: Buffer,
 }
 
@@ -153,10 +153,9 @@ impl Chunk {
         let d = geometry.d_model;
         normalise(simd, out, &mut self.normal_2, &mut self.inverse_std_2);
         let Linear { weight, bias } = &folded.feed_forward_in;
-        self.hidden.chunks_exact_mut(4 * d).for_each(|row| row.copy_from_slice(bias));
-        MatrixMut::new(&mut self.hidden, 4 * d).add_product(Matrix::new(&self.normal_2, d), Matrix::new(weight, 4 * d));
+        MatrixMut::new(&mut self.hidden, 4 * d).set_product(Matrix::new(&self.normal_2, d), Matrix::new(weight, 4 * d));
         let mut active = Buffer::new(self.hidden.len());
-        gelu_all(simd, &self.hidden, &mut active);
+        gelu_rows(simd, &self.hidden, bias, &mut active);
         let Linear { weight, bias } = parameters.feed_forward_out;
         out.chunks_exact_mut(d).for_each(|row| add(simd, row, bias));
         MatrixMut::new(out, d).add_product(Matrix::new(&active, 4 * d), Matrix::new(weight, d));
@@ -173,7 +172,7 @@ impl Chunk {
         let Pass { simd, geometry, parameters, folded } = pass;
         let d = geometry.d_model;
         let (mut active, mut slope) = (Buffer::new(self.hidden.len()), Buffer::new(self.hidden.len()));
-        gelu_with_slope(simd, &self.hidden, &mut active, &mut slope);
+        gelu_rows_with_slope(simd, &self.hidden, &folded.feed_forward_in.bias, &mut active, &mut slope);
         let outer = Matrix::new(gradient, d);
         let Linear { weight, bias } = &mut found.feed_forward_out;
         add_rows(simd, bias, gradient);
@@ -182,9 +181,8 @@ impl Chunk {
         let mut inner = active;
         let weight = Matrix::new(parameters.feed_forward_out.weight, d);
         MatrixMut::new(&mut inner, 4 * d).set_product(outer, weight.transposed());
-        multiply(simd, &mut inner, &slope);
         let Linear { weight, bias } = &mut found.feed_forward_in;
-        add_rows(simd, bias, &inner);
+        multiply_and_sum(simd, &mut inner, &slope, bias);
         let inner = Matrix::new(&inner, 4 * d);
         MatrixMut::new(weight, 4 * d).add_product(Matrix::new(&self.normal_2, d).transposed(), inner);
 

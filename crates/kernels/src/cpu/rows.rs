@@ -7,7 +7,8 @@ use pulp::Simd;
 
 use crate::NORM_EPSILON;
 
-/// to\[i\] = f(to\[i\], from\[…\]\[i\]), in whole vectors.
+/// to\[i\] = f(to\[i\], from\[…\]\[i\]), in whole vectors. Four are under way at a time: one alone would wait for most
+/// operations of a long f to end.
 #[inline(always)]
 pub(super) fn update<S: Simd, const N: usize>(
     simd: S,
@@ -17,6 +18,12 @@ pub(super) fn update<S: Simd, const N: usize>(
 ) {
     let (to, to_rest) = S::as_mut_simd_f32s(to);
     let whole = from.map(|from| &S::as_simd_f32s(from).0[..to.len()]);
+    let (fours, to) = to.as_chunks_mut::<4>();
+    let (fours_from, whole) = (whole.map(|from| from.as_chunks::<4>().0), whole.map(|from| from.as_chunks::<4>().1));
+    for (i, to) in fours.iter_mut().enumerate() {
+        let at = |k: usize| fours_from.map(|from| from[i][k]);
+        *to = [f(to[0], at(0)), f(to[1], at(1)), f(to[2], at(2)), f(to[3], at(3))];
+    }
     for (i, to) in to.iter_mut().enumerate() {
         *to = f(*to, whole.map(|from| from[i]));
     }
@@ -123,6 +130,15 @@ pub(super) fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
 pub(super) fn add_rows<S: Simd>(simd: S, to: &mut [f32], rows: &[f32]) {
     for row in rows.chunks_exact(to.len()) {
         add(simd, to, row);
+    }
+}
+
+/// Every row of `to` times that of `from`, and added to `sum`.
+#[inline(always)]
+pub(super) fn multiply_and_sum<S: Simd>(simd: S, to: &mut [f32], from: &[f32], sum: &mut [f32]) {
+    for (to, from) in to.chunks_exact_mut(sum.len()).zip(from.chunks_exact(sum.len())) {
+        multiply(simd, to, from);
+        add(simd, sum, to);
     }
 }
 
@@ -242,28 +258,50 @@ pub(super) fn gelu<S: Simd>(simd: S, u: S::f32s) -> (S::f32s, S::f32s) {
     (value, slope)
 }
 
-/// Of every u its GELU.
+/// Of every u + bias its GELU, in rows as long as the bias.
 #[inline(always)]
-pub(super) fn gelu_all<S: Simd>(simd: S, u: &[f32], value: &mut [f32]) {
-    update(
-        simd,
-        value,
-        [u],
-        #[inline(always)]
-        |_, [u]| gelu(simd, u).0,
-    );
+pub(super) fn gelu_rows<S: Simd>(simd: S, u: &[f32], bias: &[f32], value: &mut [f32]) {
+    for (u, value) in u.chunks_exact(bias.len()).zip(value.chunks_exact_mut(bias.len())) {
+        update(
+            simd,
+            value,
+            [u, bias],
+            #[inline(always)]
+            |_, [u, bias]| gelu(simd, simd.add_f32s(u, bias)).0,
+        );
+    }
 }
 
-/// Of every u its GELU and the derivative there.
+/// Of every u + bias its GELU and the derivative there, in rows as long as the bias.
 #[inline(always)]
-pub(super) fn gelu_with_slope<S: Simd>(simd: S, u: &[f32], value: &mut [f32], slope: &mut [f32]) {
-    let ((u, u_rest), (value, value_rest)) = (S::as_simd_f32s(u), S::as_mut_simd_f32s(value));
-    let (slope, slope_rest) = S::as_mut_simd_f32s(slope);
-    for ((u, value), slope) in u.iter().zip(value).zip(slope) {
-        (*value, *slope) = gelu(simd, *u);
+pub(super) fn gelu_rows_with_slope<S: Simd>(simd: S, u: &[f32], bias: &[f32], value: &mut [f32], slope: &mut [f32]) {
+    let n = bias.len();
+    for ((u, value), slope) in u.chunks_exact(n).zip(value.chunks_exact_mut(n)).zip(slope.chunks_exact_mut(n)) {
+        update(
+            simd,
+            value,
+            [u, bias],
+            #[inline(always)]
+            |_, [u, bias]| simd.add_f32s(u, bias),
+        );
+        gelu_with_slope(simd, value, slope);
     }
-    if !u_rest.is_empty() {
-        let (value, slope) = gelu(simd, simd.partial_load_f32s(u_rest));
+}
+
+/// In the place of every u its GELU, and the derivative there.
+#[inline(always)]
+pub(super) fn gelu_with_slope<S: Simd>(simd: S, value: &mut [f32], slope: &mut [f32]) {
+    let ((value, value_rest), (slope, slope_rest)) = (S::as_mut_simd_f32s(value), S::as_mut_simd_f32s(slope));
+    let ((values, value), (slopes, slope)) = (value.as_chunks_mut::<4>(), slope.as_chunks_mut::<4>());
+    for (value, slope) in values.iter_mut().zip(slopes) {
+        let found = [gelu(simd, value[0]), gelu(simd, value[1]), gelu(simd, value[2]), gelu(simd, value[3])];
+        (*value, *slope) = (found.map(|found| found.0), found.map(|found| found.1));
+    }
+    for (value, slope) in value.iter_mut().zip(slope) {
+        (*value, *slope) = gelu(simd, *value);
+    }
+    if !value_rest.is_empty() {
+        let (value, slope) = gelu(simd, simd.partial_load_f32s(value_rest));
         simd.partial_store_f32s(value_rest, value);
         simd.partial_store_f32s(slope_rest, slope);
     }

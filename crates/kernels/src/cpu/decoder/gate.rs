@@ -3,7 +3,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::cpu::buffer::Buffer;
-use crate::cpu::rows::{exp, gelu_all, gelu_with_slope, multiply, update};
+use crate::cpu::rows::{copy, exp, gelu, gelu_with_slope, multiply, update};
 use crate::{Activation, Gate};
 
 /// The activations.
@@ -20,7 +20,13 @@ pub(crate) fn gate_gradient(gate: Gate, arch: Arch, x: &[f32], gradient: &[f32])
 #[inline(always)]
 fn activate<S: Simd>(simd: S, activation: Activation, x: &[f32], value: &mut [f32]) {
     match activation {
-        Activation::GeluTanh => gelu_all(simd, x, value),
+        Activation::GeluTanh => update(
+            simd,
+            value,
+            [x],
+            #[inline(always)]
+            |_, [x]| gelu(simd, x).0,
+        ),
         Activation::Silu => update(
             simd,
             value,
@@ -42,7 +48,10 @@ fn activate<S: Simd>(simd: S, activation: Activation, x: &[f32], value: &mut [f3
 #[inline(always)]
 fn activate_with_slope<S: Simd>(simd: S, activation: Activation, x: &[f32], value: &mut [f32], slope: &mut [f32]) {
     match activation {
-        Activation::GeluTanh => return gelu_with_slope(simd, x, value, slope),
+        Activation::GeluTanh => {
+            copy(simd, value, x);
+            return gelu_with_slope(simd, value, slope);
+        }
         Activation::Silu => update(
             simd,
             slope,
