@@ -9,14 +9,13 @@
 //! ```
 //! use plots::color::color_of;
 //! use plots::panel::{Axis, Curve, Panel};
-//! use plots::style::{WIDTH, canvas};
 //! use plots::ticks::{labelled, number, ticks};
 //!
 //! let axis = |title: &str| Axis::new(title, 0.0..1.0, labelled(ticks(&(0.0..1.0), 5), number));
 //! let square = (0..=20).map(|i| f64::from(i) / 20.0).map(|x| (x, x * x));
 //! let curves = vec![Curve::new("x²", color_of(0), square)];
 //! let panel = Panel { title: "A parabola".to_owned(), x: axis("x"), y: axis("y"), curves };
-//! let svg = canvas((WIDTH, 800), |area| panel.draw(area, panel.margins()?))?;
+//! let svg = panel.figure(800)?;
 //! assert!(svg.contains("A parabola") && plots::flaws(&svg)?.is_empty());
 //! # Ok::<(), plots::PlotError>(())
 //! ```

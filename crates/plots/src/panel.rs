@@ -12,7 +12,7 @@ use plotters::style::{Color, FontStyle, RGBColor, ShapeStyle};
 use crate::PlotError;
 use crate::color::darker;
 use crate::labels::{shorten, spread};
-use crate::style::{Area, GREY, GRID, INK, LINE, TYPE, UNITS, font, width, write};
+use crate::style::{Area, GREY, GRID, INK, LINE, TYPE, UNITS, WIDTH, canvas, font, width, write};
 
 /// Space left of the plot for the axis title, the tick marks and their distance to the labels.
 const LEFT: u32 = 44 * UNITS;
@@ -228,6 +228,11 @@ impl Panel {
         Margins::new(&self.y, names.max(SHORTEST_LABEL) + LEADER as u32 + EDGE)
     }
 
+    /// The figure of this panel alone, so many units high.
+    pub fn figure(&self, height: u32) -> Result<String, PlotError> {
+        stacked(&[(self, height)])
+    }
+
     /// Draws the panel over the whole area.
     pub fn draw(&self, area: &Area<'_>, margins: Margins) -> Result<(), PlotError> {
         let mut chart = chart(area, &self.title, (&self.x, &self.y), margins)?;
@@ -267,6 +272,23 @@ impl Panel {
         }
         Ok(())
     }
+}
+
+/// The figure of panels one above the other, each as high as said, with their plots in line.
+pub fn stacked(panels: &[(&Panel, u32)]) -> Result<String, PlotError> {
+    let mut margins = Margins { left: 0, right: 0 };
+    for (panel, _) in panels {
+        margins = margins.max(panel.margins()?);
+    }
+    canvas((WIDTH, panels.iter().map(|(_, height)| height).sum()), |area| {
+        let mut rest = area.clone();
+        for (panel, height) in panels {
+            let (here, below) = rest.split_vertically(*height);
+            panel.draw(&here, margins)?;
+            rest = below;
+        }
+        Ok(())
+    })
 }
 
 /// Draws panels with the same y axis and the same curves beside each other, all as wide: the first shows the axis, the

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use plots::PlotError;
 use plots::color::color_of;
 use plots::panel::{Axis, Curve, Panel};
-use plots::style::{UNITS, WIDTH, canvas};
+use plots::style::UNITS;
 use plots::ticks::{extent, labelled, log_axis, number, ticks};
 use probe::ProbeKind;
 
@@ -56,7 +56,7 @@ pub(super) fn cd_against_error(
         Curve::new(name, color_of(index), series[name].iter().map(|(error, cd)| (scale(*error), *cd))).dots()
     });
     let panel = Panel { title: heading(correlations, probe), x, y, curves: curves.collect() };
-    canvas((WIDTH, HEIGHT), |area| panel.draw(area, panel.margins()?))
+    panel.figure(HEIGHT)
 }
 
 fn heading(correlations: &[CorrelationRow], probe: ProbeKind) -> String {

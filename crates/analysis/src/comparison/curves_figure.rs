@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use plots::PlotError;
 use plots::color::color_of;
-use plots::panel::{Axis, Curve, LONGEST_LABEL, Panel};
-use plots::style::{GREY, UNITS, WIDTH, canvas};
+use plots::panel::{Axis, Curve, LONGEST_LABEL, Panel, stacked};
+use plots::style::{GREY, UNITS};
 use plots::ticks::{compact_number, extent, labelled, log_axis, number, ticks};
 use probe::ProbeKind;
 
@@ -51,12 +51,7 @@ pub(super) fn comparison(rows: &[CurveRow], probe: ProbeKind, concepts: &[String
     let mut decoded = chance_levels(&series, &steps);
     decoded.extend(curves(&lines(&series, Measure::Cd), &labels, |cd| cd));
     let lower = Panel { title, x, y, curves: decoded };
-    canvas((WIDTH, HEIGHT), |area| {
-        let margins = upper.margins()?.max(lower.margins()?);
-        let (above, below) = area.split_vertically(UPPER);
-        upper.draw(&above, margins)?;
-        lower.draw(&below, margins)
-    })
+    stacked(&[(&upper, UPPER), (&lower, HEIGHT - UPPER)])
 }
 
 /// The name of a line, and its rows.

@@ -2,9 +2,9 @@
 
 use plots::PlotError;
 use plots::color::color_of;
-use plots::panel::{Axis, Curve, Panel};
+use plots::panel::{Axis, Curve, Panel, stacked};
 use plots::shapes::RGBColor;
-use plots::style::{GREY, UNITS, WIDTH, canvas};
+use plots::style::{GREY, UNITS};
 use plots::ticks::{extent, labelled, log_axis, number, ticks};
 use probe::ProbeKind;
 
@@ -56,12 +56,7 @@ pub(super) fn ends(rows: &[SweepRow], probe: ProbeKind) -> Result<String, PlotEr
     let mut curves = with_means(color_of(0), &dots(&|row| row.cd), |cd| cd);
     curves.push(Curve::new("chance", GREY, means(&dots(&|row| row.chance))).dashed((4, 10)));
     let lower = Panel { title: format!("{} at the end", accuracy_of(probe)), x, y, curves };
-    canvas((WIDTH, HEIGHT), |area| {
-        let margins = upper.margins()?.max(lower.margins()?);
-        let (above, below) = area.split_vertically(UPPER);
-        upper.draw(&above, margins)?;
-        lower.draw(&below, margins)
-    })
+    stacked(&[(&upper, UPPER), (&lower, HEIGHT - UPPER)])
 }
 
 fn groups<'a>(rows: &[&'a SweepRow]) -> Vec<&'a str> {

@@ -6,7 +6,7 @@ use plots::PlotError;
 use plots::color::{color_of, darker};
 use plots::labels::shorten;
 use plots::panel::{Axis, Curve, Panel};
-use plots::style::{GREY, UNITS, WIDTH, canvas};
+use plots::style::{GREY, UNITS};
 use plots::ticks::{compact_number, extent, labelled, ticks};
 use probe::ProbeKind;
 
@@ -77,7 +77,7 @@ pub(super) fn lags(rows: &[LagRow], probe: ProbeKind, concepts: &[String]) -> Re
     let x = Axis::new(about, ends.clone(), labelled(ticks(&ends, 5), compact_number));
     let panel = Panel { title, x, y: Axis::new("", heights, marks), curves };
     let height = AROUND + ROW * lines.len() as u32;
-    canvas((WIDTH, height), |area| panel.draw(area, panel.margins()?))
+    panel.figure(height)
 }
 
 /// What a line of dots is of, in the order in which lines stand.

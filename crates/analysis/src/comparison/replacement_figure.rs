@@ -6,7 +6,7 @@ use plots::PlotError;
 use plots::color::color_of;
 use plots::labels::shorten;
 use plots::panel::{Axis, Curve, LONGEST_LABEL, Panel};
-use plots::style::{GREY, INK, UNITS, WIDTH, canvas};
+use plots::style::{GREY, INK, UNITS};
 use plots::ticks::{extent, labelled, number, ticks};
 use probe::Layer;
 
@@ -49,7 +49,7 @@ pub(super) fn replacement(rows: &[ReplacementRow]) -> Result<String, PlotError> 
     let group = if one_group { String::new() } else { format!(" ({})", shorten(&row.group, LONGEST_LABEL)) };
     let title = format!("State at {} replaced: mean of {runs} runs{group}, with 95% interval", row.token);
     let panel = Panel { title, x, y, curves: curves(&rows) };
-    canvas((WIDTH, HEIGHT), |area| panel.draw(area, panel.margins()?))
+    panel.figure(HEIGHT)
 }
 
 fn curves(rows: &[&ReplacementRow]) -> Vec<Curve> {

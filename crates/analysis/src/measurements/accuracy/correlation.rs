@@ -4,7 +4,7 @@ use plots::PlotError;
 use plots::color::color_of;
 use plots::page::ReportTable;
 use plots::panel::{Axis, Curve, Panel};
-use plots::style::{GREY, UNITS, WIDTH, canvas};
+use plots::style::{GREY, UNITS};
 use plots::ticks::{extent, labelled, number, ticks};
 
 use super::points::{Point, points, shots_among, steps_among};
@@ -111,7 +111,7 @@ pub(super) fn figure(points: &[Point], concepts: &[&str]) -> Result<String, Plot
         format!("Concept Decodability at the best layer (chance {})", number((1000.0 * chance).round() / 1000.0));
     let x = Axis::new(title, ends.clone(), labelled(ticks(&ends, 8), number));
     let panel = Panel { title: heading(CorrelationOfText::of(&each)), x, y, curves };
-    canvas((WIDTH, HEIGHT), |area| panel.draw(area, panel.margins()?))
+    panel.figure(HEIGHT)
 }
 
 /// Accuracy by CD as least squares have it; none where CD does not vary.

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use plots::PlotError;
 use plots::color::color_of;
-use plots::panel::{Axis, Curve, Panel};
-use plots::style::{GREY, INK, UNITS, WIDTH, canvas};
+use plots::panel::{Axis, Curve, Panel, stacked};
+use plots::style::{GREY, INK, UNITS};
 use plots::ticks::{compact_number, extent, labelled, log_ticks, number, ticks};
 
 use super::points::{Point, shots_among, steps_among};
@@ -87,12 +87,7 @@ fn draw(points: &[&Point], concepts: &[&str], x: Axis, place: impl Fn(&Point) ->
         y: Axis::new("share of exact answers", 0.0..1.02 * top, labelled(ticks(&(0.0..top), 5), number)),
         curves: below,
     };
-    canvas((WIDTH, HEIGHT), |area| {
-        let margins = upper.margins()?.max(lower.margins()?);
-        let (above, below) = area.split_vertically(UPPER);
-        upper.draw(&above, margins)?;
-        lower.draw(&below, margins)
-    })
+    stacked(&[(&upper, UPPER), (&lower, HEIGHT - UPPER)])
 }
 
 fn curves(points: &[&Point], concepts: &[&str], place: &impl Fn(&Point) -> f64, value: Value) -> Vec<Curve> {

@@ -4,7 +4,7 @@ use data::Token;
 use plots::PlotError;
 use plots::color::color_of;
 use plots::panel::{Axis, Curve, Panel};
-use plots::style::{GREY, INK, UNITS, WIDTH, canvas};
+use plots::style::{GREY, INK, UNITS};
 use plots::ticks::{evenly, labelled, number, ticks};
 use probe::{Control, ProbeKind, ProbeReading};
 
@@ -53,7 +53,7 @@ pub(super) fn layers(cd: &[DecodabilityRow]) -> Result<String, PlotError> {
         y: Axis::new("Concept Decodability", 0.0..1.02, labelled(ticks(&(0.0..1.0), 5), number)),
         curves,
     };
-    canvas((WIDTH, HEIGHT), |area| panel.draw(area, panel.margins()?))
+    panel.figure(HEIGHT)
 }
 
 /// CD or a control of it over all concepts at the last step, by layer.

@@ -6,8 +6,8 @@ use data::Legend;
 use plots::PlotError;
 use plots::color::color_of;
 use plots::page::ReportTable;
-use plots::panel::{Axis, Curve, Panel};
-use plots::style::{GREY, UNITS, WIDTH, canvas};
+use plots::panel::{Axis, Curve, Panel, stacked};
+use plots::style::{GREY, UNITS};
 use plots::ticks::{compact_number, evenly, extent, labelled, number, ticks};
 use probe::Layer;
 
@@ -52,12 +52,7 @@ fn emergence(
     let x = Axis::new("training step", steps.clone(), labelled(ticks(&steps, 8), compact_number));
     let upper = error_panel(&errors, baselines, legend, x.bare())?;
     let lower = decoding_panel(&decoded, x);
-    canvas((WIDTH, HEIGHT), |area| {
-        let margins = upper.margins()?.max(lower.margins()?);
-        let (above, below) = area.split_vertically(UPPER);
-        upper.draw(&above, margins)?;
-        lower.draw(&below, margins)
-    })
+    stacked(&[(&upper, UPPER), (&lower, HEIGHT - UPPER)])
 }
 
 /// A concept and the points of its line.

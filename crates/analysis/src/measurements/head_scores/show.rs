@@ -2,8 +2,8 @@
 
 use plots::PlotError;
 use plots::color::color_of;
-use plots::panel::{Axis, Curve, Panel};
-use plots::style::{GREY, GRID, UNITS, WIDTH, canvas};
+use plots::panel::{Axis, Curve, Panel, stacked};
+use plots::style::{GREY, GRID, UNITS};
 use plots::ticks::{compact_number, extent, labelled, number, ticks};
 use probe::Layer;
 
@@ -42,12 +42,7 @@ fn heads(rows: &[HeadScoreRow]) -> Result<String, PlotError> {
     let lower = curves(rows, &coloured, FUNCTION_VECTOR);
     let lower =
         panel("error taken away / E[y²]", "Function vector: what the mean output of the concept brings", x, lower)?;
-    canvas((WIDTH, HEIGHT), |area| {
-        let margins = upper.margins()?.max(lower.margins()?);
-        let (above, below) = area.split_vertically(UPPER);
-        upper.draw(&above, margins)?;
-        lower.draw(&below, margins)
-    })
+    stacked(&[(&upper, UPPER), (&lower, HEIGHT - UPPER)])
 }
 
 /// The heads with the highest score at the last step.

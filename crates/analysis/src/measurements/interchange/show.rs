@@ -6,9 +6,9 @@ use std::ops::Range;
 use data::Token;
 use plots::PlotError;
 use plots::color::color_of;
-use plots::panel::{Axis, Curve, Margins, Panel};
+use plots::panel::{Axis, Curve, Panel, stacked};
 use plots::shapes::RGBColor;
-use plots::style::{GREY, INK, UNITS, WIDTH, canvas};
+use plots::style::{GREY, INK, UNITS};
 use plots::ticks::{compact_number, evenly, extent, grouped_number, labelled, number, ticks};
 use probe::ProbeKind;
 
@@ -103,7 +103,7 @@ fn causal_and_decodable(rows: &[InterchangeRow], best: &[BestLayerRow]) -> Resul
         y: weight_axis("accuracy, weight in the answer", curves.iter().flat_map(Curve::reach)),
         curves,
     };
-    canvas((WIDTH, 460 * UNITS), |area| panel.draw(area, panel.margins()?))
+    panel.figure(460 * UNITS)
 }
 
 /// Accuracy of two probes at their best layers at the last probed y token, or the first probed token.
@@ -183,18 +183,9 @@ fn panels(
         Panel { title, x, y: y.clone(), curves }
     };
     let panels: Vec<Panel> = places.iter().zip(all).enumerate().map(panel).collect();
-    let below = 40 * UNITS;
-    canvas((WIDTH, PANEL * panels.len() as u32 + below), |area| {
-        let none = Margins { left: 0, right: 0 };
-        let margins = panels.iter().try_fold(none, |most, panel| Ok::<_, PlotError>(most.max(panel.margins()?)))?;
-        let mut rest = area.clone();
-        for panel in &panels[..last] {
-            let (part, below) = rest.split_vertically(PANEL);
-            panel.draw(&part, margins)?;
-            rest = below;
-        }
-        panels[last].draw(&rest, margins)
-    })
+    let axis_below = |number: usize| if number == last { 40 * UNITS } else { 0 };
+    let heights = panels.iter().enumerate().map(|(number, panel)| (panel, PANEL + axis_below(number)));
+    stacked(&heights.collect::<Vec<_>>())
 }
 
 fn of<'a>(rows: &[&'a InterchangeRow], places: Places) -> Vec<&'a InterchangeRow> {

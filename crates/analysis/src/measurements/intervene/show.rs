@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use plots::PlotError;
 use plots::color::color_of;
-use plots::panel::{Axis, Curve, Panel};
+use plots::panel::{Axis, Curve, Panel, stacked};
 use plots::shapes::RGBColor;
-use plots::style::{GREY, INK, UNITS, WIDTH, canvas};
+use plots::style::{GREY, INK, UNITS};
 use plots::ticks::{extent, labelled, number, signed, ticks};
 
 use super::{InterventionKind, InterventionRow};
@@ -112,12 +112,7 @@ fn draw(
     let lower = panel(rows, x, &place, exact, "share of prompts");
     let upper = Panel { title: format!("Change of log-probability, {what}"), ..upper };
     let lower = Panel { title: format!("Change of exact answers ({unedited:.2} without it, {n} prompts)"), ..lower };
-    canvas((WIDTH, HEIGHT), |area| {
-        let margins = upper.margins()?.max(lower.margins()?);
-        let (above, below) = area.split_vertically(UPPER);
-        upper.draw(&above, margins)?;
-        lower.draw(&below, margins)
-    })
+    stacked(&[(&upper, UPPER), (&lower, HEIGHT - UPPER)])
 }
 
 fn panel(

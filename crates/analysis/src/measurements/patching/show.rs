@@ -203,7 +203,7 @@ fn steering(rows: &[PatchRow], legend: &Legend) -> Result<String, PlotError> {
         y: Axis::new("change of error / E[y²]", heights.clone(), labelled(ticks(&heights, 6), signed)),
         curves,
     };
-    canvas((WIDTH, 520 * UNITS), |area| panel.draw(area, panel.margins()?))
+    panel.figure(520 * UNITS)
 }
 
 /// Mean change at every strength, by ascending strength.

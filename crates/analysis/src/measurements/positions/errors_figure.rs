@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use data::Legend;
 use plots::PlotError;
 use plots::panel::{Axis, Curve, Panel};
-use plots::style::{UNITS, WIDTH, canvas};
+use plots::style::UNITS;
 use plots::ticks::{extent, grouped_number, labelled, log_axis, number, ticks};
 
 use crate::measurements::Split;
@@ -35,7 +35,7 @@ pub(super) fn positions(
 ) -> Result<String, PlotError> {
     let by_step = errors(metrics);
     let panel = error_panel(&by_step, &milestones(&by_step), baselines, legend, FIGURE)?;
-    canvas((WIDTH, HEIGHT), |area| panel.draw(area, panel.margins()?))
+    panel.figure(HEIGHT)
 }
 
 /// The model's error along the prompt at every step.

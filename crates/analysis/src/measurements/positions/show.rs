@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use data::{Legend, Role};
 use plots::PlotError;
-use plots::panel::{Axis, Curve, Panel};
-use plots::style::{GREY, INK, UNITS, WIDTH, canvas};
+use plots::panel::{Axis, Curve, Panel, stacked};
+use plots::style::{GREY, INK, UNITS};
 use plots::ticks::{grouped_number, labelled, number, ticks};
 use probe::ProbeReading;
 
@@ -42,12 +42,7 @@ fn reading(
     let by_step = errors(metrics);
     let steps: Vec<usize> = steps(rows).into_iter().filter(|step| by_step.contains_key(step)).collect();
     let lower = error_panel(&by_step, &steps, baselines, legend, FIGURE)?;
-    canvas((WIDTH, HEIGHT), |area| {
-        let margins = upper.margins()?.max(lower.margins()?);
-        let (above, below) = area.split_vertically(UPPER);
-        upper.draw(&above, margins)?;
-        lower.draw(&below, margins)
-    })
+    stacked(&[(&upper, UPPER), (&lower, HEIGHT - UPPER)])
 }
 
 fn steps(rows: &[PositionRow]) -> BTreeSet<usize> {

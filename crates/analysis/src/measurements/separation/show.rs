@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use data::Token;
 use plots::PlotError;
 use plots::color::color_of;
-use plots::panel::{Axis, Curve, Panel};
-use plots::style::{UNITS, WIDTH, canvas};
+use plots::panel::{Axis, Curve, Panel, stacked};
+use plots::style::UNITS;
 use plots::ticks::{compact_number, extent, labelled, number, ticks};
 use probe::Layer;
 
@@ -33,12 +33,7 @@ fn separation(rows: &[SeparationRow]) -> Result<String, PlotError> {
     let lower = panel(rows, SILHOUETTE, "silhouette", "Mean silhouette of the states", x.clone())?;
     let title = "Variance between concepts over variance within them";
     let upper = panel(rows, BETWEEN_WITHIN, "between / within", title, x.bare())?;
-    canvas((WIDTH, HEIGHT), |area| {
-        let margins = upper.margins()?.max(lower.margins()?);
-        let (above, below) = area.split_vertically(UPPER);
-        upper.draw(&above, margins)?;
-        lower.draw(&below, margins)
-    })
+    stacked(&[(&upper, UPPER), (&lower, HEIGHT - UPPER)])
 }
 
 fn panel(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use plots::PlotError;
 use plots::panel::{Axis, Curve, Panel};
-use plots::style::{UNITS, WIDTH, canvas};
+use plots::style::UNITS;
 use plots::ticks::{compact_number, evenly, extent, labelled, log_axis, ticks};
 use probe::Layer;
 
@@ -47,7 +47,7 @@ fn tdnv(rows: &[TdnvRow]) -> Result<String, PlotError> {
         y,
         curves: shown.iter().map(curve).collect(),
     };
-    canvas((WIDTH, HEIGHT), |area| panel.draw(area, panel.margins()?))
+    panel.figure(HEIGHT)
 }
 
 const CAPTION: &str = "Task distance normalised variance: the mean of two concepts' variances over the squared distance of their means, averaged over pairs of concepts. The lower a line, the further the concepts are apart; at 1 the states of a concept spread as far as the means of two concepts are apart.";
