@@ -86,11 +86,16 @@ fn start(states: &States, rng: &mut impl Rng) -> Vec<[f64; 2]> {
 type Graph = BTreeMap<(usize, usize), f64>;
 
 fn graph(states: &States) -> Graph {
-    let rows = states.rows();
+    // A state as a column lies in one piece.
+    let columns = states.rows().transpose();
+    let distance = |i: usize, j: usize| {
+        let pairs = columns.column(i).into_iter().zip(columns.column(j).into_iter());
+        pairs.map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+    };
     let others = Knn { neighbours: NEIGHBOURS - 1, distance: Distance::Euclidean };
     let mut directed = Graph::new();
     for (i, nearest) in others.nearest(states).into_iter().enumerate() {
-        let distances: Vec<f64> = nearest.iter().map(|&j| (rows.row(i) - rows.row(j)).norm()).collect();
+        let distances: Vec<f64> = nearest.iter().map(|&j| distance(i, j)).collect();
         directed.extend(nearest.into_iter().map(|j| (i, j)).zip(memberships(&distances)));
     }
     let joined = |(&(i, j), &there): (&(usize, usize), &f64)| {
