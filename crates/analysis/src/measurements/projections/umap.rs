@@ -89,7 +89,7 @@ fn graph(states: &States) -> Graph {
     // A state as a column lies in one piece.
     let columns = states.rows().transpose();
     let distance = |i: usize, j: usize| {
-        let pairs = columns.column(i).into_iter().zip(columns.column(j).into_iter());
+        let pairs = columns.column(i).into_iter().zip(columns.column(j));
         pairs.map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
     };
     let others = Knn { neighbours: NEIGHBOURS - 1, distance: Distance::Euclidean };
