@@ -14,7 +14,6 @@ Needs numpy, scikit-learn and umap-learn; tried with 2.4.6, 1.9.1 and 0.5.12.
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +21,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+
+from measure import measure
 
 CONCEPTS, PER_CONCEPT, ROUNDS = 4, 200, 3
 ONE_THREAD = {name: "1" for name in ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"]}
@@ -77,13 +78,10 @@ def theirs(file: str, width: str, what: str) -> None:
     print(json.dumps({"seconds": time.perf_counter() - began, "scores": found}))
 
 
-def measure(command: list) -> dict:
-    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True, env={**os.environ, **ONE_THREAD})
-    printed = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"{command} failed")
-    return {**json.loads(printed), "memory": usage.ru_maxrss / 1024}
+def on_one_thread(command: list) -> dict:
+    """What a command prints as JSON, and its memory."""
+    measured = measure(command, env={**os.environ, **ONE_THREAD})
+    return {**json.loads(measured.printed), "memory": measured.memory}
 
 
 def main() -> None:
@@ -98,8 +96,8 @@ def main() -> None:
             arguments = [file, width, CONCEPTS, *(["umap"] if what == "umap" else [])]
             found = {"ours": [], "theirs": []}
             for _ in range(ROUNDS):
-                found["ours"].append(measure([program, *arguments]))
-                found["theirs"].append(measure([sys.executable, __file__, "--theirs", file, width, what]))
+                found["ours"].append(on_one_thread([program, *arguments]))
+                found["theirs"].append(on_one_thread([sys.executable, __file__, "--theirs", file, width, what]))
             median = lambda whose, field: statistics.median(run[field] for run in found[whose])
             times, memory = ([median(whose, field) for whose in found] for field in ("seconds", "memory"))
             ratio = times[1] / times[0]

@@ -13,12 +13,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
+
+from measure import Measured, measure
 
 # What is varied in a step of the quickstart, and the settings that a value stands for.
 STEPS = {
@@ -37,15 +37,8 @@ CHECKPOINTS = [10, 100, 1000]
 RUNS = [10, 100, 500, 2000]
 
 
-def run(command: list) -> tuple[float, float, str]:
-    """Seconds and peak memory in MiB of a command, and what it printed."""
-    began = time.perf_counter()
-    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    printed = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"{command} failed")
-    return time.perf_counter() - began, usage.ru_maxrss / 1024, printed
+def run(command: list) -> Measured:
+    return measure(command, stderr=subprocess.DEVNULL)
 
 
 def exponent(values: list, measured: list) -> float:

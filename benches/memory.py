@@ -9,11 +9,11 @@ where the program itself would count for too much.
 """
 
 import json
-import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from measure import measure
 
 FACTOR = 1.3
 
@@ -79,14 +79,6 @@ MEASURING = [
 ]
 
 
-def run(command: list) -> tuple[str, float]:
-    """What a command prints, and its peak in MiB."""
-    done = subprocess.run(["/usr/bin/time", "-f", "%M", *map(str, command)], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stderr)
-    return done.stdout, int(re.findall(r"\d+", done.stderr)[-1]) / 1024
-
-
 def sets(fields: dict) -> list:
     return [word for name, value in fields.items() for word in ("--set", f"{name}={value}")]
 
@@ -112,7 +104,7 @@ def main() -> int:
             fields |= {"model.kind": "lstm", "model.position_std": 0.0}
         fields |= {"task.n_points": n_points, "task.d_x": d_x, "train.batch_size": batch_size, "train.shards": shards}
         command = ["bench", "smoke", "--device", device, "--steps", 4, "--warm-up", 0, "--threads", threads, "--json"]
-        found = json.loads(run([program, *command, *sets(fields)])[0])
+        found = json.loads(measure([program, *command, *sets(fields)]).printed)
         hold &= row(shape, found["expected_memory_mib"], found["peak_memory_mib"])
     head("d_model n_layers concepts prompts_per_concept threads")
     for shape in MEASURING:
@@ -121,10 +113,10 @@ def main() -> int:
         fields |= {"task.bases": f"{{blocks={{count={concepts},rank=1}}}}", "train.steps": 1}
         fields |= {"probe.prompts_per_concept": prompts, "probe.resamples": 2}
         options = ["--threads", threads, *sets(fields)]
-        found = json.loads(run([program, "bench", "smoke", "--steps", 1, "--warm-up", 0, "--json", *options])[0])
+        found = json.loads(measure([program, "bench", "smoke", "--steps", 1, "--warm-up", 0, "--json", *options]).printed)
         with tempfile.TemporaryDirectory() as out:
-            run([program, "train", "smoke", "--quiet", "--out", out, *options])
-            _, peak = run([program, "cd", *Path(out).iterdir(), "--threads", threads])
+            measure([program, "train", "smoke", "--quiet", "--out", out, *options])
+            peak = measure([program, "cd", *Path(out).iterdir(), "--threads", threads]).memory
         hold &= row(shape, found["expected_to_measure_mib"], peak)
     return int(not hold)
 

@@ -10,13 +10,13 @@ with ten resamples. The four other probes, controls, interventions, UMAP, figure
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 import tomllib
 from pathlib import Path
+
+from measure import measure
 
 PRESETS = Path(__file__).resolve().parents[1] / "experiments"
 TOKENS = {"query_x": -2, "last_y": -1}
@@ -107,25 +107,18 @@ def script() -> None:
         loss.item()
 
 
-def measured(command: list, folder: str, name: str) -> None:
+def show(command: list, folder: str, name: str) -> None:
     """Starts a command in a folder and prints how long it took and its largest resident memory."""
-    began = time.perf_counter()
-    with open(Path(folder) / f"{name}.log", "w") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-    minutes = (time.perf_counter() - began) / 60
-    last = Path(log.name).read_text().splitlines()[-1]
-    if status:
-        sys.exit(f"{name} failed: {last}")
-    print(f"| {name} | {minutes:.1f} | {usage.ru_maxrss / 1024:.0f} |", flush=True)
-    print(f"{name}: {last}", file=sys.stderr)
+    seconds, memory, printed = measure(command, cwd=folder, stderr=subprocess.STDOUT)
+    print(f"| {name} | {seconds / 60:.1f} | {memory:.0f} |", flush=True)
+    print(f"{name}: {printed.splitlines()[-1]}", file=sys.stderr)
 
 
 def main() -> None:
     print("| program | minutes | memory, MiB |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        measured([Path(sys.argv[1]).resolve(), "train", "quickstart", "--out", folder, "--quiet"], folder, "ours")
-        measured([sys.executable, Path(__file__).resolve(), "--script"], folder, "PyTorch script")
+        show([Path(sys.argv[1]).resolve(), "train", "quickstart", "--out", folder, "--quiet"], folder, "ours")
+        show([sys.executable, Path(__file__).resolve(), "--script"], folder, "PyTorch script")
 
 
 if __name__ == "__main__":

@@ -19,13 +19,15 @@ import json
 import os
 import shlex
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benches"))
+from measure import measure  # noqa: E402
+
 ATTENTIONS = ["eager", "sdpa"]
 BATCHES = [1, 2, 4, 8, 16, 32]
 PILOT = 32  # Prompts on which the fastest way is found.
@@ -92,16 +94,11 @@ class Theirs:
         return {"import_s": self.import_s, "load_s": self.load_s, "forward_s": seconds, "tokens": count}
 
 
-def measure(command: list, threads: int) -> dict:
+def found_by(command: list, threads: int) -> dict:
     """What a command prints as JSON, its time from start to end, and its largest resident memory in MiB."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
-    start = time.perf_counter()
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, env=environment)
-    printed = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"{command} failed")
-    return {**json.loads(printed), "process_s": time.perf_counter() - start, "memory_mib": usage.ru_maxrss / 1024}
+    seconds, memory, printed = measure(command, env=environment)
+    return {**json.loads(printed), "process_s": seconds, "memory_mib": memory}
 
 
 def medians(rounds: list[dict]) -> dict:
@@ -117,15 +114,15 @@ def main(options) -> None:
         attention, batch = options.way.split()
         way = {"attention": attention, "batch": int(batch), "tried": []}
     else:
-        way = measure([*worker, "pilot"], options.threads)
+        way = found_by([*worker, "pilot"], options.threads)
     print(f"transformers: {way['attention']} attention, batches of {way['batch']}", file=sys.stderr)
     found = {"theirs": [], "ours": []}
     with tempfile.TemporaryDirectory() as scratch:
         ours = [*shlex.split(options.ours or ""), "lm", "states", *given, "--out", Path(scratch) / "states.npz", "--json"]
         for _ in range(options.rounds):
-            found["theirs"].append(measure([*worker, f"{way['attention']} {way['batch']}"], options.threads))
+            found["theirs"].append(found_by([*worker, f"{way['attention']} {way['batch']}"], options.threads))
             if options.ours:
-                found["ours"].append(measure([*ours, *shlex.split(options.options)], options.threads))
+                found["ours"].append(found_by([*ours, *shlex.split(options.options)], options.threads))
     result = {"threads": options.threads, "rounds": options.rounds}
     result["theirs"] = {"attention": way["attention"], "batch": way["batch"], **medians(found["theirs"])}
     result["theirs"]["tried"] = way["tried"]

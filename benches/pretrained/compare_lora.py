@@ -24,6 +24,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benches"))
+from measure import measure  # noqa: E402
+
 WAYS = [f"{attention} {logits}" for attention in ["eager", "sdpa"] for logits in ["all", "answers"]]
 RANK, ALPHA, DROPOUT, LEARNING_RATE = 16, 16, 0.1, 1e-4
 WARM_UP = 2
@@ -109,18 +112,19 @@ def steps(options) -> dict:
     }
 
 
-def measure(options, way: str) -> dict | None:
+def steps_of(options, way: str) -> dict | None:
     """A process of its own; none, if the model has no such attention."""
     command = [sys.executable, __file__, *sys.argv[1:], "--worker", way]
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
-    printed = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    return None if status else {**json.loads(printed), "memory_mib": round(usage.ru_maxrss / 1024)}
+    try:
+        _, memory, printed = measure(command, env=environment)
+    except subprocess.CalledProcessError:
+        return None
+    return {**json.loads(printed), "memory_mib": round(memory)}
 
 
 def main(options) -> int:
-    found = {way: measure(options, way) for way in options.ways.split(",")}
+    found = {way: steps_of(options, way) for way in options.ways.split(",")}
     found = {way: measured for way, measured in found.items() if measured}
     if not found:
         return 1

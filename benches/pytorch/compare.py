@@ -23,6 +23,9 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benches"))
+from measure import measure  # noqa: E402
+
 OPPONENTS = {
     "cpu": ["eager", "compiled", "huggingface"],
     "cuda": [
@@ -152,18 +155,10 @@ def ours(name, threads, seconds, guess):
     return [PROGRAM, "bench", ROOT / f"benches/sizes/{name}.toml", *options, *device]
 
 
-def measure(command):
+def found_by(command):
     """What a command prints as JSON, and its largest resident memory in MiB."""
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, env=environment())
-    printed = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"{command} failed")
-    return {**json.loads(printed), "memory": usage.ru_maxrss / 1024}
-
-
-def environment():
-    return {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
+    measured = measure(command, env={**os.environ, "OMP_NUM_THREADS": str(arguments.threads)})
+    return {**json.loads(measured.printed), "memory": measured.memory}
 
 
 def main():
@@ -180,11 +175,11 @@ def main():
         found = {program: [] for program in ["ours", *opponents]}
         guess = GUESSES[arguments.device].get(name, 1000)
         for _ in range(arguments.rounds):
-            found["ours"].append(measure(ours(name, arguments.threads, arguments.seconds, guess)))
+            found["ours"].append(found_by(ours(name, arguments.threads, arguments.seconds, guess)))
             for variant in opponents:
                 options = ["--worker", variant, "--sizes", name, "--threads", arguments.threads]
                 options += ["--seconds", arguments.seconds, "--device", arguments.device]
-                found[variant].append(measure([sys.executable, __file__, *options]))
+                found[variant].append(found_by([sys.executable, __file__, *options]))
         median = lambda program, field: statistics.median(run[field] for run in found[program])
         for program in found:
             time_ms, memory = median(program, "median_ms"), median(program, "memory")
