@@ -11,10 +11,11 @@ fn memory_does_not_grow_with_the_steps() {
         let found = succeed(&["bench", "smoke", "--json", "--steps", "1", "--warm-up", steps]);
         serde_json::from_str::<serde_json::Value>(&found).unwrap()["peak_memory_mib"].as_f64()
     };
-    let (short, long) = (peak("100"), peak("3000"));
+    let (short, long) = (peak("1000"), peak("8000"));
     if cfg!(target_os = "linux") {
         let (short, long) = (short.unwrap(), long.unwrap());
-        assert!(long < short + 2.0, "{short} MiB after 100 steps, {long} MiB after 3,000");
+        // By as much it varies from one process to the next, which is 0.6 KiB a step.
+        assert!(long < short + 4.0, "{short} MiB after 1,000 steps, {long} MiB after 8,000");
     }
 }
 

@@ -6,10 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use burn::backend::Autodiff;
-use burn::module::AutodiffModule;
 use data::{ConceptId, Prompt};
-use model::{Architecture, Batch, HostTensor, Kernels, Kind, Model, Weights, gradients_to_weights};
+use model::{Architecture, Batch, Free, HostTensor, Kernels, Kind, Model, Weights, gradients_to_weights};
 use run::{Config, Source, TrainConfig};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -70,11 +68,11 @@ fn check_states<B: Kernels>(golden: &Golden) {
 
 fn check_gradients<B: Kernels>(golden: &Golden) {
     let device = B::Device::default();
-    let model = golden.model::<Autodiff<B>>(&device);
+    let model = golden.model::<B>(&device);
     for shards in [1, 3] {
-        let found = gradients(&model, &golden.prompts(), shards, &device);
+        let found = gradients(&model, Free::All, &golden.prompts(), shards, &device);
         golden.assert_close("loss", &host(found.loss), FORWARD_TOLERANCE);
-        let found = gradients_to_weights(&model.valid(), &found.parameters);
+        let found = gradients_to_weights(&model, &found.parameters);
         golden.assert_all_close("gradients", &found, GRADIENT_TOLERANCE);
     }
 }
@@ -83,11 +81,11 @@ fn check_training<B: Kernels>(golden: &Golden) {
     let device = B::Device::default();
     let (config, prompts) = (train_config(), golden.prompts());
     for shards in [1, 3] {
-        let mut model = golden.model::<Autodiff<B>>(&device);
+        let mut model = golden.model::<B>(&device);
         let mut adam = Adam::new(&config);
         let mut losses = Vec::new();
         for step in 0..STEPS {
-            let found = gradients(&model, &prompts, shards, &device);
+            let found = gradients(&model, Free::All, &prompts, shards, &device);
             losses.extend(host(found.loss).values);
             model = adam.step(model, found.parameters, None, config.learning_rate, step);
         }

@@ -7,10 +7,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn::backend::Autodiff;
-use burn::module::AutodiffModule;
 use data::{Prompt, Purpose, Sampler, Stream};
-use model::{Batch, Device, HostTensor, Kernels, Model, OnBackend, Weights, gradients_to_weights};
+use model::{Batch, Device, Free, HostTensor, Kernels, Model, OnBackend, Weights, gradients_to_weights};
 use run::{Config, Experiment, Source};
 use trainer::{Adam, gradients};
 
@@ -114,16 +112,16 @@ impl OnBackend for OneStep<'_> {
 
     fn on<B: Kernels>(self, device: B::Device) -> Self::Output {
         let Self(experiment, weights) = self;
-        let model = Model::<Autodiff<B>>::new(&experiment.architecture, weights, &device).unwrap();
+        let model = Model::<B>::new(&experiment.architecture, weights, &device).unwrap();
         let prompts = prompts(experiment, 0);
         let batch = Batch::<B>::new(prompts.iter().map(|prompt| (&prompt.xs[..], &prompt.ys[..])), &device);
-        let stream = model.valid().residual_stream(batch.xs, batch.ys);
+        let stream = model.residual_stream(batch.xs, batch.ys);
         let mut forward: BTreeMap<_, _> =
             stream.layers.into_iter().enumerate().map(|(layer, h)| (format!("layer {layer}"), host(h))).collect();
         forward.insert("predictions".to_owned(), host(stream.predictions));
-        let found = gradients(&model, &prompts, 1, &device);
+        let found = gradients(&model, Free::All, &prompts, 1, &device);
         forward.insert("loss".to_owned(), host(found.loss));
-        let mut backward = gradients_to_weights(&model.valid(), &found.parameters);
+        let mut backward = gradients_to_weights(&model, &found.parameters);
         backward.insert("norm".to_owned(), host(found.norm));
         [forward, backward]
     }
@@ -149,12 +147,12 @@ impl OnBackend for Training<'_> {
     fn on<B: Kernels>(self, device: B::Device) -> Self::Output {
         let Self(experiment, weights, steps) = self;
         let config = &experiment.config.train;
-        let mut model = Model::<Autodiff<B>>::new(&experiment.architecture, weights, &device).unwrap();
+        let mut model = Model::<B>::new(&experiment.architecture, weights, &device).unwrap();
         let mut adam = Adam::new(config);
         let mut losses = Vec::new();
         let mut after_ten = Weights::default();
         for step in 0..steps {
-            let found = gradients(&model, &prompts(experiment, step), 1, &device);
+            let found = gradients(&model, Free::All, &prompts(experiment, step), 1, &device);
             let factor = Some(found.clip_factor(1.0));
             losses.push(found.loss);
             model = adam.step(model, found.parameters, factor, 1e-3, step);

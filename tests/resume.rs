@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use analysis::{MetricRow, Shown};
-use burn::backend::Autodiff;
 use burn_flex::Flex;
 use data::{Legend, Purpose, Stream, TaskRegistry};
 use model::Device;
@@ -206,7 +205,7 @@ fn train_in(root: &Path, measures_beside: bool, and: Option<FailsAt>) -> (RunDir
     observers.checkpoints.extend(and.map(|fails| Box::new(fails) as _));
     let parallelism = Parallelism { measures_beside, ..Parallelism::on(Device::Flex, &experiment) };
     let stop = Stop::new();
-    let outcome = train::<Autodiff<Flex>>(&run, &experiment, parallelism, &device, observers, &stop);
+    let outcome = train::<Flex>(&run, &experiment, parallelism, &device, observers, &stop);
     (run, outcome)
 }
 

@@ -1,12 +1,12 @@
 //! A model of any shape computes the same with blocks in one piece as with burn's operations, and learns the same.
 
-use burn::backend::{Autodiff, NdArray};
-use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
+use burn::backend::NdArray;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::Flex;
 use data::{Prompt, Purpose, Stream, TaskRegistry};
-use model::{Batch, Kernels, Model, TrainingBackend};
+use model::{Batch, Free, Kernels, Model};
 use proptest::prelude::*;
 use run::{Config, Experiment, Source};
 use trainer::gradients;
@@ -34,15 +34,15 @@ fn host(data: TensorData) -> Vec<f32> {
     data.to_vec().expect("the tensors are f32")
 }
 
-fn computed<B: TrainingBackend>(experiment: &Experiment, prompts: &[Prompt], shards: usize) -> Computed {
+fn computed<B: Kernels>(experiment: &Experiment, prompts: &[Prompt], shards: usize) -> Computed {
     let (config, device) = (&experiment.config, B::Device::default());
     let weights = config.model.init(&experiment.architecture, &mut Stream::new(config.seed, Purpose::Init).rng(0));
     let model = Model::<B>::new(&experiment.architecture, &weights, &device).unwrap();
     let batch = Batch::<B>::new(prompts.iter().map(|prompt| (&prompt.xs[..], &prompt.ys[..])), &device);
     let predictions = host(model.forward(batch.xs, batch.ys).into_data());
-    let found = gradients(&model, prompts, shards, &device);
+    let found = gradients(&model, Free::All, prompts, shards, &device);
     let mut collect = Collect { gradients: &found.parameters, found: Vec::new() };
-    model.valid().visit(&mut collect);
+    model.visit(&mut collect);
     [vec![predictions, host(found.loss.into_data()), host(found.norm.into_data())], collect.found].concat()
 }
 
@@ -80,8 +80,8 @@ fn agree(sets: &[String], prompts: usize, shards: usize) -> Result<(), TestCaseE
     let experiment = config.build(&TaskRegistry::builtin()).unwrap();
     let sampler = data::Sampler::new(experiment.study.task.pairs().clone(), Stream::new(0, Purpose::Train));
     let prompts = sampler.prompts(0..prompts as u64).unwrap();
-    let found = computed::<Autodiff<Flex>>(&experiment, &prompts, shards);
-    let expected = computed::<Autodiff<NdArray>>(&experiment, &prompts, shards);
+    let found = computed::<Flex>(&experiment, &prompts, shards);
+    let expected = computed::<NdArray>(&experiment, &prompts, shards);
     prop_assert_eq!(found.len(), expected.len());
     let largest = |values: &[f32]| values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
     let of_all = expected[3..].iter().map(|values| largest(values)).fold(0.0, f32::max);

@@ -2,7 +2,7 @@
 
 use burn::backend::NdArray;
 use burn::tensor::Tensor;
-use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::backend::Backend;
 #[cfg(feature = "gpu")]
 use burn::tensor::ops::FloatTensor;
 
@@ -90,11 +90,6 @@ impl<B: Backend> Updates<B> {
         }
     }
 }
-
-/// A backend with gradients, whose inner backend runs what is trained.
-pub trait TrainingBackend: AutodiffBackend<InnerBackend: Kernels> + Kernels {}
-
-impl<B: AutodiffBackend<InnerBackend: Kernels> + Kernels> TrainingBackend for B {}
 
 impl Kernels for NdArray {
     type Way = Ordinary;

@@ -45,7 +45,7 @@ mod operation;
 mod way;
 mod weights;
 
-pub use backend::{AdamStep, Kernels, TrainingBackend, Updates};
+pub use backend::{AdamStep, Kernels, Updates};
 pub use block::{BlockInputs, Geometry};
 pub use cpu::products_per_second;
 pub use decoder::{Activation, Attend, Gate, Normalize, NormalizeInputs, Product, ProductInputs, Rope, Span};
@@ -57,7 +57,7 @@ pub use f64_matmul::{linear, product};
 pub use gpu::GpuRuntime;
 pub use loss::{SquaredError, SquaredErrorInputs};
 pub use operation::{AnySaved, Inputs, Operation};
-pub use way::{Fused, FusedKernels, Ordinary, Recorded, Way};
+pub use way::{Back, Fused, FusedKernels, Ordinary, Recorded, Way};
 pub use weights::{BlockWeights, Linear, Norm};
 
 /// GPT-2's layer-norm constant, which is added to the variance.

@@ -28,7 +28,17 @@ pub trait Way<B: Backend> {
         fused: impl FnOnce(I) -> (O, O::Inputs<FloatTensor<B>>),
         ordinary: impl FnOnce(I) -> Tensor<B, D>,
     ) -> Tensor<B, D>;
+
+    /// The result of an operation, and the way back through it; none where it is not done in one piece, or gradients are
+    /// autodiff's.
+    fn there_and_back<O: Operation<N>, const N: usize>(
+        operation: O,
+        inputs: O::Inputs<FloatTensor<B>>,
+    ) -> Option<(FloatTensor<B>, Back<B, N>)>;
 }
+
+/// From the gradient of a result to those of what it was computed from, but for constants.
+pub type Back<B, const N: usize> = Box<dyn FnOnce(FloatTensor<B>) -> [Option<FloatTensor<B>>; N]>;
 
 /// By the backend's own operations.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +82,13 @@ impl<B: Backend> Way<B> for Ordinary {
     ) -> Tensor<B, D> {
         ordinary(input)
     }
+
+    fn there_and_back<O: Operation<N>, const N: usize>(
+        _: O,
+        _: O::Inputs<FloatTensor<B>>,
+    ) -> Option<(FloatTensor<B>, Back<B, N>)> {
+        None
+    }
 }
 
 impl<B: FusedKernels> Way<B> for Fused {
@@ -84,5 +101,14 @@ impl<B: FusedKernels> Way<B> for Fused {
     ) -> Tensor<B, D> {
         let (operation, inputs) = fused(input);
         Tensor::from_primitive(TensorPrimitive::Float(B::operate(&operation, inputs.into_array())))
+    }
+
+    fn there_and_back<O: Operation<N>, const N: usize>(
+        operation: O,
+        inputs: O::Inputs<FloatTensor<B>>,
+    ) -> Option<(FloatTensor<B>, Back<B, N>)> {
+        let inputs = inputs.into_array();
+        let (out, saved) = B::operate_saved(&operation, &inputs);
+        Some((out, Box::new(move |gradient| B::gradient(&operation, &inputs, &saved, gradient))))
     }
 }

@@ -2,11 +2,11 @@
 
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Bool, Slice, Tensor, activation, backend::Backend};
 
-use kernels::{BlockInputs, BlockWeights, Geometry, Kernels, NORM_EPSILON, Way, linear, product};
+use kernels::{BlockInputs, BlockWeights, Geometry, Kernels, NORM_EPSILON, linear, product};
 
+use crate::tape::{self, Operand};
 use crate::{Architecture, parameters};
 
 /// A pre-norm transformer block: h + attention(norm(h)), then h + feed_forward(norm(h)).
@@ -65,12 +65,7 @@ impl<B: Kernels> Block<B> {
     /// # Shapes
     /// `[batch, tokens, d_model]` to `[batch, tokens / every rounded up, d_model]`
     pub fn forward(&self, h: Tensor<B, 3>, every: usize) -> Tensor<B, 3> {
-        let fused = |h: Tensor<B, 3>| {
-            let [sequences, tokens, d_model] = h.dims();
-            let geometry = Geometry { sequences, tokens, d_model, n_heads: self.n_heads, every };
-            (geometry, self.inputs(h))
-        };
-        B::Way::run(h, fused, |h| self.reference(h, every))
+        tape::run(h, |h| self.operation(h, every), |h| self.reference(h, every))
     }
 
     /// What [`forward`](Self::forward) computes, in ordinary tensor operations.
@@ -113,8 +108,10 @@ impl<B: Kernels> Block<B> {
         self.forward(h, 1) + (more + further)
     }
 
-    /// What the block as one operation is computed from.
-    pub(crate) fn inputs(&self, h: Tensor<B, 3>) -> BlockInputs<FloatTensor<B>> {
+    /// The block as one operation, and what that is computed from.
+    pub(crate) fn operation(&self, h: Tensor<B, 3>, every: usize) -> (Geometry, BlockInputs<Operand<B>>) {
+        let [sequences, tokens, d_model] = h.dims();
+        let geometry = Geometry { sequences, tokens, d_model, n_heads: self.n_heads, every };
         let weights = BlockWeights {
             attention_norm: parameters::of_norm(&self.attention_norm),
             query_key_value: parameters::of_linear(&self.query_key_value),
@@ -123,7 +120,7 @@ impl<B: Kernels> Block<B> {
             feed_forward_in: parameters::of_linear(&self.feed_forward_in),
             feed_forward_out: parameters::of_linear(&self.feed_forward_out),
         };
-        BlockInputs { weights, h: parameters::primitive(h) }
+        (geometry, BlockInputs { weights, h: Operand::given(h) })
     }
 
     fn attention(&self, h: Tensor<B, 3>) -> Tensor<B, 3> {

@@ -42,15 +42,23 @@ impl Free {
         let block = name.strip_prefix("blocks.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
         match block {
             Some(block) => self.has_block(block + 1, n_layers),
-            None if name.starts_with("final_norm.") || name.starts_with("read_out.") => {
-                matches!(self, Self::All | Self::ReadOut)
-            }
-            None => self == Self::All,
+            None if name.starts_with("final_norm.") || name.starts_with("read_out.") => self.has_read_out(),
+            None => self.has_embedding(),
         }
     }
 
+    /// Whether all is free that is neither in a block nor in the read-out.
+    pub(crate) fn has_embedding(self) -> bool {
+        self == Self::All
+    }
+
+    /// Whether the final norm and the read-out are free.
+    pub(crate) fn has_read_out(self) -> bool {
+        matches!(self, Self::All | Self::ReadOut)
+    }
+
     /// Whether the block that writes `layer` is free in a model of `n_layers` blocks.
-    fn has_block(self, layer: usize, n_layers: usize) -> bool {
+    pub(crate) fn has_block(self, layer: usize, n_layers: usize) -> bool {
         match self {
             Self::All => true,
             Self::First(n) => layer <= n,

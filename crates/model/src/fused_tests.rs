@@ -105,7 +105,7 @@ fn outputs_and_gradients_equal_the_reference_with_every_instruction_set() {
         let output = block.reference(input.clone(), every);
         let loss = (output.clone() * tensor(&toward, [sequences, geometry.outputs(), d_model])).sum();
         let gradients = loss.backward();
-        let inputs = block.inputs(input).into_array();
+        let inputs = block.operation(input, every).1.into_array().map(|operand| operand.tensor);
         let values = inputs.each_ref().map(|input| host_primitive(input.primitive.clone()));
         let reference = inputs.each_ref().map(|input| gradients.get::<Flex>(input));
         let reference = reference.map(|gradient| host_primitive(gradient.expect("all inputs were tracked")));

@@ -1,9 +1,10 @@
 //! What training makes small.
 
 use burn::tensor::Tensor;
-use kernels::{Kernels, SquaredError, SquaredErrorInputs, Way};
+use burn::tensor::backend::Backend;
+use kernels::{Kernels, SquaredError, SquaredErrorInputs};
 
-use crate::parameters::primitive;
+use crate::tape::{self, Operand};
 
 /// The sum of squared errors over `total`, the number of all predictions of which these may be a part, in units of y²,
 /// `[1]`. `ys` gets no gradient.
@@ -11,15 +12,21 @@ use crate::parameters::primitive;
 /// # Shapes
 /// Both `[batch, n_points]`.
 pub fn squared_error<B: Kernels>(predictions: Tensor<B, 2>, ys: Tensor<B, 2>, total: usize) -> Tensor<B, 1> {
-    let fused = |[predictions, ys]: [Tensor<B, 2>; 2]| {
-        let inputs = SquaredErrorInputs { predictions: primitive(predictions), ys: primitive(ys) };
-        (SquaredError { total: total as f32 }, inputs)
-    };
     let ordinary = |[predictions, ys]: [Tensor<B, 2>; 2]| {
         let errors = predictions - ys;
         (errors.clone() * errors).sum().div_scalar(total as f64)
     };
-    B::Way::run([predictions, ys], fused, ordinary)
+    tape::run([predictions, ys], |[predictions, ys]| operation(predictions, ys, total), ordinary)
+}
+
+/// The same as one operation.
+pub(crate) fn operation<B: Backend>(
+    predictions: Tensor<B, 2>,
+    ys: Tensor<B, 2>,
+    total: usize,
+) -> (SquaredError, SquaredErrorInputs<Operand<B>>) {
+    let inputs = SquaredErrorInputs { predictions: Operand::given(predictions), ys: Operand::given(ys) };
+    (SquaredError { total: total as f32 }, inputs)
 }
 
 #[cfg(test)]

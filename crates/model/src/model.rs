@@ -5,14 +5,16 @@
 use std::fmt::{self, Display, Formatter};
 
 use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, backend::Backend};
 use kernels::Kernels;
 use serde::{Deserialize, Serialize};
 
 use crate::lstm::{self, Lstm};
 use crate::parameters::{self, Freeze, Load, Spec};
+use crate::tape::Tape;
 use crate::transformer::{self, Transformer};
-use crate::{Architecture, Free, Heads, ModelError, Weights, Writes};
+use crate::{Architecture, Batch, Free, Heads, ModelError, Weights, Writes, loss};
 
 /// Makes the types [`Kind`] and [`Model`] from the list of kinds. Of each the list has the type of its models and its file,
 /// by whose name it goes in configurations; the file has its [`Plan`], and [`Layers`] of the type.
@@ -105,6 +107,10 @@ pub(crate) trait Layers<B: Kernels> {
     fn read_out(&self, h: Tensor<B, 3>) -> Tensor<B, 2>;
     fn forward(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 2>;
 
+    fn taped(&self, _: &mut Tape<B>, _: Tensor<B, 3>, _: Tensor<B, 2>, _: Free) -> Option<Tensor<B, 2>> {
+        None
+    }
+
     fn writes(&self, _: Layer, _: &Tensor<B, 3>, _: Tensor<B, 3>) -> Option<Writes<B>> {
         None
     }
@@ -142,7 +148,7 @@ impl<B: Kernels> Model<B> {
         Ok(Self::empty(architecture, device).map(&mut Load::new(weights, device)))
     }
 
-    /// The same model, in which only the parameters that `free` names get gradients.
+    /// The same model, in which the parameters that `free` names get gradients, and no others.
     pub fn freeze_all_but(self, free: Free) -> Self {
         let n_layers = self.layers().n_layers();
         self.map(&mut Freeze::all_but(free, n_layers))
@@ -237,6 +243,19 @@ impl<B: Kernels> Model<B> {
     /// `[batch, n_points, d_x]` and `[batch, n_points]` to `[batch, n_points]`
     pub fn forward(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 2> {
         self.layers().forward(xs, ys)
+    }
+
+    /// The [`squared_error`](crate::squared_error) of the predictions and its gradient by every parameter that `free` names,
+    /// without a graph; none where the backend or the kind of model needs one.
+    ///
+    /// # Shapes
+    /// `[batch, n_points, d_x]` and `[batch, n_points]` to `[1]`
+    pub fn gradients(&self, batch: Batch<B>, total: usize, free: Free) -> Option<(Tensor<B, 1>, GradientsParams)> {
+        let (Batch { xs, ys }, mut tape) = (batch, Tape::new());
+        let device = ys.device();
+        let predictions = self.layers().taped(&mut tape, xs, ys.clone(), free)?;
+        let loss = tape.run(loss::operation(predictions, ys, total), false)?;
+        Some((loss, tape.gradients(self, &device)))
     }
 
     /// Predictions, and the hidden states of every layer on the way.

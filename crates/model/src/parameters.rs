@@ -3,9 +3,9 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::{LayerNorm, Linear};
 use burn::optim::GradientsParams;
-use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 
+use crate::tape::Operand;
 use crate::{Architecture, Free, HostTensor, Model, ModelError, Weights};
 
 /// What a parameter is for, which decides how it is drawn.
@@ -118,7 +118,7 @@ impl<B: Backend> ModuleMapper<B> for Load<'_, B> {
     }
 }
 
-/// Takes the gradient from every parameter that is not free.
+/// Gives every free parameter a gradient, and no other.
 pub(crate) struct Freeze {
     free: Free,
     n_layers: usize,
@@ -142,7 +142,7 @@ impl<B: Backend> ModuleMapper<B> for Freeze {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        if self.free.has(&self.path.name(), self.n_layers) { param } else { param.set_require_grad(false) }
+        param.set_require_grad(self.free.has(&self.path.name(), self.n_layers))
     }
 }
 
@@ -177,21 +177,16 @@ fn walk<B: Backend, F: Each<B>>(model: &Model<B>, each: F) -> F {
     visit.each
 }
 
-/// What a backend computes with.
-pub(crate) fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
-    tensor.into_primitive().tensor()
-}
-
 /// Scale and shift.
-pub(crate) fn of_norm<B: Backend>(norm: &LayerNorm<B>) -> kernels::Norm<FloatTensor<B>> {
+pub(crate) fn of_norm<B: Backend>(norm: &LayerNorm<B>) -> kernels::Norm<Operand<B>> {
     let beta = norm.beta.as_ref().expect("the norms have a shift");
-    kernels::Norm { gamma: primitive(norm.gamma.val()), beta: primitive(beta.val()) }
+    kernels::Norm { gamma: Operand::parameter(&norm.gamma), beta: Operand::parameter(beta) }
 }
 
 /// Weight and bias.
-pub(crate) fn of_linear<B: Backend>(linear: &Linear<B>) -> kernels::Linear<FloatTensor<B>> {
+pub(crate) fn of_linear<B: Backend>(linear: &Linear<B>) -> kernels::Linear<Operand<B>> {
     let bias = linear.bias.as_ref().expect("the linear maps have a bias");
-    kernels::Linear { weight: primitive(linear.weight.val()), bias: primitive(bias.val()) }
+    kernels::Linear { weight: Operand::parameter(&linear.weight), bias: Operand::parameter(bias) }
 }
 
 /// Copies the parameters to the host.

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Tensor, backend::Backend};
-use kernels::{Embed, EmbedInputs, Kernels, NORM_EPSILON, ReadOut, ReadOutInputs, Way, linear};
+use kernels::{Embed, EmbedInputs, Kernels, NORM_EPSILON, ReadOut, ReadOutInputs, linear};
 
 use crate::block::{Block, Heads, Writes};
 use crate::config::{between, out_of_range};
@@ -11,7 +11,8 @@ use crate::ends::{at_x, number, tokens};
 use crate::latent::{Bottleneck, from_pairs, heads_from_pairs, to_pairs};
 use crate::model::{Layers, Plan};
 use crate::parameters::{self, Role, Spec};
-use crate::{Architecture, Latent, Layer, ModelError};
+use crate::tape::{self, Operand, Tape};
+use crate::{Architecture, Free, Latent, Layer, ModelError};
 
 /// A decoder-only transformer over the interleaved sequence x1 y1 x2 y2 … that predicts each y at its x.
 ///
@@ -137,13 +138,13 @@ impl<B: Kernels> Transformer<B> {
 
     /// The first `n` tokens of [`embed`](Layers::embed): one operation where the backend has it.
     fn embed_first(&self, n: usize, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 3> {
-        let fused = |(xs, ys): (Tensor<B, 3>, Tensor<B, 2>)| {
-            let embed = Embed { prompts: ys.dims()[0], tokens: n, d_model: self.positions.dims()[1] };
-            let linear = parameters::of_linear(&self.read_in);
-            let positions = parameters::primitive(self.positions.val());
-            (embed, EmbedInputs { linear, positions, xs: parameters::primitive(xs), ys: parameters::primitive(ys) })
-        };
-        B::Way::run((xs, ys), fused, |(xs, ys)| self.embed_reference(n, xs, ys))
+        tape::run((xs, ys), |(xs, ys)| self.embedding(n, xs, ys), |(xs, ys)| self.embed_reference(n, xs, ys))
+    }
+
+    fn embedding(&self, n: usize, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> (Embed, EmbedInputs<Operand<B>>) {
+        let embed = Embed { prompts: ys.dims()[0], tokens: n, d_model: self.positions.dims()[1] };
+        let (linear, positions) = (parameters::of_linear(&self.read_in), Operand::parameter(&self.positions));
+        (embed, EmbedInputs { linear, positions, xs: Operand::given(xs), ys: Operand::given(ys) })
     }
 
     fn embed_reference(&self, n: usize, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 3> {
@@ -173,12 +174,13 @@ impl<B: Kernels> Transformer<B> {
     /// # Shapes
     /// `[batch, n_points, d_model]` to `[batch, n_points]`
     fn read_out_at(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {
-        let fused = |h: Tensor<B, 3>| {
-            let [batch, n_points, _] = h.dims();
-            let (norm, linear) = (parameters::of_norm(&self.final_norm), parameters::of_linear(&self.read_out));
-            (ReadOut { shape: [batch, n_points] }, ReadOutInputs { norm, linear, h: parameters::primitive(h) })
-        };
-        B::Way::run(h, fused, |h| self.read_out_reference(h))
+        tape::run(h, |h| self.way_out(h), |h| self.read_out_reference(h))
+    }
+
+    fn way_out(&self, h: Tensor<B, 3>) -> (ReadOut, ReadOutInputs<Operand<B>>) {
+        let [batch, n_points, _] = h.dims();
+        let (norm, linear) = (parameters::of_norm(&self.final_norm), parameters::of_linear(&self.read_out));
+        (ReadOut { shape: [batch, n_points] }, ReadOutInputs { norm, linear, h: Operand::given(h) })
     }
 
     fn read_out_reference(&self, h: Tensor<B, 3>) -> Tensor<B, 2> {
@@ -243,5 +245,19 @@ impl<B: Kernels> Layers<B> for Transformer<B> {
             None => self.blocks[last.0 - 1].forward(h, 2),
             Some(_) => at_x(self.block(last, &embedded, h)),
         })
+    }
+
+    /// With a latent the blocks are no chain.
+    fn taped(&self, tape: &mut Tape<B>, xs: Tensor<B, 3>, ys: Tensor<B, 2>, free: Free) -> Option<Tensor<B, 2>> {
+        if self.latent.is_some() {
+            return None;
+        }
+        let (tokens, n_layers) = (2 * ys.dims()[1] - 1, self.blocks.len());
+        let mut h = tape.run(self.embedding(tokens, xs, ys), free.has_embedding())?;
+        for (layer, block) in (1..).zip(&self.blocks) {
+            let every = if layer == n_layers { 2 } else { 1 };
+            h = tape.run(block.operation(h, every), free.has_block(layer, n_layers))?;
+        }
+        tape.run(self.way_out(h), free.has_read_out())
     }
 }

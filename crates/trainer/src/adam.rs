@@ -5,8 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Int, Tensor};
 use model::{
-    AdamStep, Architecture, Kernels, Model, ModelError, TrainingBackend, Updates, gradients_from_weights,
-    gradients_to_weights,
+    AdamStep, Architecture, Kernels, Model, ModelError, Updates, gradients_from_weights, gradients_to_weights,
 };
 use run::{Moments, TrainConfig};
 
@@ -58,11 +57,11 @@ impl Adam {
 
     /// Moves every parameter by `learning_rate` against its gradient, which is first multiplied by `factor`, `[1]`.
     /// `step` counts the steps before this one.
-    pub fn step<B: TrainingBackend>(
+    pub fn step<B: Kernels>(
         &mut self,
         model: Model<B>,
         gradients: GradientsParams,
-        factor: Option<Tensor<B::InnerBackend, 1>>,
+        factor: Option<Tensor<B, 1>>,
         learning_rate: f64,
         step: usize,
     ) -> Model<B> {
@@ -72,7 +71,7 @@ impl Adam {
         let step = AdamStep { beta_1, beta_2, epsilon, rate, root };
         let mut update = Update { adam: self, gradients, updates: Updates::new(step, factor) };
         let model = model.map(&mut update);
-        B::InnerBackend::finish(update.updates);
+        B::finish(update.updates);
         model
     }
 }
@@ -84,19 +83,19 @@ struct Update<'a, B: Backend> {
     updates: Updates<B>,
 }
 
-impl<B: TrainingBackend> ModuleMapper<B> for Update<'_, B::InnerBackend> {
+impl<B: Kernels> ModuleMapper<B> for Update<'_, B> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(param.id) else {
+        let Some(gradient) = self.gradients.remove::<B, D>(param.id) else {
             return param;
         };
         let Adam { first, second, .. } = &mut *self.adam;
         let [mean, square] = [&mut *first, &mut *second]
-            .map(|moment| moment.remove::<B::InnerBackend, D>(param.id).unwrap_or_else(|| gradient.zeros_like()));
+            .map(|moment| moment.remove::<B, D>(param.id).unwrap_or_else(|| gradient.zeros_like()));
         let (id, value, mapper) = param.consume();
-        let [value, mean, square] = B::InnerBackend::adam(&mut self.updates, [value.inner(), mean, square], gradient);
+        let [value, mean, square] = B::adam(&mut self.updates, [value, mean, square], gradient);
         first.register(id, mean);
         second.register(id, square);
-        Param::from_mapped_value(id, Tensor::from_inner(value).require_grad(), mapper)
+        Param::from_mapped_value(id, value, mapper)
     }
 
     fn map_int<const D: usize>(&mut self, param: Param<Tensor<B, D, Int>>) -> Param<Tensor<B, D, Int>> {

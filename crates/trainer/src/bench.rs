@@ -4,9 +4,8 @@ use std::panic::resume_unwind;
 use std::time::Instant;
 use std::{io, thread};
 
-use burn::tensor::backend::Backend;
 use data::{Purpose, Stream};
-use model::{Kernels, Model, TrainingBackend, products_per_second};
+use model::{Free, Kernels, Model, products_per_second};
 use rayon::ThreadPool;
 use run::Experiment;
 use serde::Serialize;
@@ -73,7 +72,7 @@ struct Times {
 ///
 /// # Errors
 /// When no thread can be started.
-pub fn bench<B: TrainingBackend>(
+pub fn bench<B: Kernels>(
     experiment: &Experiment,
     shards: usize,
     device: &B::Device,
@@ -87,10 +86,10 @@ pub fn bench<B: TrainingBackend>(
         let times = jobs.into_iter().map(|job| job.join().unwrap_or_else(|panic| resume_unwind(panic)));
         times.collect::<io::Result<Vec<_>>>()
     })?;
-    Ok(summary(experiment, <B::InnerBackend as Backend>::name(device), pools, &times))
+    Ok(summary(experiment, B::name(device), pools, &times))
 }
 
-fn time_steps<B: TrainingBackend>(
+fn time_steps<B: Kernels>(
     experiment: &Experiment,
     shards: usize,
     device: &B::Device,
@@ -98,7 +97,7 @@ fn time_steps<B: TrainingBackend>(
 ) -> io::Result<Times> {
     let config = &experiment.config;
     let weights = config.model.init(&experiment.architecture, &mut Stream::new(config.seed, Purpose::Init).rng(0));
-    let on_host = <B::InnerBackend as Kernels>::HOST_PRODUCTS;
+    let on_host = B::HOST_PRODUCTS;
     let mut model = Model::<B>::new(&experiment.architecture, &weights, device)
         .expect("freshly drawn weights have the architecture's shapes");
     let mut adam = Adam::new(&config.train);
@@ -110,7 +109,7 @@ fn time_steps<B: TrainingBackend>(
         for step in 0..warm_up + counted {
             let prompts = batches.recv().expect("the sampling thread ends after the last step or an error");
             let prompts = prompts.map_err(io::Error::other)?;
-            let found = gradients(&model, &prompts, shards, device);
+            let found = gradients(&model, Free::All, &prompts, shards, device);
             model = adam.step(model, found.parameters, None, config.train.learning_rate, step);
             unread += 1;
             if unread < at_a_time && ![warm_up, warm_up + counted].contains(&(step + 1)) {

@@ -3,11 +3,10 @@
 use std::io;
 
 use analysis::MeasureError;
-use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use data::{Purpose, Stream};
-use model::{Device, Kernels, Model, ModelError, TrainingBackend, Weights};
+use model::{Device, Kernels, Model, ModelError, Weights};
 use run::{Checkpoint, Experiment, RunDir, RunError, TrainConfig};
 use terminal::Stop;
 use thiserror::Error;
@@ -109,7 +108,7 @@ pub enum TrainError {
 /// # Errors
 /// When the disk fails, training cannot go on from the last checkpoint, no thread can be started, or the loss or its
 /// gradient is not finite, be it of the last weights; what was saved before has finite ones.
-pub fn train<B: TrainingBackend>(
+pub fn train<B: Kernels>(
     run: &RunDir,
     experiment: &Experiment,
     parallelism: Parallelism,
@@ -134,18 +133,17 @@ pub fn train<B: TrainingBackend>(
             let stopped = stop.is_asked();
             let mut working = Some(stop.hold());
             let prompts = batches.recv().expect("the sampling thread ends after the last step or an error")?;
-            let found = gradients(&model, &prompts, parallelism.shards, device);
+            let found = gradients(&model, experiment.config.free(), &prompts, parallelism.shards, device);
             let factor = config.clip_norm.is_finite().then(|| found.clip_factor(config.clip_norm));
             pending.scalars.push([found.loss, found.norm]);
             let due = experiment.config.checkpoints.is_due(step, config.steps);
             if (due || stopped) && pending.last_good != Some(step) {
                 // Weights are good, and saved, if a next step could be taken from them.
                 pending.check()?;
-                let model = model.valid();
                 let checkpoint = checkpoint(experiment, step, &model, &adam);
                 // The keeper holds what must be.
                 working.take();
-                checkpoints = checkpoints.hand_over(checkpoint, due.then_some(model))?;
+                checkpoints = checkpoints.hand_over(checkpoint, due.then(|| model.clone()))?;
                 pending.last_good = Some(step);
             }
             let finished = step == if due { run.end(&experiment.config)? } else { config.steps };
@@ -164,7 +162,7 @@ pub fn train<B: TrainingBackend>(
 }
 
 /// Where training goes on.
-struct Start<B: TrainingBackend> {
+struct Start<B: Kernels> {
     step: usize,
     /// The last checkpoint that was measured.
     measured: Option<usize>,
@@ -174,16 +172,14 @@ struct Start<B: TrainingBackend> {
 
 /// The last checkpoint, be it measured or not, or the model that the run starts from and a new optimizer. The rows of steps
 /// behind it are dropped, and what was measured behind the last one that was measured.
-fn start<B: TrainingBackend>(
+fn start<B: Kernels>(
     run: &RunDir,
     experiment: &Experiment,
     observers: &Observers<'_>,
     device: &B::Device,
 ) -> Result<Start<B>, TrainError> {
     let (architecture, config) = (&experiment.architecture, &experiment.config);
-    let model = |weights: &Weights| -> Result<_, ModelError> {
-        Ok(Model::<B>::new(architecture, weights, device)?.freeze_all_but(config.free()))
-    };
+    let model = |weights: &Weights| Model::<B>::new(architecture, weights, device);
     let measured = run.steps()?.last().copied();
     let last = match (run.unmeasured(experiment)?, measured) {
         (None, Some(step)) => Some(run.checkpoint(experiment, step)?),
@@ -196,7 +192,7 @@ fn start<B: TrainingBackend>(
             }
             let moments = moments.ok_or(TrainError::NoMoments { step })?;
             let model = model(&weights)?;
-            let adam = Adam::restore(&config.train, &moments, &model.valid(), architecture, device)?;
+            let adam = Adam::restore(&config.train, &moments, &model, architecture, device)?;
             (Some(step), model, adam)
         }
         None => {

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use analysis::{BaselineRow, CliError, LIVE, LiveEntry, Machine, MapRow, Shown, measure_now, report_run, say_summary};
-use burn::backend::Autodiff;
 use clap::Args;
 use data::Legend;
 use model::{Device, Kernels, OnBackend};
@@ -191,7 +190,7 @@ impl OnBackend for TrainHere<'_> {
             observers.steps.push(Box::new(Progress::new(experiment, first, headline)));
         }
         let parallelism = Parallelism::on(self.device, experiment);
-        train::<Autodiff<B>>(run, experiment, parallelism, &device, observers, stop).map_err(|error| match error {
+        train::<B>(run, experiment, parallelism, &device, observers, stop).map_err(|error| match error {
             TrainError::Run(error) => error.into(),
             TrainError::Measure(error) => error.into(),
             TrainError::Task(error) => error.into(),

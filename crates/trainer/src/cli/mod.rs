@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use analysis::{Allowed, CliError, Machine};
-use burn::backend::Autodiff;
 use clap::{Args, Parser, Subcommand};
 use data::{TaskRegistry, answer};
 use model::{Device, Kernels, OnBackend};
@@ -245,7 +244,7 @@ impl OnBackend for BenchHere<'_> {
 
     fn on<B: Kernels>(self, device: B::Device) -> Self::Output {
         let Self { experiment, device: kind, plan, pools } = self;
-        bench::<Autodiff<B>>(experiment, Parallelism::on(kind, experiment).shards, &device, plan, pools)
+        bench::<B>(experiment, Parallelism::on(kind, experiment).shards, &device, plan, pools)
     }
 }
 
