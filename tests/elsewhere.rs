@@ -168,6 +168,22 @@ fn prompts_of_a_file_are_trained_on_and_measured_as_if_they_were_drawn() {
 }
 
 #[test]
+fn a_file_that_was_moved_is_found_where_the_configuration_says_it_is_now() {
+    let [place, out] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    let run = trained(&arrays(place.path(), |_| {}), out.path(), &["--set", "train.steps=8"]);
+    let moved = place.path().join("moved.npz");
+    fs::rename(place.path().join("prompts.npz"), &moved).unwrap();
+    let cd = ["cd", run.to_str().unwrap()];
+    check(&cd, 2, &["prompts.npz cannot be read", "if it was moved, correct task.file"]);
+    let config = fs::read_to_string(run.join("config.toml")).unwrap();
+    fs::write(run.join("config.toml"), config.replace("prompts.npz", "moved.npz")).unwrap();
+    succeed(&cd);
+    // It must be the same file.
+    fs::write(&moved, "other").unwrap();
+    check(&cd, 2, &["task.file", "must have the SHA-256"]);
+}
+
+#[test]
 fn a_file_that_was_changed_is_another_task() {
     let [place, out] = [1, 2].map(|_| tempfile::tempdir().unwrap());
     let config = arrays(place.path(), |_| {});

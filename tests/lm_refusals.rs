@@ -417,6 +417,9 @@ fn a_folder_that_is_no_run_of_language_models_is_refused() {
         &["it must be the folder of a run of language models, but is one of a training"],
     );
     refused(&["lm", "tdnv", training], &["but is one of a training"]);
+    for command in ["report", "cd", "compare"] {
+        refused(&[command, run.to_str().unwrap()], &["is a run of language models", "`lm`"]);
+    }
     refused(&["lm", "report", here], &["it must be the folder of a run of language models, but has no config.toml"]);
     let compared = root.path().join("compared");
     let name = run.to_str().unwrap();

@@ -43,6 +43,23 @@ fn a_run_of_an_earlier_program_goes_on_in_its_folder() {
 }
 
 #[test]
+fn what_was_measured_with_other_settings_goes_and_what_was_not_stays() {
+    let (root, run) = smoke_run();
+    let name = run.to_str().unwrap();
+    let noisy = root.path().join("noisy.toml");
+    std::fs::write(&noisy, "task.noise_variance = 0.5").unwrap();
+    succeed(&["tdnv", name]);
+    succeed(&["errors", name, "--task", noisy.to_str().unwrap()]);
+    let measured = [run.join("tdnv.csv"), run.join("on/noisy/metrics.csv")];
+    let before = measured.each_ref().map(|path| std::fs::read(path).unwrap());
+    succeed(&["remeasure", name, "--set", "probe.neighbours=10"]);
+    assert!(measured.each_ref().map(|path| std::fs::read(path).unwrap()) == before);
+    succeed(&["remeasure", name, "--set", "probe.neighbours=7"]);
+    assert!(measured.iter().all(|path| !path.exists()));
+    succeed(&["errors", name, "--task", noisy.to_str().unwrap()]);
+}
+
+#[test]
 fn what_an_interrupted_remeasure_left_out_is_measured_when_the_run_is_resumed() {
     let (_root, run) = smoke_run();
     let tables = ["baselines.csv", "metrics.csv", "cd.csv", "cd_best.csv", "map.csv"].map(|name| run.join(name));

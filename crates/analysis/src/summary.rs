@@ -1,6 +1,6 @@
 //! What a finished run found, from its tables.
 
-use std::fmt;
+use std::{fmt, fs};
 
 use data::{LegendConcept, Role, Token};
 use probe::{Control, Layer, ProbeKind, ProbeReading};
@@ -17,6 +17,9 @@ pub struct Summary {
     pub run: String,
     /// Optimizer steps of the last rows.
     pub step: usize,
+    /// Name of the optimal predictor, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimal: Option<String>,
     /// Error of every concept; none where prompts are text.
     pub concepts: Vec<ConceptSummary>,
     /// Exact answers after every number of demonstrations, over all concepts first; none where prompts are numbers.
@@ -45,7 +48,9 @@ impl MissingTable {
     /// When the disk fails.
     pub fn of(folder: &Folder) -> Result<Vec<Self>, RecordError> {
         let tables = Made::read(folder)?.tables.into_keys();
-        let gone = tables.filter(|table| !folder.path().join(table).exists());
+        // A table that was made has its columns at least.
+        let is_there = |table: &String| fs::metadata(folder.path().join(table)).is_ok_and(|file| file.len() > 0);
+        let gone = tables.filter(|table| !is_there(table));
         let command = |table: &str| {
             let makes = |entry: &&Entry| (entry.tables)(folder).iter().any(|made| made.file() == table);
             ALL.iter().find(makes).map(|entry| entry.name)
@@ -124,7 +129,7 @@ impl Summary {
         let measured = accuracy.iter().map(|row| row.step).chain(cd.iter().map(|row| row.step));
         let step = metrics.iter().map(|row| row.step).chain(measured).max().unwrap_or(0);
         accuracy.retain(|row| row.step == step);
-        let optimal = shown.legend.with_role(Role::Optimal).map(|known| known.name.as_str());
+        let optimal = shown.legend.with_role(Role::Optimal).map(|known| known.name.clone());
         let concepts = shown.legend.concepts.iter();
         let mut read: Vec<(Token, ProbeKind)> = Vec::new();
         for row in &best {
@@ -135,10 +140,13 @@ impl Summary {
         Ok(Self {
             run: shown.folder.path().display().to_string(),
             step,
-            concepts: concepts.filter_map(|concept| of_concept(concept, optimal, step, &metrics, &baselines)).collect(),
+            concepts: concepts
+                .filter_map(|concept| of_concept(concept, optimal.as_deref(), step, &metrics, &baselines))
+                .collect(),
             accuracy,
             decodability: read.into_iter().filter_map(|(token, probe)| of_probe(token, probe, &cd, &best)).collect(),
             missing: MissingTable::of(shown.folder)?,
+            optimal,
         })
     }
 
@@ -154,6 +162,12 @@ impl Summary {
         let numbers = || self.concepts.iter().filter_map(|concept| Some((concept.weight, of(concept)?)));
         let weights: f64 = numbers().map(|(weight, _)| weight).sum();
         (weights > 0.0).then(|| numbers().map(|(weight, number)| weight * number).sum::<f64>() / weights)
+    }
+
+    /// The mean error over the mean error of the optimal predictor, of the concepts that have both.
+    pub(crate) fn over_optimal(&self) -> Option<f64> {
+        let error = self.mean(|concept| concept.over_bayes.map(|_| concept.error))?;
+        Some(error / self.mean(|concept| Some(concept.error / concept.over_bayes?))?)
     }
 
     /// The final tables as plain text.
@@ -186,7 +200,8 @@ impl Summary {
         let mut text = format!("after {} steps, squared error / E[y²]\n", self.step);
         for concept in &self.concepts {
             let predictors = concept.predictors.iter().map(|(name, error)| format!("  {name} {error:.3}"));
-            let ratio = concept.over_bayes.map_or(String::new(), |ratio| format!("  model/bayes {ratio:.2}"));
+            let ratio = self.optimal.as_ref().zip(concept.over_bayes);
+            let ratio = ratio.map_or(String::new(), |(optimal, ratio)| format!("  model/{optimal} {ratio:.2}"));
             let predictors: String = predictors.collect();
             text += &format!("  {:<16} model {:.3}{predictors}{ratio}\n", concept.concept, concept.error);
         }
@@ -236,8 +251,9 @@ fn of_probe(
     let here = |row: &&BestLayerRow| row.token == token && row.probe == probe;
     let chosen = |selection: Selection| best.iter().filter(here).rfind(|row| row.selection == selection);
     let (fair, optimistic) = (chosen(Selection::HeldOut)?, chosen(Selection::Optimistic)?);
-    let there = |row: &&DecodabilityRow| row.token == token && row.layer == fair.layer && row.concept.is_none();
-    let first = cd.iter().filter(there).find(|row| row.probe == ProbeReading::of(probe))?;
+    let first = best.iter().filter(here).find(|row| row.selection == Selection::HeldOut)?;
+    let of_probe = |row: &&DecodabilityRow| row.token == token && row.probe == ProbeReading::of(probe);
+    let chance = cd.iter().find(of_probe)?.chance;
     let control = |control: Control, layer: Layer| {
         let reading = ProbeReading::control(probe, control);
         let here = |row: &&DecodabilityRow| {
@@ -254,7 +270,7 @@ fn of_probe(
         interval: [fair.lo, fair.hi],
         optimistic: optimistic.score,
         shuffled: control(Control::Shuffled, fair.layer)?,
-        chance: first.chance,
+        chance,
         permuted_answers: control(Control::PermutedAnswers, fair.layer),
         untrained: control(Control::Untrained, fair.layer),
         // It has no model, and so no layer.
@@ -284,20 +300,23 @@ mod tests {
         let cd = probes.map(|(probe, score, control)| {
             [row(ProbeReading::of(probe), score), row(ProbeReading::control(probe, Control::Shuffled), control)]
         });
-        let best = [Selection::HeldOut, Selection::Optimistic].into_iter().flat_map(|selection| {
-            probes.map(|(probe, score, _)| BestLayerRow {
-                step: 0,
-                token: Token::X(3),
-                probe,
-                selection,
-                layer: Layer(1),
-                score,
-                lo: score,
-                hi: score,
+        let best = |step, learned| {
+            [Selection::HeldOut, Selection::Optimistic].into_iter().flat_map(move |selection| {
+                probes.map(|(probe, score, _)| BestLayerRow {
+                    step,
+                    token: Token::X(3),
+                    probe,
+                    selection,
+                    layer: Layer(1),
+                    score: score * learned,
+                    lo: score,
+                    hi: score,
+                })
             })
-        });
-        let found = of_probe(Token::X(3), ProbeKind::Knn, cd.as_flattened(), &best.collect::<Vec<_>>()).unwrap();
-        assert_eq!((found.first, found.last, found.optimistic, found.shuffled), (0.8, 0.8, 0.8, 0.4));
+        };
+        let best: Vec<_> = best(0, 0.5).chain(best(10, 1.0)).collect();
+        let found = of_probe(Token::X(3), ProbeKind::Knn, cd.as_flattened(), &best).unwrap();
+        assert_eq!((found.first, found.last, found.optimistic, found.shuffled), (0.4, 0.8, 0.8, 0.4));
     }
 
     #[test]
@@ -310,16 +329,19 @@ mod tests {
             over_bayes,
         };
         let concepts = vec![concept(0.75, 1.0, Some(3.0)), concept(0.25, 2.0, None)];
-        let summary = Summary {
+        let mut summary = Summary {
             run: String::new(),
             step: 0,
             concepts,
             accuracy: Vec::new(),
             decodability: Vec::new(),
             missing: Vec::new(),
+            optimal: None,
         };
         assert_eq!(summary.mean(|concept| Some(concept.error)), Some(1.25));
         assert_eq!(summary.mean(|concept| concept.over_bayes), Some(3.0));
         assert_eq!(summary.mean(|_| None), None);
+        summary.concepts[1].over_bayes = Some(4.0);
+        assert_eq!(summary.over_optimal(), Some(1.25 / 0.375), "of mean errors, and no mean of ratios");
     }
 }

@@ -62,7 +62,7 @@ pub fn check_folder(
 ) -> Result<(), RecordError> {
     let occupied = |path: &Path, reason: String| Err(RecordError::Occupied { path: path.to_owned(), reason });
     if let Some(run) = run_around(folder.path()) {
-        return occupied(folder.path(), format!("is a part of the run {}", run.display()));
+        return occupied(folder.path(), format!("is a part of the run {}; name another folder", run.display()));
     }
     if force {
         return Ok(());

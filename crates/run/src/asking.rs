@@ -13,7 +13,7 @@ use toml::{Table, Value};
 use crate::checks::{MOST_LETTERS, check, check_name};
 use crate::resolve::{lay_over, read_as};
 use crate::run_dir::CONFIG;
-use crate::sealing::listed;
+use crate::sealing::{listed, placeless};
 use crate::{Config, ConfigError, Experiment, RunDir, RunError, Source};
 
 /// The folder inside a run's.
@@ -54,7 +54,12 @@ impl RunDir {
         registry: &TaskRegistry,
     ) -> Result<Experiment, ConfigError> {
         let mut whole = home.config.to_table();
-        let Other { task, eval, probe } = read_as(Source::File(file.to_owned()).part(whole.get("task"))?)?;
+        let part = Source::File(file.to_owned()).part(whole.get("task"))?;
+        if !part.contains_key("task") {
+            let range = format!("there in {}, with what differs from the run's own", file.display());
+            check("the section [task]", range, "absent", false)?;
+        }
+        let Other { task, eval, probe } = read_as(part)?;
         let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
         let joined = format!("{}-{ON}-{name}", home.config.name);
         let range = format!(
@@ -87,10 +92,11 @@ impl RunDir {
         let path = self.path().join(ON).join(name);
         if path.join(CONFIG).is_file() {
             let place = Self::open(&path)?;
-            let asked = place.config()?.to_table();
-            let changes = record::Change::between(&asked, &other.config.to_table());
-            // Before the run was lengthened.
-            if self.earlier_configs(&other.config)?.iter().any(|earlier| earlier.to_table() == asked) {
+            let (asked, now) = (place.config()?.to_table(), other.config.to_table());
+            let changes = record::Change::between(&placeless(&asked), &placeless(&now));
+            let is_moved = changes.is_empty() && asked != now;
+            // Before the run was lengthened, or what the task names was moved.
+            if is_moved || self.earlier_configs(&other.config)?.iter().any(|earlier| earlier.to_table() == asked) {
                 place.replace_config(&other.config)?;
             } else if !changes.is_empty() {
                 return Err(RunError::AskedOtherwise { path, changes: listed(&changes) });
@@ -104,6 +110,12 @@ impl RunDir {
         place.folder().write_toml(Legend::FILE, &Legend::of(other.study.task.pairs().as_ref()))?;
         place.write_sealed(&other.config, &[])?;
         Ok(place)
+    }
+
+    /// Removes what this run was asked.
+    pub(crate) fn forget_asked(&self) -> Result<(), RunError> {
+        let path = self.path().join(ON);
+        if path.exists() { Ok(record::remove_folder(&path)?) } else { Ok(()) }
     }
 
     /// Errors unless models are trained in this folder.
@@ -142,7 +154,7 @@ mod tests {
             ("task.n_points = 7", "task.n_points must be at most that of the model (6), but is 7"),
             ("task.noise_variance = -1", "task.noise_variance must be a finite number of at least 0"),
             ("task = {}\ntrain.steps = 7", "unknown field `train`, expected one of `task`, `eval`, `probe`"),
-            ("probe.neighbours = 7", "missing field `task`"),
+            ("probe.neighbours = 7", "the section [task] must be there in"),
         ] {
             let error = asked(text).unwrap_err().to_string();
             assert!(error.starts_with(refusal), "{error}");

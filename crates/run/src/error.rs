@@ -147,6 +147,12 @@ pub enum RunError {
         /// The file with the task.
         task: String,
     },
+    /// A folder in which language models were measured.
+    #[error("{} is a run of language models; the commands for these begin with `lm`", path.display())]
+    OfLanguageModels {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A run was asked about a task of that name before, which was another.
     #[error("{} was asked with other settings ({changes}); give the file another name", path.display())]
     AskedOtherwise {
@@ -273,6 +279,7 @@ impl RunError {
                 | Self::MeasuredOtherwise { .. }
                 | Self::OtherSweep { .. }
                 | Self::Asked { .. }
+                | Self::OfLanguageModels { .. }
                 | Self::AskedOtherwise { .. }
                 | Self::OtherPrompts { .. }
                 | Self::Refused { .. }

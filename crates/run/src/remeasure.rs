@@ -33,7 +33,8 @@ impl RunDir {
     }
 
     /// Makes `experiment`, which [`with_sets`](Self::with_sets) gave, the configuration of the run, and empties `tables`:
-    /// rows that were measured with other settings. They go first, so that no row is ever taken for one of the new settings.
+    /// rows that were measured with other settings, as was what the run was asked about other tasks. They go first, so that no
+    /// row is ever taken for one of the new settings.
     ///
     /// # Errors
     /// When the disk fails.
@@ -44,6 +45,7 @@ impl RunDir {
         tables: &[Box<dyn AnyTable>],
     ) -> Result<(), RunError> {
         tables.iter().try_for_each(|table| table.clear())?;
+        self.forget_asked()?;
         self.replace_config(&experiment.config)
     }
 

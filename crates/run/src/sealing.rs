@@ -7,8 +7,9 @@ use std::fs;
 
 use data::TaskRegistry;
 use record::{Change, Lock, RecordError, Seal};
-use toml::Table;
+use toml::{Table, Value};
 
+use crate::elsewhere::without_place;
 use crate::resolve::read_as;
 use crate::run_dir::CONFIG;
 use crate::version::{VERSION, identity_of_version_1, migrate, version};
@@ -78,14 +79,15 @@ impl RunDir {
         text.parse().map_err(|error| self.bad_config(syntax(error)))
     }
 
-    /// Whether there is a seal. A configuration of a newer program is not one that was changed, and is refused as such.
+    /// Whether there is a seal. A configuration of a newer program is not one that was changed, and is refused as such. Where
+    /// the file or program of a task lies may be changed: it may have been moved.
     ///
     /// # Errors
     /// When it says something else than `found`.
     pub(crate) fn check_seal(&self, found: &Table) -> Result<bool, RunError> {
         version(found).map_err(|error| self.bad_config(error))?;
         let Some(seal) = Seal::read(self.folder())? else { return Ok(false) };
-        match seal.changes(found).as_slice() {
+        match Change::between(&placeless(seal.values()), &placeless(found)).as_slice() {
             [] => Ok(true),
             changes => Err(RunError::Changed { path: self.path().join(CONFIG), changes: listed(changes) }),
         }
@@ -118,12 +120,24 @@ impl RunDir {
     }
 
     fn config_of(&self, mut table: Table) -> Result<Config, RunError> {
+        if table.contains_key("models") {
+            return Err(RunError::OfLanguageModels { path: self.path().to_owned() });
+        }
         migrate(&mut table).and_then(|()| read_as(table)).map_err(|error| self.bad_config(error))
     }
 
     fn bad_config(&self, error: ConfigError) -> RunError {
         RunError::Config { path: self.path().join(CONFIG), error }
     }
+}
+
+/// A configuration but for where things lie.
+pub(crate) fn placeless(config: &Table) -> Table {
+    let mut config = config.clone();
+    if let Some(Value::Table(task)) = config.get_mut("task") {
+        without_place(task);
+    }
+    config
 }
 
 pub(crate) fn listed(changes: &[Change]) -> String {

@@ -146,12 +146,12 @@ pub fn say_sweep(rows: &[SweepRow], json: bool) -> Result<(), Failure> {
     let (group, name) = (widest(|row| &row.group), widest(|row| row.concept.as_deref().unwrap_or("all")).max(7));
     let steps = |step: Option<f64>| step.map_or("–".to_owned(), |step| format!("{step:.0}"));
     say(&format!(
-        "{:<group$}  seed  {:<name$}  error  / bayes  CD    95% interval  chance  CD rises  CD half  error half",
+        "{:<group$}  seed  {:<name$}  error  / optimal  CD    95% interval  chance  CD rises  CD half  error half",
         "group", "concept"
     ))?;
     rows.iter().try_for_each(|row| {
         say(&format!(
-            "{:<group$}  {:>4}  {:<name$}  {:.3}  {:>7}  {:.2}  [{:.2}, {:.2}]  {:>6.2}  {:>8}  {:>7}  {:>10}",
+            "{:<group$}  {:>4}  {:<name$}  {:.3}  {:>9}  {:.2}  [{:.2}, {:.2}]  {:>6.2}  {:>8}  {:>7}  {:>10}",
             row.group,
             row.seed,
             concept(row),

@@ -210,8 +210,8 @@ pub struct Remeasure {
 
 impl Remeasure {
     /// Makes the settings those of the run, and every table that training made anew, from the checkpoints. The tables of
-    /// other measurements were made with the old settings and go. Where this is interrupted, the same command or `resume`
-    /// makes what is missing.
+    /// other measurements, and what the run was asked about other tasks, were made with the old settings and go, unless
+    /// nothing changes. Where this is interrupted, the same command or `resume` makes what is missing.
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
         let run = RunDir::open(&self.on.run)?;
         let experiment = run.with_sets(&self.sets, registry)?;
@@ -225,8 +225,10 @@ impl Remeasure {
         }
         let again = "interrupted; some tables are missing yet; go on with the same command".to_owned();
         stop_signal().on_exit_say(again);
-        let tables: Vec<_> = ALL.iter().flat_map(|entry| (entry.tables)(run.folder())).collect();
-        run.remeasure(&lock, &experiment, &tables)?;
+        if run.config()? != experiment.config {
+            let tables: Vec<_> = ALL.iter().flat_map(|entry| (entry.tables)(run.folder())).collect();
+            run.remeasure(&lock, &experiment, &tables)?;
+        }
         let mut made = Made::read(run.folder())?;
         made.tables.retain(|file, _| run.path().join(file).exists());
         made.write(run.folder())?;

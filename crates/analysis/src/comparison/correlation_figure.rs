@@ -20,7 +20,7 @@ const HEIGHT: u32 = 620 * UNITS;
 /// Pearson's r and Spearman's ρ within runs.
 ///
 /// # Units
-/// Error is over the Bayes mixture's if all rows have that, and else over the mean of y².
+/// Error is over the optimal predictor's if all rows have that, and else over the mean of y².
 ///
 /// # Errors
 /// [`PlotError::Empty`] if `points` has no finite row of a concept.
@@ -31,7 +31,7 @@ pub(super) fn cd_against_error(
     concepts: &[String],
 ) -> Result<String, PlotError> {
     let bayes = points.iter().all(|row| row.over_bayes.is_some());
-    let title = if bayes { "error / Bayes mixture's" } else { "squared error / E[y²]" };
+    let title = if bayes { "error / optimal error" } else { "squared error / E[y²]" };
     let error = |row: &PointRow| row.over_bayes.filter(|_| bayes).unwrap_or(row.error);
     let one = points.iter().map(|row| &row.group).collect::<BTreeSet<_>>().len() == 1;
     let mut series: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();

@@ -23,7 +23,7 @@ const UPPER: u32 = 400 * UNITS;
 /// highest run: one line a group, or one a concept, in the order of `concepts`, if there is only one group.
 ///
 /// # Units
-/// Error is over the Bayes mixture's if every group has that, and else over the mean of y².
+/// Error is over the optimal predictor's if every group has that, and else over the mean of y².
 ///
 /// # Errors
 /// [`PlotError::Empty`] if there is no row to draw.
@@ -31,7 +31,7 @@ pub(super) fn comparison(rows: &[CurveRow], probe: ProbeKind, concepts: &[String
     let series = series(rows, concepts);
     let bayes = lines(&series, Measure::OverBayes);
     let (errors, title) = if bayes.len() == series.len() {
-        (bayes, "error / Bayes mixture's")
+        (bayes, "error / optimal error")
     } else {
         (lines(&series, Measure::Error), "squared error / E[y²]")
     };
@@ -156,7 +156,7 @@ mod tests {
         let svg = comparison(&rows(&groups, &concepts, true), ProbeKind::CD, &names(4)).unwrap();
         check("comparison", &svg);
         assert_eq!(svg.matches("<polygon").count(), 2 * groups.len());
-        for label in ["rank = 1", "rank = 4", "Bayes mixture", "5 seeds", "chance 0.25"] {
+        for label in ["rank = 1", "rank = 4", "optimal error", "5 seeds", "chance 0.25"] {
             assert!(svg.contains(label), "{label} is missing");
         }
     }

@@ -22,7 +22,7 @@ const LONGEST_NAME: usize = 25;
 /// through the means of the groups, which stand in the order of their numbers.
 ///
 /// # Units
-/// Error is over the Bayes mixture's if every run has that, and else over the mean of y².
+/// Error is over the optimal predictor's if every run has that, and else over the mean of y².
 ///
 /// # Errors
 /// [`PlotError::Empty`] if there are fewer than two groups.
@@ -44,7 +44,7 @@ pub(super) fn ends(rows: &[SweepRow], probe: ProbeKind) -> Result<String, PlotEr
     let x = Axis::new(title, -beside..groups.len() as f64 - 1.0 + beside, marks);
     let place = |row: &SweepRow| groups.iter().position(|group| *group == row.group).unwrap_or(0) as f64;
     let dots = |of: &dyn Fn(&SweepRow) -> f64| rows.iter().map(|row| (place(row), of(row))).collect::<Vec<_>>();
-    let (y, scale) = log_axis(if bayes { "error / Bayes mixture's" } else { "squared error / E[y²]" }, &heights);
+    let (y, scale) = log_axis(if bayes { "error / optimal error" } else { "squared error / E[y²]" }, &heights);
     let upper = Panel {
         title: "Error at the end, a dot a run".to_owned(),
         x: x.bare(),
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(groups(&found.iter().collect::<Vec<_>>()), ["n_points = 8", "n_points = 12", "n_points = 24"]);
         let svg = ends(&found, ProbeKind::CD).unwrap();
         check("ends", &svg);
-        for label in ["n_points", "Bayes mixture", "Concept Decodability", "chance"] {
+        for label in ["n_points", "optimal error", "Concept Decodability", "chance"] {
             assert!(svg.contains(label), "{label} is missing");
         }
         // Nine dots in either panel.

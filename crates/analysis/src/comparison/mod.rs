@@ -165,11 +165,12 @@ fn correlations(points: &[PointRow]) -> Vec<CorrelationRow> {
     let groups: BTreeSet<&str> = concepts.iter().map(|row| row.group.as_str()).collect();
     // With one group, all runs are that group.
     let named = if groups.len() > 1 { groups.into_iter().map(Some).collect() } else { Vec::new() };
+    // One variable for the whole table.
+    let bayes = concepts.iter().all(|row| row.over_bayes.is_some());
     let mut found = Vec::new();
     for group in std::iter::once(None).chain(named) {
         let members: Vec<&PointRow> =
             concepts.iter().copied().filter(|row| group.is_none_or(|group| row.group == group)).collect();
-        let bayes = members.iter().all(|row| row.over_bayes.is_some());
         let runs = collect_by(members.iter().copied(), |row| row.run.clone());
         let ends = runs.values().filter_map(|rows| rows.iter().map(|row| row.step).max());
         let last_of: BTreeMap<&String, usize> = runs.keys().zip(ends).collect();

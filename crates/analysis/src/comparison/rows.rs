@@ -22,7 +22,7 @@ pub struct SweepRow {
     pub concept: Option<String>,
     /// The model's squared error divided by the mean of y².
     pub error: f64,
-    /// The model's error over the Bayes mixture's, where the task has one.
+    /// The model's error over that of the optimal predictor, the Bayes mixture of most tasks, where there is one.
     pub over_bayes: Option<f64>,
     /// The layer that is best at the end, chosen on one half of the resamples.
     pub layer: Layer,
@@ -116,7 +116,7 @@ pub struct LagRow {
     pub resolution: f64,
 }
 
-/// How decodability and error go together over concepts and checkpoints; the error as it is over the Bayes mixture's,
+/// How decodability and error go together over concepts and checkpoints; the error as it is over the optimal predictor's,
 /// where the task has one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CorrelationRow {

@@ -94,12 +94,17 @@ impl Session<'_> {
 
     /// The layers asked for, ascending.
     pub(crate) fn layers(&self, flag: &str, asked: Vec<usize>) -> Result<Vec<Layer>, MeasureError> {
+        self.layers_from(0, flag, asked)
+    }
+
+    /// The same, of which none may be before the layer `first`.
+    pub(crate) fn layers_from(&self, first: usize, flag: &str, asked: Vec<usize>) -> Result<Vec<Layer>, MeasureError> {
         let last = self.subjects.anatomy().n_layers;
-        match asked.iter().max() {
-            Some(&layer) if layer > last => {
-                Err(MeasureError::out_of_range(flag, format!("between 0 and model.n_layers ({last})"), layer))
+        match asked.iter().find(|layer| !(first..=last).contains(*layer)) {
+            Some(layer) => {
+                Err(MeasureError::out_of_range(flag, format!("between {first} and model.n_layers ({last})"), layer))
             }
-            _ => Ok(sorted(asked).into_iter().map(Layer).collect()),
+            None => Ok(sorted(asked).into_iter().map(Layer).collect()),
         }
     }
 

@@ -96,6 +96,9 @@ impl ArraysConfig {
                 return Err(self.refuse(format!("has a value in {name}[{prompt}] that is not finite in f32")));
             }
         }
+        if ys.values.iter().all(|y| *y == 0.0) {
+            return Err(self.refuse("has only zeros in ys, by whose mean square every error is divided"));
+        }
         let names = archive.texts("concept_names").map_err(|trouble| self.refuse(trouble))?;
         let names = names.map(|names| names.values);
         let members = self.members(&concept.values, names.as_ref().map(Vec::len))?;
@@ -150,8 +153,9 @@ impl ArraysConfig {
     /// Checks that every concept has a name of its own, and prompts to train on.
     fn check_names(&self, names: &[String], members: &[Vec<usize>]) -> Result<(), TaskError> {
         for (at, (name, rows)) in names.iter().zip(members).enumerate() {
-            if name.trim().is_empty() || names[..at].contains(name) {
-                return Err(self.refuse(format!("has concept_names[{at}] = {name:?}, which must be a name of its own")));
+            if name.trim().is_empty() || name.contains(char::is_control) || names[..at].contains(name) {
+                let range = "which must be a name of its own, on one line";
+                return Err(self.refuse(format!("has concept_names[{at}] = {name:?}, {range}")));
             }
             let (there, apart) = (rows.len(), self.division.all());
             if there <= apart {
@@ -169,7 +173,8 @@ impl ArraysConfig {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, TaskError> {
-    std::fs::read(file).map_err(|error| TaskError::material(FIELD, file.display(), format!("cannot be read: {error}")))
+    let trouble = |error| format!("cannot be read: {error}; if it was moved, correct {FIELD}");
+    std::fs::read(file).map_err(|error| TaskError::material(FIELD, file.display(), trouble(error)))
 }
 
 fn digest(bytes: &[u8]) -> String {

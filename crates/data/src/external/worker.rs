@@ -98,7 +98,9 @@ impl Worker {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         #[cfg(windows)]
         std::os::windows::process::CommandExt::creation_flags(&mut command, CREATE_NEW_PROCESS_GROUP);
-        let refuse = |error| format!("could not be started in {}: {error}", folder.display());
+        let refuse = |error| {
+            format!("could not be started in {}: {error}; if it was moved, correct task.folder", folder.display())
+        };
         let mut child = command.spawn().map_err(refuse)?;
         let (asks, answers) = (child.stdin.take(), child.stdout.take());
         let (Some(asks), Some(answers)) = (asks, answers) else { return Err("has no standard streams".to_owned()) };

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use analysis::{BaselineRow, CliError, LIVE, LiveEntry, Machine, MapRow, Shown, measure_now, report_run, say_summary};
 use clap::Args;
-use data::Legend;
+use data::{Legend, Role};
 use model::{Device, Kernels, OnBackend};
 use record::{Lock, Made, Row};
 use run::{Config, Environment, Experiment, RunDir, RunError, Work};
@@ -49,7 +49,9 @@ impl Job {
     pub(super) fn run(&self, run: &RunDir, experiment: &Experiment, device: Device) -> Result<(), CliError> {
         if !self.quiet {
             note(&format!("run: {}", run.path().display()));
-            note("while it learns, the error falls (to 1 × optimal at best) and CD rises above chance");
+            let legend = Legend::of(experiment.study.task.pairs().as_ref());
+            let best = legend.with_role(Role::Optimal).map_or("", |_| " (to 1 × optimal at best)");
+            note(&format!("while it learns, the error falls{best} and CD rises above chance"));
             note(&format!("figures, kept up to date from the first minute on: {}", run.report().display()));
         }
         let (stop, started) = (stop_signal(), Instant::now());

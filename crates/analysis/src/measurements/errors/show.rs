@@ -119,14 +119,12 @@ pub(super) fn show(shown: &Shown<'_>) -> Result<Vec<Section>, MeasureError> {
 
 fn emergence_caption(summary: &Summary, legend: &Legend) -> String {
     let optimal = optimal_title(legend);
-    let ratio = summary
-        .mean(|concept| concept.over_bayes)
-        .map_or(String::new(), |ratio| format!(", {ratio:.2} times that of {optimal}"));
+    let ratio = summary.over_optimal().map_or(String::new(), |ratio| format!(", {ratio:.2} times that of {optimal}"));
     let error = summary.mean(|concept| Some(concept.error)).unwrap_or(f64::NAN);
     let cd = summary.at_query().map_or(String::new(), |token| {
         format!(
-            " Below: CD, which at layer {} goes from {:.2} to {:.2}; guessing gives {:.2}.",
-            token.layer.0, token.first, token.last, token.chance
+            " Below: CD, which goes from {:.2} to {:.2}, at the end at layer {}; guessing gives {:.2}.",
+            token.first, token.last, token.layer.0, token.chance
         )
     });
     format!("Above: each concept's error, which at the end is {error:.3} of E[y²] on average{ratio}.{cd}")

@@ -122,11 +122,7 @@ fn shots(asked: Option<usize>, study: &Study) -> Result<usize, MeasureError> {
 
 /// The layers asked for, none of which is the embedding: there all queries end in the same token, and have the same state.
 fn layers(session: &Session<'_>, flag: &str, asked: Vec<usize>) -> Result<Vec<Layer>, MeasureError> {
-    if asked.contains(&0) {
-        let range = format!("between 1 and model.n_layers ({})", session.subjects.anatomy().n_layers);
-        return Err(MeasureError::out_of_range(flag, range, 0));
-    }
-    session.layers(flag, asked)
+    session.layers_from(1, flag, asked)
 }
 
 fn layers_of_one(session: &Session<'_>, asked: Option<usize>) -> Result<Option<Layer>, MeasureError> {
