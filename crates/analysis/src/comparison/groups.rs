@@ -43,7 +43,7 @@ fn labels(runs: &[(String, BTreeMap<String, String>)]) -> Vec<String> {
     }
 }
 
-/// The order of labels: word by word, where numbers go by their size and before other words.
+/// The order of labels: word by word, where numbers go by their size and before other words, also at the end of a name.
 pub(crate) fn compare_labels(a: &str, b: &str) -> Ordering {
     let words = |label: &str| label.split_whitespace().count();
     let compare = |(a, b): (&str, &str)| {
@@ -52,11 +52,20 @@ pub(crate) fn compare_labels(a: &str, b: &str) -> Ordering {
             (Ok(first), Ok(second)) => first.total_cmp(&second),
             (Ok(_), Err(_)) => Ordering::Less,
             (Err(_), Ok(_)) => Ordering::Greater,
-            (Err(_), Err(_)) => a.cmp(b),
+            (Err(_), Err(_)) => match (numbered(a), numbered(b)) {
+                (Some(first), Some(second)) => first.cmp(&second),
+                _ => a.cmp(b),
+            },
         }
     };
     let found = a.split_whitespace().zip(b.split_whitespace()).map(compare).find(|order| order.is_ne());
     found.unwrap_or_else(|| words(a).cmp(&words(b)).then(a.cmp(b)))
+}
+
+/// A name and the number behind it, as in `pool-16`.
+fn numbered(word: &str) -> Option<(&str, u64)> {
+    let (name, number) = word.rsplit_once('-')?;
+    Some((name, number.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -100,6 +109,7 @@ mod tests {
         assert_ne!(found, sorted);
         found.sort_by(|a, b| compare_labels(a, b));
         assert_eq!(found, sorted);
+        assert!(compare_labels("pool-4", "pool-16").is_lt() && compare_labels("pool-16", "fresh").is_gt());
     }
 
     #[test]
