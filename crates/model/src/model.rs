@@ -107,6 +107,7 @@ pub(crate) trait Layers<B: Kernels> {
     fn read_out(&self, h: Tensor<B, 3>) -> Tensor<B, 2>;
     fn forward(&self, xs: Tensor<B, 3>, ys: Tensor<B, 2>) -> Tensor<B, 2>;
 
+    /// As `forward`, with the way back on a tape; none where the operations are no chain.
     fn taped(&self, _: &mut Tape<B>, _: Tensor<B, 3>, _: Tensor<B, 2>, _: Free) -> Option<Tensor<B, 2>> {
         None
     }
