@@ -9,7 +9,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Tensor, TensorPrimitive};
 
-use crate::{AnySaved, Back, FusedKernels, Inputs, Kernels, Operation, Ordinary, Recorded, Way};
+use crate::{AnySaved, FusedKernels, Inputs, Kernels, Operation, Ordinary, Recorded, Way};
 
 impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     type Way = <B::Way as Way<B>>::Trained<C>;
@@ -27,13 +27,6 @@ impl<B: FusedKernels, C: CheckpointStrategy> Way<Autodiff<B, C>> for Recorded {
     ) -> Tensor<Autodiff<B, C>, D> {
         let (operation, inputs) = fused(input);
         Tensor::from_primitive(TensorPrimitive::Float(record::<B, C, O, N>(operation, inputs.into_array())))
-    }
-
-    fn there_and_back<O: Operation<N>, const N: usize>(
-        _: O,
-        _: O::Inputs<FloatTensor<Autodiff<B, C>>>,
-    ) -> Option<(FloatTensor<Autodiff<B, C>>, Back<Autodiff<B, C>, N>)> {
-        None
     }
 }
 

@@ -32,9 +32,11 @@ pub trait Way<B: Backend> {
     /// The result of an operation, and the way back through it; none where it is not done in one piece, or gradients are
     /// autodiff's.
     fn there_and_back<O: Operation<N>, const N: usize>(
-        operation: O,
-        inputs: O::Inputs<FloatTensor<B>>,
-    ) -> Option<(FloatTensor<B>, Back<B, N>)>;
+        _operation: O,
+        _inputs: O::Inputs<FloatTensor<B>>,
+    ) -> Option<(FloatTensor<B>, Back<B, N>)> {
+        None
+    }
 }
 
 /// From the gradient of a result to those of what it was computed from, but for constants.
@@ -81,13 +83,6 @@ impl<B: Backend> Way<B> for Ordinary {
         ordinary: impl FnOnce(I) -> Tensor<B, D>,
     ) -> Tensor<B, D> {
         ordinary(input)
-    }
-
-    fn there_and_back<O: Operation<N>, const N: usize>(
-        _: O,
-        _: O::Inputs<FloatTensor<B>>,
-    ) -> Option<(FloatTensor<B>, Back<B, N>)> {
-        None
     }
 }
 

@@ -57,7 +57,8 @@ impl RunDir {
         let part = Source::File(file.to_owned()).part(whole.get("task"))?;
         if !part.contains_key("task") {
             let range = format!("there in {}, with what differs from the run's own", file.display());
-            check("the section [task]", range, "absent", false)?;
+            let (field, value) = ("the section [task]".to_owned(), "absent".to_owned());
+            return Err(ConfigError::OutOfRange { field, range, value });
         }
         let Other { task, eval, probe } = read_as(part)?;
         let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
