@@ -1,17 +1,18 @@
-//! A model of either kind, its gradients and ten Adam steps equal PyTorch's, on every CPU backend.
+//! A model of either kind, its gradients and ten steps of Adam, or of Muon, equal PyTorch's, on every CPU backend.
 //!
 //! `golden/make.py` is both models written a second time, in PyTorch and f64; `golden/golden.safetensors`, of the
-//! transformer, and `golden/lstm.safetensors` are what came out, and the script's docstring lists what is in them. Every comparison is of a whole tensor, and its error is
-//! relative to the tensor's largest absolute value: [`relative_error`].
+//! transformer, `golden/muon.safetensors`, of the same trained by Muon, and `golden/lstm.safetensors` are what came out, and the
+//! script's docstring lists what is in them. Every comparison is of a whole tensor, and its error is relative to the tensor's
+//! largest absolute value: [`relative_error`].
 
 use std::collections::BTreeSet;
 
 use data::{ConceptId, Prompt};
 use model::{Architecture, Batch, Free, HostTensor, Kernels, Kind, Model, Weights, gradients_to_weights};
-use run::{Config, Source, TrainConfig};
+use run::{Config, MuonConfig, Source, TrainConfig};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use trainer::{Adam, gradients};
+use trainer::{Optimizer, gradients};
 
 use crate::numbers::{assert_close, host, largest, relative_error};
 
@@ -48,6 +49,11 @@ macro_rules! on {
             fn ten_steps_of_adam_are_pytorchs() {
                 super::both().iter().for_each(super::check_training::<$backend>);
             }
+
+            #[test]
+            fn ten_steps_of_muon_are_pytorchs() {
+                super::check_training::<$backend>(&super::by_muon());
+            }
         }
     };
 }
@@ -79,15 +85,15 @@ fn check_gradients<B: Kernels>(golden: &Golden) {
 
 fn check_training<B: Kernels>(golden: &Golden) {
     let device = B::Device::default();
-    let (config, prompts) = (train_config(), golden.prompts());
+    let (config, prompts) = (train_config(golden.muon), golden.prompts());
     for shards in [1, 3] {
         let mut model = golden.model::<B>(&device);
-        let mut adam = Adam::new(&config);
+        let mut optimizer = Optimizer::new(&config, &model, &golden.architecture);
         let mut losses = Vec::new();
         for step in 0..STEPS {
             let found = gradients(&model, Free::All, &prompts, shards, &device);
             losses.extend(host(found.loss).values);
-            model = adam.step(model, found.parameters, None, config.learning_rate, step);
+            model = optimizer.step(model, found.parameters, None, config.learning_rate, step);
         }
         golden.assert_close("losses", &HostTensor { shape: vec![STEPS], values: losses }, LOSSES_TOLERANCE);
         let found = without_key_bias(model.weights());
@@ -123,6 +129,8 @@ fn without_key_bias(mut weights: Weights) -> Weights {
 /// A golden file.
 struct Golden {
     architecture: Architecture,
+    /// The optimizer of the linear maps inside the blocks, where it is not Adam.
+    muon: Option<MuonConfig>,
     /// What every parameter has an element above. The many gates between a parameter of an LSTM and the loss make its
     /// gradient small.
     least_gradient: f64,
@@ -137,6 +145,11 @@ fn both() -> [Golden; 2] {
     ]
 }
 
+fn by_muon() -> Golden {
+    let golden = Golden::read(TRANSFORMER, 0.1, include_bytes!("golden/muon.safetensors"));
+    Golden { muon: Some(MuonConfig { momentum: 0.95 }), ..golden }
+}
+
 impl Golden {
     fn read(architecture: Architecture, least_gradient: f64, bytes: &[u8]) -> Self {
         let file = SafeTensors::deserialize(bytes).unwrap();
@@ -146,7 +159,7 @@ impl Golden {
             let values = view.data().chunks_exact(4).map(value).collect();
             (name.to_owned(), HostTensor { shape: view.shape().to_vec(), values })
         };
-        Self { architecture, least_gradient, tensors: file.iter().map(tensor).collect() }
+        Self { architecture, muon: None, least_gradient, tensors: file.iter().map(tensor).collect() }
     }
 
     /// The tensors called `prefix.NAME`, by NAME.
@@ -181,9 +194,10 @@ impl Golden {
     }
 }
 
-/// What `make.py` gives PyTorch's Adam.
-fn train_config() -> TrainConfig {
+/// What `make.py` gives the optimizer.
+fn train_config(muon: Option<MuonConfig>) -> TrainConfig {
     let set = ["learning_rate=1e-2", "beta_1=0.9", "beta_2=0.9999", "epsilon=1e-8"];
     let set = set.map(|assignment| format!("train.{assignment}"));
-    Config::resolve(&Source::named("base"), &set).unwrap().train
+    let train = Config::resolve(&Source::named("base"), &set).unwrap().train;
+    TrainConfig { muon, ..train }
 }

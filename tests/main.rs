@@ -1,7 +1,7 @@
 //! Whole-path tests, one module a promise:
 //!
 //! - `layering`: which crate may use which, read from the manifests
-//! - `golden`: both kinds of models, their gradients and ten Adam steps equal PyTorch's
+//! - `golden`: both kinds of models, their gradients and ten steps of Adam and of Muon equal PyTorch's
 //! - `lstm`: a model without attention is trained, resumed, tuned and measured like one with it
 //! - `parity`: another backend gives the numbers of flex, in training and in eight commands
 //! - `shapes`: a model of any shape computes the same in one piece as by burn's operations, and learns the same

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use data::{Prompt, Purpose, Sampler, Stream};
 use model::{Batch, Device, Free, HostTensor, Kernels, Model, OnBackend, Weights, gradients_to_weights};
 use run::{Config, Experiment, Source};
-use trainer::{Adam, gradients};
+use trainer::{Optimizer, gradients};
 
 use crate::numbers::{assert_close, host};
 use crate::program::{emergence, only_run, stderr, succeed};
@@ -148,14 +148,14 @@ impl OnBackend for Training<'_> {
         let Self(experiment, weights, steps) = self;
         let config = &experiment.config.train;
         let mut model = Model::<B>::new(&experiment.architecture, weights, &device).unwrap();
-        let mut adam = Adam::new(config);
+        let mut optimizer = Optimizer::new(config, &model, &experiment.architecture);
         let mut losses = Vec::new();
         let mut after_ten = Weights::default();
         for step in 0..steps {
             let found = gradients(&model, Free::All, &prompts(experiment, step), 1, &device);
             let factor = Some(found.clip_factor(1.0));
             losses.push(found.loss);
-            model = adam.step(model, found.parameters, factor, 1e-3, step);
+            model = optimizer.step(model, found.parameters, factor, 1e-3, step);
             if step == 9 {
                 after_ten = model.weights();
             }

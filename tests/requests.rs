@@ -89,6 +89,7 @@ fn a_field_out_of_range_is_named_with_its_range_and_value() {
         ("train.learning_rate=inf", &["train.learning_rate", "finite", "inf"]),
         ("train.beta_1=1.0", &["train.beta_1", "below 1", "1"]),
         ("train.beta_2=-0.1", &["train.beta_2", "at least 0", "-0.1"]),
+        ("train.muon={momentum=1.0}", &["train.muon.momentum", "below 1", "1"]),
         ("train.epsilon=0.0", &["train.epsilon", "above 0", "0"]),
         ("train.epsilon=1e-46", &["train.epsilon", "above 0 in f32 (1.18e-38 to 3.40e38)", "1e-46"]),
         ("train.learning_rate=1e39", &["train.learning_rate", "in f32 (1.18e-38 to 3.40e38)", "1e39"]),

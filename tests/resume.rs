@@ -21,6 +21,8 @@ use crate::program::{
     wait_for_rows, write_files,
 };
 
+const MUON: &str = "train.muon={momentum=0.95}";
+
 /// What training writes and must be the same: tables and the final weights and moments.
 fn trained(run: &Path) -> BTreeMap<String, Vec<u8>> {
     let last = run.join("checkpoints/00000040");
@@ -57,7 +59,8 @@ fn uninterrupted(root: &Path, more: &[&str]) -> PathBuf {
 #[test]
 fn a_run_that_is_lengthened_is_the_longer_one() {
     let [longer, whole] = [1, 2].map(|_| tempfile::tempdir().unwrap());
-    let schedule = ["--set", "train.schedule={kind=\"cosine\", warm_up=5, until=30, floor=0.1}"];
+    // With a history of both optimizers.
+    let schedule = ["--set", "train.schedule={kind=\"cosine\", warm_up=5, until=30, floor=0.1}", "--set", MUON];
     let short = [&schedule[..], &["--set", "train.steps=20"]].concat();
     let run = uninterrupted(longer.path(), &short);
     let expected = uninterrupted(whole.path(), &schedule);
@@ -83,10 +86,17 @@ fn a_run_that_is_lengthened_is_the_longer_one() {
 
 #[test]
 fn the_thread_count_changes_nothing() {
-    let [one, two, three] = [1, 2, 3].map(|_| tempfile::tempdir().unwrap());
-    let single = uninterrupted(one.path(), &["--threads", "1"]);
-    for (folder, threads) in [(two, "2"), (three, "3")] {
-        assert_same(&uninterrupted(folder.path(), &["--threads", threads]), &single, &format!("{threads} threads"));
+    for more in [&[][..], &["--set", MUON]] {
+        let [one, two, three] = [1, 2, 3].map(|_| tempfile::tempdir().unwrap());
+        let with = |threads| [&["--threads", threads][..], more].concat();
+        let single = uninterrupted(one.path(), &with("1"));
+        for (folder, threads) in [(two, "2"), (three, "3")] {
+            assert_same(
+                &uninterrupted(folder.path(), &with(threads)),
+                &single,
+                &format!("{threads} threads, {more:?}"),
+            );
+        }
     }
 }
 

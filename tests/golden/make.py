@@ -1,11 +1,12 @@
-"""Writes golden.safetensors and lstm.safetensors: what PyTorch makes of a small transformer and of a small LSTM, for
-tests/golden.rs to compare ours with.
+"""Writes golden.safetensors, lstm.safetensors and muon.safetensors: what PyTorch makes of a small transformer, of a small
+LSTM, and of the transformer trained by Muon, for tests/golden.rs to compare ours with.
 
     python tests/golden/make.py
 
 Made with Python 3.11, torch 2.15.0 (CPU), numpy 2.4.6 and safetensors 0.8.0. Nothing here reads our program: the models
 are written down a second time, from GPT-2 and the conventions of crates/model, with PyTorch's own layer norm, GELU,
-attention, LSTM, autograd and Adam.
+attention, LSTM, autograd and Adam. Muon is written down as well, since PyTorch's iterates in bfloat16; three of its steps are
+held to PyTorch's before anything is written.
 
 Everything is computed in f64 and stored in f32, so that the tolerances of the test measure our f32 arithmetic and not
 PyTorch's. The weights, prompts and targets are rounded to f32 first: both programs start from the same numbers.
@@ -18,7 +19,7 @@ Contents of each (K pairs, L blocks, B prompts):
     predictions      [B, K]
     loss             [1], the mean squared error over all prompts and positions
     gradients.NAME   of that loss
-    losses           [10], before each of ten steps of Adam on the same prompts
+    losses           [10], before each of ten steps of the optimizer on the same prompts
     trained.NAME     the parameters after those steps
 """
 
@@ -31,6 +32,7 @@ from torch.nn import functional
 D_X, N_POINTS, D_MODEL, N_LAYERS, N_HEADS, BATCH = 3, 4, 8, 2, 2, 5
 NORM_EPSILON = 1e-5
 STEPS, LEARNING_RATE, BETAS, EPSILON = 10, 1e-2, (0.9, 0.9999), 1e-8
+MOMENTUM = 0.95
 
 # In the order in which PyTorch stacks their maps.
 GATES = ("input_gate", "forget_gate", "cell_gate", "output_gate")
@@ -138,7 +140,55 @@ def lstm(p: Parameters, xs: torch.Tensor, ys: torch.Tensor) -> tuple[list[torch.
     return hidden, linear(p, "read_out", hidden[-1]).squeeze(-1)[:, 0::2]
 
 
-def write(file: str, shapes: Shapes, forward, seed: int) -> None:
+def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
+    """The iteration of torch.optim.Muon, in the precision of the matrix."""
+    if matrix.size(0) > matrix.size(1):
+        return orthogonal(matrix.T).T
+    x = matrix / matrix.norm().clamp(min=1e-7)
+    for _ in range(5):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x
+
+
+class Muon:
+    """Of the maps inside the blocks, those of query, key and value by themselves."""
+
+    def __init__(self, parameters: Parameters):
+        self.means = {name: torch.zeros_like(p) for name, p in parameters.items()}
+        self.parameters = parameters
+
+    @staticmethod
+    def takes(name: str) -> bool:
+        return name.startswith("blocks.") and name.endswith(".weight")
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for name, p in self.parameters.items():
+            self.means[name].lerp_(p.grad, 1 - MOMENTUM)
+            ahead = p.grad.lerp(self.means[name], MOMENTUM)
+            maps = ahead.split(D_MODEL, 1) if "query_key_value" in name else [ahead]
+            moves = [0.2 * max(part.shape) ** 0.5 * orthogonal(part) for part in maps]
+            p -= LEARNING_RATE * torch.cat(moves, 1)
+
+
+def hold_to_pytorchs(parameter: torch.Tensor) -> None:
+    """That three steps of ours are those of torch.optim.Muon, as far as bfloat16 goes."""
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = (parameter.detach().clone().requires_grad_() for _ in range(2))
+    muon = torch.optim.Muon(
+        [theirs], lr=LEARNING_RATE, weight_decay=0, momentum=MOMENTUM, adjust_lr_fn="match_rms_adamw"
+    )
+    optimizers = [muon, Muon({"blocks.weight": ours})]
+    for _ in range(3):
+        ours.grad = theirs.grad = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        for optimizer in optimizers:
+            optimizer.step()
+    moved, error = (theirs - parameter).norm(), (ours - theirs).norm()
+    assert error < 0.02 * moved, f"Muon moves by {moved}, ours differs by {error}"
+
+
+def write(file: str, shapes: Shapes, forward, seed: int, muon: bool = False) -> None:
     generator = torch.Generator().manual_seed(seed)
     parameters = {name: draw(name, shape, generator).requires_grad_() for name, shape in shapes.items()}
     xs = rounded(torch.randn(BATCH, N_POINTS, D_X, generator=generator, dtype=torch.float64))
@@ -150,16 +200,22 @@ def write(file: str, shapes: Shapes, forward, seed: int) -> None:
     golden = {"xs": xs, "ys": ys, "predictions": predictions}
     golden |= {f"hidden.{layer}": states for layer, states in enumerate(hidden)}
     golden |= named("weights", lambda p: p)
-    adam = torch.optim.Adam(parameters.values(), lr=LEARNING_RATE, betas=BETAS, eps=EPSILON)
+    by_muon = {name: p for name, p in parameters.items() if muon and Muon.takes(name)}
+    by_adam = [p for name, p in parameters.items() if name not in by_muon]
+    optimizers = [torch.optim.Adam(by_adam, lr=LEARNING_RATE, betas=BETAS, eps=EPSILON), Muon(by_muon)]
+    for p in by_muon.values():
+        hold_to_pytorchs(p)
     losses = []
     for step in range(STEPS):
-        adam.zero_grad()
+        for p in parameters.values():
+            p.grad = None
         loss = loss_now()
         loss.backward()
         if step == 0:
             golden |= named("gradients", lambda p: p.grad) | {"loss": loss.reshape(1)}
         losses.append(loss.item())
-        adam.step()
+        for optimizer in optimizers:
+            optimizer.step()
     golden |= named("trained", lambda p: p) | {"losses": torch.tensor(losses, dtype=torch.float64)}
 
     path = Path(__file__).with_name(file)
@@ -169,6 +225,7 @@ def write(file: str, shapes: Shapes, forward, seed: int) -> None:
 
 if __name__ == "__main__":
     write("golden.safetensors", transformer_shapes(), transformer, seed=0)
+    write("muon.safetensors", transformer_shapes(), transformer, seed=0, muon=True)
     # With seed 0 one gradient goes through zero while Adam divides it by its own size, and what PyTorch trains in f32 is
     # 2e-5 away from what it trains in f64.
     write("lstm.safetensors", lstm_shapes(), lstm, seed=7)

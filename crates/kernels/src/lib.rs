@@ -42,6 +42,7 @@ mod gpu;
 mod host_memory;
 mod loss;
 mod operation;
+mod orthogonal;
 mod way;
 mod weights;
 

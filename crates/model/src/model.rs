@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use burn::module::Module;
+use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, backend::Backend};
 use kernels::Kernels;
@@ -153,6 +153,11 @@ impl<B: Kernels> Model<B> {
     pub fn freeze_all_but(self, free: Free) -> Self {
         let n_layers = self.layers().n_layers();
         self.map(&mut Freeze::all_but(free, n_layers))
+    }
+
+    /// The weights of the linear maps inside the blocks, each with the number of maps that lie side by side in its columns.
+    pub fn hidden_weights(&self, architecture: &Architecture) -> Vec<(ParamId, usize)> {
+        parameters::hidden_weights(self, architecture)
     }
 
     /// The weights, copied to the host.

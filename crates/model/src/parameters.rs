@@ -1,6 +1,8 @@
 //! What a model's parameters are, and their way between a device and the host. They go by name, over any module.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::nn::{LayerNorm, Linear};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
@@ -39,11 +41,17 @@ pub(crate) struct Spec {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
     pub(crate) role: Role,
+    /// How many linear maps of the same input lie side by side in it.
+    maps: usize,
 }
 
 impl Spec {
     pub(crate) fn new(name: impl Into<String>, shape: &[usize], role: Role) -> Self {
-        Self { name: name.into(), shape: shape.to_vec(), role }
+        Self { name: name.into(), shape: shape.to_vec(), role, maps: 1 }
+    }
+
+    pub(crate) fn side_by_side(self, maps: usize) -> Self {
+        Self { maps, ..self }
     }
 }
 
@@ -198,6 +206,19 @@ pub(crate) fn to_weights<B: Backend>(model: &Model<B>) -> Weights {
         }
     }
     walk(model, Copy(Weights::new())).0
+}
+
+/// The weights of the linear maps inside the blocks, each with the number of maps that lie side by side in its columns.
+pub(crate) fn hidden_weights<B: Backend>(model: &Model<B>, architecture: &Architecture) -> Vec<(ParamId, usize)> {
+    struct Find(BTreeMap<String, usize>, Vec<(ParamId, usize)>);
+    impl<B: Backend> Each<B> for Find {
+        fn parameter<const D: usize>(&mut self, name: String, param: &Param<Tensor<B, D>>) {
+            self.1.extend(self.0.get(&name).map(|&maps| (param.id, maps)));
+        }
+    }
+    let specs = architecture.specs().into_iter();
+    let hidden = specs.filter(|spec| matches!(spec.role, Role::Linear { .. } | Role::Residual { .. }));
+    walk(model, Find(hidden.map(|spec| (spec.name, spec.maps)).collect(), Vec::new())).1
 }
 
 /// Copies one tensor a parameter (gradients, moments) to the host, by the parameters' names.

@@ -65,7 +65,7 @@ fn specs(architecture: &Architecture) -> Vec<Spec> {
         specs.extend([
             Spec::new(name("attention_norm.gamma"), &[d], Role::NormScale),
             Spec::new(name("attention_norm.beta"), &[d], Role::NormShift),
-            Spec::new(name("query_key_value.weight"), &[d, 3 * d], Role::Linear { fan_in: d }),
+            Spec::new(name("query_key_value.weight"), &[d, 3 * d], Role::Linear { fan_in: d }).side_by_side(3),
             Spec::new(name("query_key_value.bias"), &[3 * d], Role::Bias),
             Spec::new(name("attention_out.weight"), &[d, d], Role::Residual { fan_in: d }),
             Spec::new(name("attention_out.bias"), &[d], Role::Bias),

@@ -29,12 +29,12 @@ pub struct Checkpoint {
     pub moments: Option<Moments>,
 }
 
-/// Adam's state: one tensor for every parameter in each.
+/// The optimizer's state: one tensor for every parameter in each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moments {
     /// Decaying mean of the gradients.
     pub first: Weights,
-    /// Decaying mean of the squared gradients.
+    /// Decaying mean of the squared gradients; zeros of what Muon moves.
     pub second: Weights,
 }
 

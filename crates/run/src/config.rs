@@ -74,12 +74,22 @@ pub struct TrainConfig {
     pub beta_2: f64,
     /// Adam's ε, above 0 in f32.
     pub epsilon: f64,
+    /// The optimizer Muon for the linear maps inside the blocks; absent where Adam moves every parameter.
+    pub muon: Option<MuonConfig>,
     /// Largest global gradient norm, above 0 in f32; `inf` for no clipping.
     pub clip_norm: f64,
     /// Steps between rows of the training table, at least 1.
     pub log_every: usize,
     /// When training ends before `steps`; absent where it never does.
     pub until: Option<Until>,
+}
+
+/// `train.muon`: the linear maps inside the blocks are moved by Muon, at the learning rate of Adam, which moves the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MuonConfig {
+    /// Decay of the mean of the gradients, 0 ≤ μ < 1.
+    pub momentum: f64,
 }
 
 /// The `[checkpoints]` section. Steps 0, 1, 2, 4, 8, … below `every`, multiples of `every`, and the last are saved.
@@ -238,6 +248,9 @@ impl TrainConfig {
         check("train.beta_1", "at least 0 and below 1", beta_1, (0.0..1.0).contains(&beta_1))?;
         check("train.beta_2", "at least 0 and below 1", beta_2, (0.0..1.0).contains(&beta_2))?;
         check_positive("train.epsilon", epsilon)?;
+        if let Some(MuonConfig { momentum }) = self.muon {
+            check("train.muon.momentum", "at least 0 and below 1", momentum, (0.0..1.0).contains(&momentum))?;
+        }
         let some = clip_norm as f32 >= f32::MIN_POSITIVE;
         check("train.clip_norm", "above 0 in f32 (inf for no clipping)", format!("{clip_norm:?}"), some)?;
         check("train.log_every", "at least 1", self.log_every, self.log_every >= 1)

@@ -36,7 +36,7 @@ mod version;
 
 pub use checkpoint::{Checkpoint, Moments};
 pub use checks::check_name;
-pub use config::{CheckpointConfig, Config, Experiment, FinetuneConfig, TrainConfig};
+pub use config::{CheckpointConfig, Config, Experiment, FinetuneConfig, MuonConfig, TrainConfig};
 pub use error::{ConfigError, RunError};
 pub use finding::{Runs, runs_in};
 pub use memory::Work;

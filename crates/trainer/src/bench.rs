@@ -11,7 +11,7 @@ use run::Experiment;
 use serde::Serialize;
 
 use crate::batches::Batches;
-use crate::{Adam, gradients};
+use crate::{Optimizer, gradients};
 
 /// Step times and what they mean.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -100,7 +100,7 @@ fn time_steps<B: Kernels>(
     let on_host = B::HOST_PRODUCTS;
     let mut model = Model::<B>::new(&experiment.architecture, &weights, device)
         .expect("freshly drawn weights have the architecture's shapes");
-    let mut adam = Adam::new(&config.train);
+    let mut optimizer = Optimizer::new(&config.train, &model, &experiment.architecture);
     let again = Batches::new(experiment);
     let (mut steps, mut sampling, mut products) = (Vec::new(), Vec::new(), Vec::new());
     thread::scope(|scope| {
@@ -110,7 +110,7 @@ fn time_steps<B: Kernels>(
             let prompts = batches.recv().expect("the sampling thread ends after the last step or an error");
             let prompts = prompts.map_err(io::Error::other)?;
             let found = gradients(&model, Free::All, &prompts, shards, device);
-            model = adam.step(model, found.parameters, None, config.train.learning_rate, step);
+            model = optimizer.step(model, found.parameters, None, config.train.learning_rate, step);
             unread += 1;
             if unread < at_a_time && ![warm_up, warm_up + counted].contains(&(step + 1)) {
                 continue;

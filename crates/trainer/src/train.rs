@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::batches::Batches;
 use crate::checkpoints::{Checkpoints, Keeper};
-use crate::{Adam, Observers, TrainingRow, gradients};
+use crate::{Observers, Optimizer, TrainingRow, gradients};
 
 /// Steps whose losses may wait on the device before they are looked at.
 const MOST_PENDING: usize = 256;
@@ -117,7 +117,7 @@ pub fn train<B: Kernels>(
     stop: &Stop,
 ) -> Result<Outcome, TrainError> {
     let config = &experiment.config.train;
-    let Start { mut step, measured, mut model, mut adam } = start::<B>(run, experiment, &observers, device)?;
+    let Start { mut step, measured, mut model, mut optimizer } = start::<B>(run, experiment, &observers, device)?;
     let mut pending = Pending { first: step, last_good: measured, scalars: Vec::new(), read: None };
     let tables = observers.tables();
     let Observers { steps: mut watching, checkpoints: measuring } = observers;
@@ -140,7 +140,7 @@ pub fn train<B: Kernels>(
             if (due || stopped) && pending.last_good != Some(step) {
                 // Weights are good, and saved, if a next step could be taken from them.
                 pending.check()?;
-                let checkpoint = checkpoint(experiment, step, &model, &adam);
+                let checkpoint = checkpoint(experiment, step, &model, &optimizer);
                 // The keeper holds what must be.
                 working.take();
                 checkpoints = checkpoints.hand_over(checkpoint, due.then(|| model.clone()))?;
@@ -153,7 +153,7 @@ pub fn train<B: Kernels>(
             }
             working.get_or_insert_with(|| stop.hold());
             let learning_rate = config.learning_rate * config.schedule.factor(step);
-            model = adam.step(model, found.parameters, factor, learning_rate, step);
+            model = optimizer.step(model, found.parameters, factor, learning_rate, step);
             step += 1;
             let row = pending.row(step, learning_rate, config)?;
             watching.iter_mut().try_for_each(|observer| observer.on_step(step, row.as_ref()))?;
@@ -167,7 +167,7 @@ struct Start<B: Kernels> {
     /// The last checkpoint that was measured.
     measured: Option<usize>,
     model: Model<B>,
-    adam: Adam,
+    optimizer: Optimizer,
 }
 
 /// The last checkpoint, be it measured or not, or the model that the run starts from and a new optimizer. The rows of steps
@@ -185,20 +185,22 @@ fn start<B: Kernels>(
         (None, Some(step)) => Some(run.checkpoint(experiment, step)?),
         (unmeasured, _) => unmeasured,
     };
-    let (step, model, adam) = match last {
+    let (step, model, optimizer) = match last {
         Some(Checkpoint { step, weights, moments, .. }) => {
             if step > config.train.steps {
                 return Err(TrainError::BehindTheEnd { last: step, steps: config.train.steps });
             }
             let moments = moments.ok_or(TrainError::NoMoments { step })?;
             let model = model(&weights)?;
-            let adam = Adam::restore(&config.train, &moments, &model, architecture, device)?;
-            (Some(step), model, adam)
+            let optimizer = Optimizer::restore(&config.train, &moments, &model, architecture, device)?;
+            (Some(step), model, optimizer)
         }
         None => {
             let drawn = || config.model.init(architecture, &mut Stream::new(config.seed, Purpose::Init).rng(0));
             let weights = run.start(experiment)?.unwrap_or_else(drawn);
-            (None, model(&weights)?, Adam::new(&config.train))
+            let model = model(&weights)?;
+            let optimizer = Optimizer::new(&config.train, &model, architecture);
+            (None, model, optimizer)
         }
     };
     // Not before it is certain that training goes on and measures them again.
@@ -208,11 +210,11 @@ fn start<B: Kernels>(
     for (table, last) in of_steps.chain(of_checkpoints) {
         last.map_or_else(|| table.clear(), |step| table.truncate_after(step)).map_err(RunError::from)?;
     }
-    Ok(Start { step: step.unwrap_or(0), measured, model, adam })
+    Ok(Start { step: step.unwrap_or(0), measured, model, optimizer })
 }
 
-fn checkpoint<B: Kernels>(experiment: &Experiment, step: usize, model: &Model<B>, adam: &Adam) -> Checkpoint {
-    let (weights, moments) = (model.weights(), Some(adam.moments(model)));
+fn checkpoint<B: Kernels>(experiment: &Experiment, step: usize, model: &Model<B>, optimizer: &Optimizer) -> Checkpoint {
+    let (weights, moments) = (model.weights(), Some(optimizer.moments(model)));
     Checkpoint { step, architecture: experiment.architecture, weights, moments }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use burn::tensor::{Tensor, TensorData, TensorMetadata, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
 use pulp::Arch;
+use rayon::prelude::*;
 
+use super::orthogonal::orthogonal;
 use super::update;
 use crate::{AnySaved, Fused, FusedKernels, Inputs, Kernels, Operation, Updates};
 
@@ -57,6 +59,14 @@ impl Kernels for Flex {
         let squares: Vec<f32> = tensors.into_iter().map(squares).collect();
         let len = squares.len();
         from_primitive::<1>(tensor(squares, vec![len])).sum()
+    }
+
+    fn orthogonal(matrices: Vec<Tensor<Self, 2>>) -> Vec<Tensor<Self, 2>> {
+        let each = |matrix: Tensor<Self, 2>| {
+            let [rows, columns] = matrix.dims();
+            from_primitive(tensor(orthogonal(values(&primitive(matrix).to_contiguous()), columns), vec![rows, columns]))
+        };
+        matrices.into_par_iter().map(each).collect()
     }
 
     fn adam<const D: usize>(

@@ -10,6 +10,7 @@ mod decoder;
 mod embedding_readout;
 mod flex;
 mod fold;
+mod orthogonal;
 mod product;
 mod rows;
 mod update;

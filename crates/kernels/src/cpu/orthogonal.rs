@@ -1,0 +1,91 @@
+//! The direction in which Muon moves a matrix, on one thread.
+
+use super::product::{Matrix, MatrixMut};
+use crate::orthogonal::{ITERATIONS, LEAST_NORM, QUINTIC};
+
+/// See [`Kernels::orthogonal`](crate::Kernels::orthogonal); of `[values.len() / columns, columns]`, row-major, and so is what
+/// comes back.
+pub(super) fn orthogonal(values: &[f32], columns: usize) -> Vec<f32> {
+    let rows = values.len() / columns;
+    // The products are taken over the longer side.
+    if rows <= columns { wide(values, columns) } else { transposed(&wide(&transposed(values, columns), rows), rows) }
+}
+
+fn wide(values: &[f32], columns: usize) -> Vec<f32> {
+    let [a, b, c] = QUINTIC.map(|coefficient| coefficient as f32);
+    let rows = values.len() / columns;
+    let squares: f64 = values.iter().map(|&x| f64::from(x).powi(2)).sum();
+    let scale = squares.sqrt().max(LEAST_NORM).recip() as f32;
+    let mut x: Vec<f32> = values.iter().map(|x| x * scale).collect();
+    let [mut square, mut quartic] = [(); 2].map(|()| vec![0.0; rows * rows]);
+    let mut product = vec![0.0; values.len()];
+    for _ in 0..ITERATIONS {
+        let wide = Matrix::new(&x, columns);
+        MatrixMut::new(&mut square, rows).set_product(wide, wide.transposed());
+        MatrixMut::new(&mut quartic, rows).set_product(Matrix::new(&square, rows), Matrix::new(&square, rows));
+        square.iter_mut().zip(&quartic).for_each(|(square, quartic)| *square = b * *square + c * quartic);
+        MatrixMut::new(&mut product, columns).set_product(Matrix::new(&square, rows), wide);
+        x.iter_mut().zip(&product).for_each(|(x, product)| *x = a * *x + product);
+    }
+    x
+}
+
+fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|column| values[column..].iter().step_by(columns).copied()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::NdArray;
+    use burn::tensor::{Tensor, TensorData};
+    use burn_flex::Flex;
+    use rand::{RngExt, SeedableRng};
+
+    use crate::Kernels;
+
+    type Matrix<B> = Tensor<B, 2>;
+
+    fn of<B: Kernels>(matrices: &[Matrix<NdArray>]) -> Vec<Vec<f32>> {
+        let device = B::Device::default();
+        let matrices = matrices.iter().map(|matrix| Matrix::<B>::from_data(matrix.to_data(), &device)).collect();
+        B::orthogonal(matrices).into_iter().map(|matrix| matrix.into_data().to_vec().unwrap()).collect()
+    }
+
+    fn random(shape: [usize; 2]) -> Matrix<NdArray> {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(shape[0] as u64);
+        let values: Vec<f32> = (0..shape[0] * shape[1]).map(|_| rng.random_range(-3.0..3.0)).collect();
+        Tensor::from_data(TensorData::new(values, shape), &Default::default())
+    }
+
+    /// The backend without operations of its own is the reference.
+    #[test]
+    fn wide_tall_and_square_matrices_are_those_of_the_reference() {
+        let matrices = [[8, 8], [4, 12], [12, 4], [1, 3], [65, 17]].map(random);
+        for (found, expected) in of::<Flex>(&matrices).iter().flatten().zip(of::<NdArray>(&matrices).iter().flatten()) {
+            assert!((found - expected).abs() < 2e-5, "{found} against {expected}");
+        }
+    }
+
+    /// X Xᵀ has ones on its diagonal, and little beside it; the iteration does not come nearer than this.
+    #[test]
+    fn rows_become_orthogonal_and_their_scale_is_lost() {
+        let matrix = random([4, 32]);
+        let [found, scaled] = of::<Flex>(&[matrix.clone(), matrix * 1e3]).try_into().unwrap();
+        for (a, b) in found.iter().zip(&scaled) {
+            assert!((a - b).abs() < 1e-5, "{a} against {b}");
+        }
+        let rows: Vec<_> = found.chunks_exact(32).collect();
+        for (i, a) in rows.iter().enumerate() {
+            for (j, b) in rows.iter().enumerate() {
+                let product: f32 = a.iter().zip(*b).map(|(a, b)| a * b).sum();
+                let expected = f32::from(i == j);
+                assert!((product - expected).abs() < 0.35, "rows {i} and {j}: {product}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_comes_of_nothing() {
+        assert_eq!(of::<Flex>(&[Tensor::zeros([2, 3], &Default::default())]), [[0.0; 6]]);
+    }
+}
