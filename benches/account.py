@@ -3,7 +3,7 @@
     cargo build -p emergence
     python benches/account.py target/debug/emergence [SIZE ...]
 
-SIZE is a preset or a configuration; without any: benches/sizes/small.toml, benches/sizes/medium.toml and quickstart. Needs Linux,
+SIZE is a preset or a configuration; without any: benches/sizes/small.toml, benches/sizes/medium.toml and two-bases. Needs Linux,
 perf (Debian: linux-perf) and llvm-addr2line (llvm).
 
 Every row is processor time a step, of all threads together, as it was sampled 997 times a second. *Waiting* is what the threads have left:
@@ -22,7 +22,7 @@ from collections import Counter
 from multiprocessing import Pool
 from pathlib import Path
 
-SIZES = ["benches/sizes/small.toml", "benches/sizes/medium.toml", "quickstart"]
+SIZES = ["benches/sizes/small.toml", "benches/sizes/medium.toml", "two-bases"]
 WARM_UP, STEPS, HERTZ = 20, 400, 997
 PRODUCTS = ["attend", "feed_forward", "attend_gradient", "feed_forward_gradient"]
 # The functions of this workspace that say what a sample is for; of a sample's frames the innermost counts.

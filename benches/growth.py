@@ -20,7 +20,7 @@ import numpy as np
 
 from measure import Measured, measure
 
-# What is varied in a step of the quickstart, and the settings that a value stands for.
+# What is varied in a step of two-bases, and the settings that a value stands for.
 STEPS = {
     "batch": ([16, 64, 256, 1024], lambda n: [f"train.batch_size={n}"]),
     "pairs": ([10, 30, 100, 250, 500], lambda n: [f"task.n_points={n}", "train.batch_size=16"]),
@@ -57,12 +57,12 @@ def head(part: str) -> None:
 
 
 def steps(programs: Path, _: Path) -> None:
-    head("A step of the quickstart")
+    head("A step of `two-bases`")
     for name, (values, sets) in STEPS.items():
         found = []
         for value in values:
             settings = [word for setting in sets(value) for word in ("--set", setting)]
-            _, memory, printed = run([programs / "emergence", "bench", "quickstart", *settings, "--json", "--threads", 2, "--steps", 5, "--warm-up", 2])
+            _, memory, printed = run([programs / "emergence", "bench", "two-bases", *settings, "--json", "--threads", 2, "--steps", 5, "--warm-up", 2])
             found.append((json.loads(printed)["median_ms"], memory))
         row(name, values, *zip(*found), "ms")
 

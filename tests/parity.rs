@@ -57,6 +57,12 @@ macro_rules! on {
             }
 
             #[test]
+            fn fifty_steps_of_muon_are_flexs_and_ten_repeat() {
+                let by_muon = [&$sets[..], &["train.muon={momentum=0.95}"]].concat();
+                check_training($device, &$bounds, "small", &by_muon);
+            }
+
+            #[test]
             fn the_tables_of_training_and_of_eight_commands_are_flexs() {
                 check_tables($device, &$bounds);
             }
@@ -67,7 +73,7 @@ macro_rules! on {
 // An eighth of the batch: ndarray is slow.
 on!(ndarray, Device::NdArray, SINGLE, ["small"], ["train.batch_size=16"]);
 #[cfg(feature = "cuda")]
-on!(cuda, Device::Cuda(0).check().unwrap(), GPU, ["small", "medium", "paper"], []);
+on!(cuda, Device::Cuda(0).check().unwrap(), GPU, ["small", "medium", "paper"], [""; 0]);
 
 #[test]
 fn auto_says_what_it_picks() {

@@ -190,7 +190,7 @@ PIECES = [
     ("train smoke, 1 thread", "one", True, lambda side: side.train("one", "--threads", 1)),
     ("train smoke, 2 threads", "two", True, lambda side: side.train("two", "--threads", 2)),
     ("train, odd widths", "odd", True, lambda side: side.train("odd", sets=ODD)),
-    ("train, quickstart's size", "quick", True, lambda side: side.train("quick", preset="quickstart", sets=QUICK)),
+    ("train, the size of two bases", "quick", True, lambda side: side.train("quick", preset=str(ROOT / "experiments" / "two-bases.toml"), sets=QUICK)),
     ("stop and resume", "stopped", True, stop_and_resume),
     ("train, uneven task", "measured", True, lambda side: side.train("measured", sets=UNEVEN)),
     ("cd", "measured", False, measuring("cd", "--threads", 1)),

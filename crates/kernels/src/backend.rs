@@ -35,7 +35,7 @@ pub trait Kernels: Backend {
     /// # Source
     /// Jordan et al. (2024), <https://kellerjordan.github.io/posts/muon>; the 1e-7 is PyTorch's.
     fn orthogonal(matrices: Vec<Tensor<Self, 2>>) -> Vec<Tensor<Self, 2>> {
-        matrices.into_iter().map(orthogonal::orthogonal).collect()
+        orthogonal::orthogonal(matrices)
     }
 
     /// One of many [`Updates`] by Adam: of a parameter and its two moments from its gradient, in their memory where

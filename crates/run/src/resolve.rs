@@ -10,15 +10,16 @@ use crate::version::{VERSION, migrate};
 use crate::{Config, ConfigError, elsewhere};
 
 /// The presets built into the program, by name.
-pub const PRESETS: [(&str, &str); 4] = [
+pub const PRESETS: [(&str, &str); 5] = [
     ("base", include_str!("../../../experiments/base.toml")),
+    ("two-bases", include_str!("../../../experiments/two-bases.toml")),
     ("quickstart", include_str!("../../../experiments/quickstart.toml")),
     ("smoke", include_str!("../../../experiments/smoke.toml")),
     ("paper", include_str!("../../../experiments/paper.toml")),
 ];
 
 /// Steps from a configuration to one that extends nothing, at most: a variant of an experiment, the experiment, the
-/// quickstart whose model and optimizer it takes, and `base`.
+/// `two-bases` whose model and optimizer it takes, and `base`.
 const MOST_EXTENDS: usize = 3;
 
 /// Where a configuration comes from.

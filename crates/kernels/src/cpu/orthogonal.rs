@@ -1,4 +1,4 @@
-//! The direction in which Muon moves a matrix, on one thread.
+//! The direction in which Muon moves a matrix, each on one thread.
 
 use super::product::{Matrix, MatrixMut};
 use crate::orthogonal::{ITERATIONS, LEAST_NORM, QUINTIC};

@@ -1,10 +1,10 @@
-"""The quickstart as one would script it in PyTorch: the trainer of Garg et al. (2022) and scikit-learn's nearest neighbours.
+"""A whole run as one would script it in PyTorch: the trainer of Garg et al. (2022) and scikit-learn's nearest neighbours.
 
     pip install torch transformers scikit-learn
     cargo build -p emergence
-    python benches/quickstart.py target/debug/emergence
+    python benches/whole_run.py target/debug/emergence
 
-Runs `emergence train quickstart`, then the script on the same task, sizes and steps, on all cores, and prints wall time
+Runs `emergence train two-bases`, then the script on the same task, sizes and steps, on all cores, and prints wall time
 and peak memory of both. The script measures only what the first tables of ours have: error and CD, by layer, at two tokens,
 with ten resamples. The four other probes, controls, interventions, UMAP, figures and report of ours have no counterpart in it.
 """
@@ -23,9 +23,9 @@ TOKENS = {"query_x": -2, "last_y": -1}
 
 
 def preset() -> dict:
-    """The quickstart's fields over those of the base."""
-    base, quickstart = (tomllib.loads((PRESETS / f"{name}.toml").read_text()) for name in ("base", "quickstart"))
-    return {section: {**base[section], **quickstart.get(section, {})} for section in ("task", "model", "train", "eval", "probe", "checkpoints")}
+    """The fields of `two-bases` over those of the base."""
+    base, two_bases = (tomllib.loads((PRESETS / f"{name}.toml").read_text()) for name in ("base", "two-bases"))
+    return {section: {**base[section], **two_bases.get(section, {})} for section in ("task", "model", "train", "eval", "probe", "checkpoints")}
 
 
 def script() -> None:
@@ -117,7 +117,7 @@ def show(command: list, folder: str, name: str) -> None:
 def main() -> None:
     print("| program | minutes | memory, MiB |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        show([Path(sys.argv[1]).resolve(), "train", "quickstart", "--out", folder, "--quiet"], folder, "ours")
+        show([Path(sys.argv[1]).resolve(), "train", "two-bases", "--out", folder, "--quiet"], folder, "ours")
         show([sys.executable, Path(__file__).resolve(), "--script"], folder, "PyTorch script")
 
 
