@@ -286,9 +286,9 @@ fn a_write_that_fails_leaves_nothing_half_written() {
 
 #[test]
 fn threads_that_the_system_refuses_are_named() {
-    // Every thread needs a stack of its own.
+    // Every thread needs a stack of its own. They are large, so that what a few threads need besides fits in what is left.
     let train = ["train", "smoke", "--out", "/dev/null/never", "--threads", "1024"];
-    let output = emergence_within("ulimit -v 1000000", &train).output().unwrap();
+    let output = emergence_within("ulimit -v 1000000", &train).env("RUST_MIN_STACK", "250000000").output().unwrap();
     let message = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("could not start 1024 threads (--threads): "), "{message}");

@@ -85,7 +85,8 @@ pub(super) fn measure_all(run: &LmRun, series: &Series, device: Device) -> Resul
     let _lock = run.folder().lock()?;
     let path = run.folder().path();
     let work = Work::new();
-    work.stop().on_exit_say("interrupted; what is finished is kept; go on with the same command".to_owned());
+    let again = format!("{} {}", program_name(), run.measure_again());
+    work.stop().on_exit_say(interrupted(&again));
     let watch = |done, total| work.watch(done, total);
     let subjects = series.asked(&run.experiment, device, &watch);
     note(&format!("{}: about {}", path.display(), expected(&run.experiment, series)?));
@@ -96,8 +97,7 @@ pub(super) fn measure_all(run: &LmRun, series: &Series, device: Device) -> Resul
         }
         work.name(name);
         let matches = (entry(name).add_options)(clap::Command::new(name)).get_matches_from([name]);
-        let again = || format!("{} {}", program_name(), run.measure_again());
-        run.measure(entry(name), &matches, &subjects, device).map_err(|error| stopped(error, again))?;
+        run.measure(entry(name), &matches, &subjects, device).map_err(|error| stopped(error, &again))?;
         run.report()?;
     }
     run.report()?;
@@ -123,12 +123,15 @@ fn expected(experiment: &LmExperiment, series: &Series) -> Result<Cost, CliError
     Ok(Cost::of(&series.last().config, at_once).times(passes * tokens as f64 / at_once as f64))
 }
 
+/// What an interruption says; `again` is the command to go on with.
+fn interrupted(again: &str) -> String {
+    format!("interrupted; what was finished is kept. To go on: {again}")
+}
+
 /// An interruption, with how to go on.
-fn stopped(error: CliError, again: impl Fn() -> String) -> CliError {
+fn stopped(error: CliError, again: &str) -> CliError {
     match Failure::from(error) {
-        Failure::Interrupted(_) => {
-            Failure::Interrupted(format!("interrupted; what was finished is kept. To go on: {}", again())).into()
-        }
+        Failure::Interrupted(_) => Failure::Interrupted(interrupted(again)).into(),
         other => other.into(),
     }
 }
@@ -214,7 +217,7 @@ impl OnRun {
         let watch = |done, total| work.watch(done, total);
         let subjects = series.asked(&run.experiment, device, &watch);
         let paths = run.measure(self.entry, &self.options, &subjects, device);
-        let paths = paths.map_err(|error| stopped(error, || "the same command".to_owned()))?;
+        let paths = paths.map_err(|error| stopped(error, "the same command"))?;
         run.report()?;
         Ok(paths.iter().try_for_each(|path| say(&path.display().to_string()))?)
     }
