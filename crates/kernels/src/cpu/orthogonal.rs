@@ -66,7 +66,7 @@ mod tests {
         }
     }
 
-    /// X Xᵀ has ones on its diagonal, and little beside it; the iteration does not come nearer than this.
+    /// X Xᵀ is about 1: its singular values are the squares of those of X, which end between 0.68 and 1.21.
     #[test]
     fn rows_become_orthogonal_and_their_scale_is_lost() {
         let matrix = random([4, 32]);
@@ -79,7 +79,7 @@ mod tests {
             for (j, b) in rows.iter().enumerate() {
                 let product: f32 = a.iter().zip(*b).map(|(a, b)| a * b).sum();
                 let expected = f32::from(i == j);
-                assert!((product - expected).abs() < 0.35, "rows {i} and {j}: {product}");
+                assert!((product - expected).abs() < 0.54, "rows {i} and {j}: {product}");
             }
         }
     }
