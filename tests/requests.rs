@@ -368,19 +368,6 @@ fn a_sweep_that_makes_no_sense_is_refused() {
     check(&["compare", root.path().to_str().unwrap()], 2, &["is not a run"]);
 }
 
-#[test]
-fn runs_are_compared_by_a_probe_that_all_of_them_have() {
-    let root = tempfile::tempdir().unwrap();
-    let out = root.path().to_str().unwrap();
-    for (seed, probes) in [("0", "probe.probes=[\"knn\",\"centroid\"]"), ("1", "probe.probes=[\"knn\",\"linear\"]")] {
-        succeed(&["train", "smoke", "--quiet", "--seed", seed, "--set", probes, "--out", out]);
-    }
-    check(&["compare", out, "--probe", "linear"], 2, &["--probe", "probe.probes of every run (knn)", "linear"]);
-    check(&["compare", out, "--probe", "quadratic"], 2, &["--probe", "probe.probes of every run (knn)", "quadratic"]);
-    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 2, "nothing is written");
-    succeed(&["compare", out]);
-}
-
 /// Any text of `characters`.
 fn text(characters: impl Strategy<Value = char>, most: usize) -> impl Strategy<Value = String> {
     prop::collection::vec(characters, 0..=most).prop_map(|characters| characters.into_iter().collect())

@@ -102,3 +102,16 @@ fn every_command_has_a_manual_page_and_completions() {
         assert!(succeed(&["completions", shell]).contains("max-runs"), "{shell}");
     }
 }
+
+#[test]
+fn runs_are_compared_by_a_probe_that_all_of_them_have() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().to_str().unwrap();
+    for (seed, probes) in [("0", "probe.probes=[\"knn\",\"centroid\"]"), ("1", "probe.probes=[\"knn\",\"linear\"]")] {
+        succeed(&["train", "smoke", "--quiet", "--seed", seed, "--set", probes, "--out", out]);
+    }
+    check(&["compare", out, "--probe", "linear"], 2, &["--probe", "probe.probes of every run (knn)", "linear"]);
+    check(&["compare", out, "--probe", "quadratic"], 2, &["--probe", "probe.probes of every run (knn)", "quadratic"]);
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 2, "nothing is written");
+    succeed(&["compare", out]);
+}

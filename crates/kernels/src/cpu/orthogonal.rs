@@ -42,6 +42,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
 
     use crate::Kernels;
+    use crate::orthogonal::{ITERATIONS, QUINTIC};
 
     type Matrix<B> = Tensor<B, 2>;
 
@@ -66,20 +67,22 @@ mod tests {
         }
     }
 
-    /// X Xᵀ is about 1: its singular values are the squares of those of X, which end between 0.68 and 1.21.
+    /// Of a diagonal matrix only the diagonal changes: by the polynomial, from its share of the norm, whatever the norm is.
     #[test]
-    fn rows_become_orthogonal_and_their_scale_is_lost() {
-        let matrix = random([4, 32]);
-        let [found, scaled] = of::<Flex>(&[matrix.clone(), matrix * 1e3]).try_into().unwrap();
-        for (a, b) in found.iter().zip(&scaled) {
-            assert!((a - b).abs() < 1e-5, "{a} against {b}");
-        }
-        let rows: Vec<_> = found.chunks_exact(32).collect();
-        for (i, a) in rows.iter().enumerate() {
-            for (j, b) in rows.iter().enumerate() {
-                let product: f32 = a.iter().zip(*b).map(|(a, b)| a * b).sum();
-                let expected = f32::from(i == j);
-                assert!((product - expected).abs() < 0.54, "rows {i} and {j}: {product}");
+    fn singular_values_go_through_the_polynomial() {
+        let [a, b, c] = QUINTIC;
+        let shares = [0.8, 0.6, 0.003];
+        let norm = shares.iter().map(|share: &f64| share * share).sum::<f64>().sqrt();
+        let polynomial = |x: f64| a * x + b * x.powi(3) + c * x.powi(5);
+        let expected = shares.map(|share| (0..ITERATIONS).fold(share / norm, |x, _| polynomial(x)));
+        assert!(expected.iter().all(|value| (0.68..1.21).contains(value)), "{expected:?}");
+        for scale in [1.0, 1e3] {
+            let mut values = [0.0; 12];
+            (0..3).for_each(|i| values[5 * i] = (scale * shares[i]) as f32);
+            let diagonal = Tensor::from_data(TensorData::new(values.to_vec(), [3, 4]), &Default::default());
+            for (at, found) in of::<Flex>(&[diagonal])[0].iter().enumerate() {
+                let expected = if at % 5 == 0 { expected[at / 5] } else { 0.0 };
+                assert!((f64::from(*found) - expected).abs() < 2e-5, "{at}: {found} and not {expected}");
             }
         }
     }
