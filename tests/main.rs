@@ -13,6 +13,7 @@
 //! - `serve`: pages of a folder of runs follow what happens there, and answer nobody and nothing else
 //! - `settings`: a run is found by its settings; other ways of measuring it, and runs of earlier programs
 //! - `requests`: what is wrong is refused with the field, the range and the value, and never with a panic
+//! - `arbitrary`: whatever is written where a configuration or weights should be is taken or refused
 //! - `damage`: a damaged run, a full disk and a system that refuses are named in a line, and nothing is lost
 //! - `field_reports`: what users of such programs report, a case each
 //! - `faults`: whichever change to the disk fails, the file is named, nothing is lost and the run goes on to the same bits
@@ -26,7 +27,8 @@
 //! - `interventions`: patching, head ablation and layer exchange agree with the run's own tables
 //! - `lm`: pretrained models are measured and changed, alone and as steps of a training; threads change nothing
 //! - `lm_tuning`: they are tuned and compared; what was stopped goes on to the same tables
-//! - `lm_refusals`: a bad folder of weights, prompt, corpus or request is refused, and nothing is left behind
+//! - `lm_folders`: a folder of weights that is damaged or of an unknown model is refused
+//! - `lm_refusals`: a bad prompt, corpus or request is refused, and nothing is left behind
 //! - `documents`: the commands that the documents show are commands of the program
 //! - `custom_task`: a task from outside gets the whole command line
 //! - `elsewhere`: a task of another program, or of a file of arrays, is trained on and measured as one of ours
@@ -34,6 +36,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "a test of many random cases says how many it tried")]
 
+mod arbitrary;
 mod bench;
 #[cfg(unix)]
 mod cluster;
@@ -49,6 +52,7 @@ mod golden;
 mod interventions;
 mod layering;
 mod lm;
+mod lm_folders;
 mod lm_refusals;
 mod lm_tuning;
 mod lstm;

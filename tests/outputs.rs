@@ -71,6 +71,7 @@ fn what_another_program_wrote_stays_unless_the_command_is_forced() {
     std::os::unix::fs::symlink(path("absent"), &nothing).unwrap();
     check(&["export", run, "--out", &nothing], 2, &["is a link to nothing"]);
     assert!(Path::new(&nothing).is_symlink());
+    check(&["export", run, "--out", root.path().to_str().unwrap()], 2, &["would be written over, but is not a file"]);
 }
 
 #[test]

@@ -40,15 +40,15 @@ pub fn write_together(files: &[(impl AsRef<Path>, impl AsRef<[u8]>)]) -> Result<
     let through_links = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let files: Vec<(PathBuf, &[u8])> =
         files.iter().map(|(path, bytes)| (through_links(path.as_ref()), bytes.as_ref())).collect();
+    if let Some((path, _)) = files.iter().find(|(path, _)| path.exists() && !path.is_file()) {
+        return Err(RecordError::Occupied { path: path.clone(), reason: "is not a file".to_owned() });
+    }
     let each = |action: &dyn Fn(&Path, &[u8]) -> io::Result<()>| {
         files
             .iter()
             .try_for_each(|(path, bytes)| action(path, bytes).map_err(|error| RecordError::io("write", path, error)))
     };
     let write = |path: &Path, bytes: &[u8]| {
-        if path.exists() && !path.is_file() {
-            return Err(io::Error::other("what is there is not a file"));
-        }
         disk::create_folder(path.parent().unwrap_or(path))?;
         disk::write(&partial(path), bytes)
     };

@@ -9,7 +9,8 @@ use data::Legend;
 use record::{Change, Folder, RecordError};
 use toml::Table;
 
-use crate::run_dir::{CHECKPOINTS, CONFIG, START};
+use crate::checkpoints::CHECKPOINTS;
+use crate::run_dir::{CONFIG, START};
 use crate::{Checkpoint, Config, Experiment, RunDir, RunError};
 
 /// The runs in a folder, read once: as many can be asked for as there are, without reading all of them for each.

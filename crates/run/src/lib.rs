@@ -14,6 +14,7 @@
 
 mod asking;
 mod checkpoint;
+mod checkpoints;
 mod checks;
 mod config;
 mod edited;
@@ -35,13 +36,14 @@ mod until;
 mod version;
 
 pub use checkpoint::{Checkpoint, Moments};
+pub use checkpoints::{Damaged, Unneeded};
 pub use checks::check_name;
 pub use config::{CheckpointConfig, Config, Experiment, FinetuneConfig, MuonConfig, TrainConfig};
 pub use error::{ConfigError, RunError};
 pub use finding::{Runs, runs_in};
 pub use memory::Work;
 pub use resolve::{PRESETS, Source, apply, lay_over, read_as};
-pub use run_dir::{Damaged, Environment, RunDir, Unneeded};
+pub use run_dir::{Environment, RunDir};
 pub use schedule::Schedule;
 pub use subject::{Checkpoints, ModelSubject};
 pub use sweep::Sweep;

@@ -13,7 +13,8 @@ use std::ops::Range;
 
 use pulp::Simd;
 
-use super::rows::exp;
+use super::gelu::exp;
+use super::lanes::{Cells, Lanes, Steps, Sums};
 use crate::Geometry;
 
 /// The most lanes of any instruction set.
@@ -129,7 +130,8 @@ impl Attention {
         let strips = (0..queries).step_by(STRIP).map(strip);
         strips.flat_map(move |attention| {
             let vectors = (0..sequences).step_by(S::F32_LANES);
-            vectors.map(move |first| Vector { simd, first, lanes: S::F32_LANES.min(sequences - first), attention })
+            let of_lanes = move |first: usize| Lanes { simd, first, count: S::F32_LANES.min(sequences - first) };
+            vectors.map(move |first| Vector { lanes: of_lanes(first), attention })
         })
     }
 
@@ -156,10 +158,7 @@ pub(super) enum Weights<'a> {
 /// Attention of a strip of queries over the sequences of one vector.
 #[derive(Clone, Copy)]
 struct Vector<S> {
-    simd: S,
-    first: usize,
-    /// Sequences in the vector.
-    lanes: usize,
+    lanes: Lanes<S>,
     attention: Attention,
 }
 
@@ -175,7 +174,7 @@ impl<S: Simd> Vector<S> {
     #[inline(always)]
     fn products(self, queries: Head<'_>, keys: Head<'_>, weights: &mut [f32]) {
         let attention = self.attention;
-        self.product(
+        self.lanes.product(
             Sums { to: weights, steps: self.steps_of_weights(), go_on: false },
             [attention.queries, attention.keys],
             self.queries(queries).transposed(),
@@ -189,7 +188,7 @@ impl<S: Simd> Vector<S> {
     #[inline(always)]
     fn mix_keys(self, from: Head<'_>, weights: &[f32], to: &mut HeadMut<'_>) {
         let attention = self.attention;
-        self.product(
+        self.lanes.product(
             Sums { to: &mut to.data[self.first_query()..], steps: self.steps(to.stride), go_on: false },
             [attention.d_head, attention.queries],
             Cells { data: from.data, steps: self.steps(from.stride) },
@@ -204,7 +203,7 @@ impl<S: Simd> Vector<S> {
     #[inline(always)]
     fn mix_queries(self, from: Head<'_>, weights: &[f32], to: &mut HeadMut<'_>) {
         let attention = self.attention;
-        self.product(
+        self.lanes.product(
             Sums { to: to.data, steps: self.steps(to.stride), go_on: attention.first_query > 0 },
             [attention.d_head, attention.keys],
             self.queries(from),
@@ -217,24 +216,24 @@ impl<S: Simd> Vector<S> {
     /// Scores to weights, query by query, and zeros where only a later query of a tile sees the key.
     #[inline(always)]
     fn softmax(self, weights: &mut [f32]) {
-        let (simd, steps) = (self.simd, self.steps_of_weights());
+        let (lanes, simd, steps) = (self.lanes, self.lanes.simd, self.steps_of_weights());
         for query in 0..self.attention.queries {
             let row = &mut weights[query * steps.row..];
             let seen = self.attention.seen(query);
             let mut most = simd.splat_f32s(f32::NEG_INFINITY);
             for key in 0..seen {
-                most = simd.max_f32s(most, self.load(row, key * steps.column));
+                most = simd.max_f32s(most, lanes.load(row, key * steps.column));
             }
             let mut sum = simd.splat_f32s(0.0);
             for key in 0..seen {
-                let power = exp(simd, simd.sub_f32s(self.load(row, key * steps.column), most));
-                self.store(row, key * steps.column, power);
+                let power = exp(simd, simd.sub_f32s(lanes.load(row, key * steps.column), most));
+                lanes.store(row, key * steps.column, power);
                 sum = simd.add_f32s(sum, power);
             }
             let factor = simd.div_f32s(simd.splat_f32s(1.0), sum);
             for key in 0..seen {
-                let power = self.load(row, key * steps.column);
-                self.store(row, key * steps.column, simd.mul_f32s(power, factor));
+                let power = lanes.load(row, key * steps.column);
+                lanes.store(row, key * steps.column, simd.mul_f32s(power, factor));
             }
             self.clear(row, seen);
         }
@@ -243,17 +242,17 @@ impl<S: Simd> Vector<S> {
     /// Gradients g of the weights p to those of the scores, p (g − Σ p g), query by query.
     #[inline(always)]
     fn softmax_gradient(self, weights: &[f32], gradient: &mut [f32]) {
-        let (simd, steps) = (self.simd, self.steps_of_weights());
+        let (lanes, simd, steps) = (self.lanes, self.lanes.simd, self.steps_of_weights());
         for query in 0..self.attention.queries {
             let (weights, gradient) = (&weights[query * steps.row..], &mut gradient[query * steps.row..]);
             let seen = self.attention.seen(query);
             let mut sum = simd.splat_f32s(0.0);
             for key in (0..seen).map(|key| key * steps.column) {
-                sum = simd.mul_add_e_f32s(self.load(weights, key), self.load(gradient, key), sum);
+                sum = simd.mul_add_e_f32s(lanes.load(weights, key), lanes.load(gradient, key), sum);
             }
             for key in (0..seen).map(|key| key * steps.column) {
-                let change = simd.sub_f32s(self.load(gradient, key), sum);
-                self.store(gradient, key, simd.mul_f32s(self.load(weights, key), change));
+                let change = simd.sub_f32s(lanes.load(gradient, key), sum);
+                lanes.store(gradient, key, simd.mul_f32s(lanes.load(weights, key), change));
             }
             self.clear(gradient, seen);
         }
@@ -263,84 +262,7 @@ impl<S: Simd> Vector<S> {
     #[inline(always)]
     fn clear(self, row: &mut [f32], seen: usize) {
         for key in seen..self.attention.keys.min(seen + self.attention.every) {
-            self.store(row, key * self.attention.sequences, self.simd.splat_f32s(0.0));
-        }
-    }
-
-    /// The sums become left · right, `[rows, columns]`, in tiles of 4 by 2 vectors that stay in registers. `reach(rows, columns)`
-    /// says which columns of `left` matter to a tile; the others count as zero.
-    #[inline(always)]
-    fn product(
-        self,
-        Sums { to, steps, go_on }: Sums<'_>,
-        [rows, columns]: [usize; 2],
-        left: Cells<'_>,
-        right: Cells<'_>,
-        reach: impl Fn(Range<usize>, Range<usize>) -> Range<usize>,
-    ) {
-        let mut row = 0;
-        while row < rows {
-            let height = [1, 1, 2, 2, 4][4.min(rows - row)];
-            let mut column = 0;
-            while column < columns {
-                let width = 2.min(columns - column);
-                let inner = reach(row..row + height, column..column + width);
-                let out = Sums { to: &mut to[row * steps.row + column * steps.column..], steps, go_on };
-                let (left, right) = (left.from(row * left.steps.row), right.from(column * right.steps.column));
-                match (height, width) {
-                    (4, 2) => self.tile::<4, 2>(out, inner, left, right),
-                    (4, _) => self.tile::<4, 1>(out, inner, left, right),
-                    (2, 2) => self.tile::<2, 2>(out, inner, left, right),
-                    (2, _) => self.tile::<2, 1>(out, inner, left, right),
-                    (_, 2) => self.tile::<1, 2>(out, inner, left, right),
-                    (_, _) => self.tile::<1, 1>(out, inner, left, right),
-                }
-                column += width;
-            }
-            row += height;
-        }
-    }
-
-    #[inline(always)]
-    fn tile<const R: usize, const C: usize>(
-        self,
-        Sums { to, steps, go_on }: Sums<'_>,
-        inner: Range<usize>,
-        left: Cells<'_>,
-        right: Cells<'_>,
-    ) {
-        let mut sums = [[self.simd.splat_f32s(0.0); R]; C];
-        if go_on {
-            for (c, sums) in sums.iter_mut().enumerate() {
-                for (r, sum) in sums.iter_mut().enumerate() {
-                    *sum = self.load(to, r * steps.row + c * steps.column);
-                }
-            }
-        }
-        // Where each row and column begins is found before the loop, which has nothing to do but to load and to add.
-        let (mut rows, mut columns) = ([left.data; R], [right.data; C]);
-        for (r, row) in rows.iter_mut().enumerate() {
-            *row = &left.data[r * left.steps.row..];
-        }
-        for (c, column) in columns.iter_mut().enumerate() {
-            *column = &right.data[c * right.steps.column..];
-        }
-        for k in inner {
-            let mut others = [self.simd.splat_f32s(0.0); R];
-            for (other, row) in others.iter_mut().zip(&rows) {
-                *other = self.load(row, k * left.steps.column);
-            }
-            for (sums, column) in sums.iter_mut().zip(&columns) {
-                let factor = self.load(column, k * right.steps.row);
-                for (sum, other) in sums.iter_mut().zip(&others) {
-                    *sum = self.simd.mul_add_e_f32s(*other, factor, *sum);
-                }
-            }
-        }
-        for (c, sums) in sums.iter().enumerate() {
-            for (r, sum) in sums.iter().enumerate() {
-                self.store(to, r * steps.row + c * steps.column, *sum);
-            }
+            self.lanes.store(row, key * self.attention.sequences, self.lanes.simd.splat_f32s(0.0));
         }
     }
 
@@ -364,57 +286,4 @@ impl<S: Simd> Vector<S> {
         let Attention { keys, sequences, .. } = self.attention;
         Steps { row: keys * sequences, column: sequences }
     }
-
-    #[inline(always)]
-    fn load(self, data: &[f32], at: usize) -> S::f32s {
-        S::as_simd_f32s(&data[at + self.first..][..S::F32_LANES]).0[0]
-    }
-
-    #[inline(always)]
-    fn store(self, data: &mut [f32], at: usize, value: S::f32s) {
-        let to = &mut data[at + self.first..];
-        if self.lanes == S::F32_LANES {
-            S::as_mut_simd_f32s(&mut to[..S::F32_LANES]).0[0] = value;
-        } else {
-            self.simd.partial_store_f32s(&mut to[..self.lanes], value);
-        }
-    }
-}
-
-/// How far apart neighbours are in a matrix whose elements are the values of all sequences.
-#[derive(Clone, Copy)]
-struct Steps {
-    row: usize,
-    column: usize,
-}
-
-impl Steps {
-    fn transposed(self) -> Self {
-        Self { row: self.column, column: self.row }
-    }
-}
-
-/// A matrix to read.
-#[derive(Clone, Copy)]
-struct Cells<'a> {
-    data: &'a [f32],
-    steps: Steps,
-}
-
-impl Cells<'_> {
-    #[inline(always)]
-    fn from(self, first: usize) -> Self {
-        Self { data: &self.data[first..], ..self }
-    }
-
-    fn transposed(self) -> Self {
-        Self { steps: self.steps.transposed(), ..self }
-    }
-}
-
-/// A matrix of sums, which begin at zero or go on from what they are.
-struct Sums<'a> {
-    to: &'a mut [f32],
-    steps: Steps,
-    go_on: bool,
 }

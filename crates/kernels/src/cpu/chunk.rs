@@ -7,10 +7,9 @@ use pulp::Simd;
 use super::attention::{Attention, Head, HeadMut, Weights, stride};
 use super::buffer::Buffer;
 use super::fold::Folded;
+use super::gelu::{gelu_rows, gelu_rows_with_slope};
 use super::product::{Matrix, MatrixMut};
-use super::rows::{
-    add, add_normalise_gradient, add_row_sums, add_rows, gelu_rows, gelu_rows_with_slope, multiply_and_sum, normalise,
-};
+use super::rows::{add, add_normalise_gradient, add_row_sums, add_rows, multiply_and_sum, normalise};
 use crate::{BlockWeights, Geometry, Linear};
 
 /// What a pass over a chunk knows of the block.

@@ -10,6 +10,8 @@ mod decoder;
 mod embedding_readout;
 mod flex;
 mod fold;
+mod gelu;
+mod lanes;
 mod orthogonal;
 mod product;
 mod rows;

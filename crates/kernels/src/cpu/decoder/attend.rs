@@ -5,8 +5,9 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::cpu::buffer::Buffer;
+use crate::cpu::gelu::exp;
 use crate::cpu::product::{Matrix, MatrixMut};
-use crate::cpu::rows::{add, dot, exp, scale, sum, update};
+use crate::cpu::rows::{add, dot, scale, sum, update};
 use crate::{Attend, Span};
 
 /// What the heads put together.

@@ -3,7 +3,8 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::cpu::buffer::Buffer;
-use crate::cpu::rows::{copy, exp, gelu, gelu_with_slope, multiply, update};
+use crate::cpu::gelu::{exp, gelu, gelu_with_slope};
+use crate::cpu::rows::{copy, multiply, update};
 use crate::{Activation, Gate};
 
 /// The activations.
