@@ -45,6 +45,8 @@ fn a_run_without_a_checkpoint_keeps_its_tables() {
 fn a_damaged_run_is_refused_without_a_panic() {
     let (_root, run) = smoke_run();
     let last = run.join("checkpoints/00000040");
+    succeed(&["patch", run.to_str().unwrap()]);
+    let made = std::fs::read(run.join("made.toml")).unwrap();
     let damage = |path: &Path, change: &dyn Fn(&mut Vec<u8>), words: &[&str]| {
         let good = std::fs::read(path).unwrap();
         let mut bad = good.clone();
@@ -63,6 +65,17 @@ fn a_damaged_run_is_refused_without_a_panic() {
     damage(&last.join("meta.toml"), &|bytes| bytes[10] = b'7', &["meta.toml", "its version is 7"]);
     damage(&run.join("config.toml"), &|bytes| bytes.truncate(30), &["config.toml"]);
     damage(&run.join("config.toml"), &|bytes| bytes.extend(b"\ncolour = 3\n"), &["config.toml", "colour"]);
+    // What could not be measured again is noted as it was made.
+    let good = std::fs::read(&weights).unwrap();
+    std::fs::write(&weights, "").unwrap();
+    check(&["patch", run.to_str().unwrap(), "--mean-prompts", "7"], 1, &["model.safetensors", "SHA-256"]);
+    assert!(std::fs::read(run.join("made.toml")).unwrap() == made);
+    std::fs::write(&weights, good).unwrap();
+    let table = std::fs::read_to_string(run.join("cd.csv")).unwrap();
+    let row: Vec<&str> = table.lines().nth(1).unwrap().split(',').collect();
+    let row = [&row[..5], &["7.5"], &row[6..]].concat().join(",");
+    std::fs::write(run.join("cd.csv"), format!("{table}{row}\n")).unwrap();
+    check(&["report", run.to_str().unwrap()], 1, &["cd.csv is damaged: score must be between 0 and 1, but is 7.5"]);
     std::fs::write(run.join("metrics.csv"), "step,split\n1,eval\n").unwrap();
     check(
         &["report", run.to_str().unwrap()],
@@ -150,7 +163,7 @@ fn a_table_that_is_gone_is_missed_and_can_be_made_again() {
     }
     let json: serde_json::Value = serde_json::from_str(&succeed(&["report", path, "--json"])).unwrap();
     assert_eq!(json["missing"].as_array().unwrap().len(), 3);
-    assert!(notes_of(&["compare", path]).contains(&format!("{path} is left out: ")));
+    check(&["compare", path], 2, &[&format!("{path} is left out: "), "but there is none"]);
     tables.iter().for_each(|table| drop(succeed(&[command(table), path])));
     let after = files(&run);
     for table in tables.map(Path::new) {

@@ -209,7 +209,7 @@ fn a_file_that_does_not_fit_makes_no_run() {
     refused(&["task.file=missing.npz"], &["task.file", "missing.npz cannot be read"]);
     refused(&["task.d_x=5"], &["unknown field `d_x`"]);
     arrays(place.path(), |prompt| prompt.xs[3] = f32::INFINITY);
-    refused(&[], &["has a value in xs[0] that is not finite"]);
+    refused(&[], &["has a value in xs[0] that is not between -1e15 and 1e15"]);
     fs::write(place.path().join("prompts.npz"), "none").unwrap();
     refused(&[], &["prompts.npz is no .npz archive"]);
     assert!(!runs.exists());

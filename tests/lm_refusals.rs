@@ -182,7 +182,10 @@ fn tuning_that_makes_no_sense_is_refused() {
     let (root, run) = bitwise_run();
     let out = root.path().join("tuned");
     let cases: [(&[&str], &[&str]); 6] = [
-        (&["--free", "first=99"], &["finetune.free must be first or last, between 1 and the model's 3 layers", "99"]),
+        (
+            &["--free", "first=99"],
+            &["finetune.free must be all, or first=N or last=N", "between 1 and the model's 3 layers", "99"],
+        ),
         (&["--free", "last=0"], &["finetune.free", "between 1", "0"]),
         (&["--set", "finetune.rank=25"], &["finetune.rank must be between 1 and the model's width (24), but is 25"]),
         (&["--set", "finetune.targets=[\"dense\"]"], &["finetune.targets must be some of q_proj", "dense"]),

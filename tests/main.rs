@@ -21,6 +21,7 @@
 //! - `other_task`: a finished run is asked about another task, in a place of its own
 //! - `outputs`: a command writes over its own earlier output and over nothing else
 //! - `report`: a finished run has every table, figure and a report that opens offline
+//! - `until`: a run ends at the first checkpoint whose error is low enough, or that is far behind, and is finished then
 //! - `fixture`: a run of an older program opens, reports and compares
 //! - `presets`: every experiment asks a question, runs in small, and says how it runs at the paper's size
 //! - `bench`: memory does not grow with the steps; the sizes compared with PyTorch

@@ -102,7 +102,7 @@ fn a_field_out_of_range_is_named_with_its_range_and_value() {
         ("train.until={error_over_bayes=nan}", &["train.until.error_over_bayes", "at least 1", "NaN"]),
         (
             "train.until={error_over_bayes=1.1,give_up={after=0,above=2.0}}",
-            &["train.until.give_up.after", "at least 1", "0"],
+            &["train.until.give_up.after", "between 1 and train.steps", "0"],
         ),
         (
             "train.until={error_over_bayes=1.1,give_up={after=9,above=1.1}}",
@@ -205,12 +205,19 @@ fn a_command_line_that_makes_no_sense_is_refused() {
     let incomplete = file("incomplete.toml", "name = \"x\"");
     let chain = file("chain.toml", "extends = \"chain.toml\"");
     let number = file("number.toml", "extends = 3");
+    let beyond = file("beyond.toml", "extends = \"nowhere\"");
+    let inside = format!("{not_toml}/runs");
     let cases: &[(&[&str], &[&str])] = &[
         (&["train", "nothing-here"], &["nothing-here", "quickstart"]),
         (&["train", &not_toml], &["not.toml", "TOML"]),
         (&["train", &incomplete], &["incomplete.toml: missing field", "seed"]),
         (&["train", &chain], &["extends", "circle", "chain.toml"]),
         (&["train", &number], &["extends", "3"]),
+        (&["train", &beyond], &["extends in", "beyond.toml must be a TOML file or one of the presets", "\"nowhere\""]),
+        (&["train", "smoke", "--seed", "1", "--set", "seed=2"], &["--set", "beside --seed", "seed=2"]),
+        (&["train", "smoke", "--out", &inside], &["not.toml would be written over, but is not a folder"]),
+        (&["sweep", "smoke", "--out", folder, "--slurm", "--sbatch=--array=1-3"], &["--sbatch", "other than --array"]),
+        (&["sweep", "smoke", "--out", folder, "--slurm", "--sbatch="], &["--sbatch", "one option of sbatch"]),
         (&["train", folder], &[folder]),
         (&["train", "smoke", "--device", "abacus"], &["device", "auto, flex", "abacus"]),
         (&["train", "smoke", "--threads", "0"], &["--threads", "0"]),
@@ -234,6 +241,8 @@ fn a_command_line_that_makes_no_sense_is_refused() {
 fn a_request_about_a_run_is_checked_against_that_run() {
     let (_root, run) = smoke_run();
     let run = run.to_str().unwrap();
+    check(&["errors", run, "--task", "nowhere.toml"], 2, &["--task must be a TOML file, but is \"nowhere.toml\""]);
+    check(&["finetune", run, "--out", run], 2, &["is a part of the run", "name another folder"]);
     check(&["export", run, "--step", "7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
     check(&["export", run, "--resample", "4"], 2, &["--resample", "(3)", "4"]);
     check(&["export", run, "--what", "model", "--format", "npz"], 2, &["--what", "--format", "model", "npz"]);
@@ -250,8 +259,8 @@ fn a_request_about_a_run_is_checked_against_that_run() {
     check(&["compare", run, "--probe", "svm"], 2, &["probe", "knn, knn_cosine", "svm"]);
     check(&["map", run, "--token", "x9"], 2, &["--token", "x6, y6", "x9"]);
     check(&["map", run, "--token", "x2"], 2, &["--token", "x6, y6", "x2"]);
-    check(&["map", run, "--method", "mds"], 2, &["--method must be pca or umap, but is mds"]);
-    check(&["map", run, "--method", "tsne"], 2, &["--method must be pca or umap", "`export RUN`"]);
+    check(&["map", run, "--method", "mds"], 2, &["'mds'", "--method", "must be pca or umap"]);
+    check(&["map", run, "--method", "tsne"], 2, &["'tsne'", "--method", "must be pca or umap", "`export RUN`"]);
     for command in ["accuracy", "intervene"] {
         check(&[command, run], 2, &["one whose prompts are text, but is one of pairs of numbers", command]);
     }

@@ -1,7 +1,8 @@
 //! What lies in a folder of runs: listed, compared and tidied up.
 
-use std::fs::{copy, create_dir, read_dir, read_to_string, write};
+use std::fs::{File, copy, create_dir, read_dir, read_to_string, write};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use crate::program::{check, files, only_run, smoke_run, succeed};
 
@@ -25,6 +26,9 @@ fn runs_are_listed_with_their_states_however_broken() {
     for file in ["config.toml", "seal.toml", "legend.toml"] {
         copy(run.join(file), stopped.join(file)).unwrap();
     }
+    // As a copy leaves it that was made in another order.
+    let map = File::options().append(true).open(run.join("map.csv")).unwrap();
+    map.set_modified(SystemTime::now() + Duration::from_secs(60)).unwrap();
     let list = succeed(&["runs", "list", root.path().to_str().unwrap()]);
     let state = |path: &Path| {
         let line = list.lines().find(|line| line.starts_with(&format!("{}  ", path.display()))).unwrap();
@@ -114,4 +118,12 @@ fn runs_are_compared_by_a_probe_that_all_of_them_have() {
     check(&["compare", out, "--probe", "quadratic"], 2, &["--probe", "probe.probes of every run (knn)", "quadratic"]);
     assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 2, "nothing is written");
     succeed(&["compare", out]);
+    let compared = root.path().join("compare");
+    let before = files(&compared);
+    for run in read_dir(root.path()).unwrap().map(|entry| entry.unwrap().path()).filter(|run| *run != compared) {
+        let header = read_to_string(run.join("cd.csv")).unwrap().lines().next().unwrap().to_owned();
+        write(run.join("cd.csv"), header + "\n").unwrap();
+    }
+    check(&["compare", out], 2, &["decodability were measured, but there is none"]);
+    assert_eq!(files(&compared), before);
 }

@@ -237,7 +237,14 @@ fn no_request_names_a_file_and_nothing_is_changed() {
     {
         let listed = served.wait_for("elsewhere", "damaged");
         assert!(listed["note"].as_str().unwrap().contains("leads out of the folder"), "{listed}");
-        assert_eq!(served.get("/explore?run=elsewhere").code, 503);
+        for address in ["/explore?run=elsewhere", &format!("/diff?run=elsewhere&run={}", name_of(&run))] {
+            let answer = served.get(address);
+            assert!(
+                answer.code == 503 && answer.body.contains("leads out of the folder"),
+                "{address}: {}",
+                answer.body
+            );
+        }
     }
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
         assert_eq!(served.send(&format!("{method} / HTTP/1.1\r\nHost: localhost")).code, 405, "{method}");

@@ -53,6 +53,7 @@ fn what_was_measured_with_other_settings_goes_and_what_was_not_stays() {
     let measured = [run.join("tdnv.csv"), run.join("on/noisy/metrics.csv")];
     let before = measured.each_ref().map(|path| std::fs::read(path).unwrap());
     succeed(&["remeasure", name, "--set", "probe.neighbours=10"]);
+    succeed(&["remeasure", name, "--set", "name=other"]);
     assert!(measured.each_ref().map(|path| std::fs::read(path).unwrap()) == before);
     succeed(&["remeasure", name, "--set", "probe.neighbours=7"]);
     assert!(measured.iter().all(|path| !path.exists()));

@@ -26,8 +26,9 @@ mod tuning;
 
 #[cfg(feature = "cli")]
 pub use cli::{
-    Allowed, CliError, Command, Compare, Explore, Export, Machine, MeasureCommand, PageArgs, Remeasure, command_line,
-    compared, explored, legend_of, measure_now, note_trained, note_unfinished, report_run, say_summary, say_sweep,
+    Allowed, CliError, Command, Common, Compare, Explore, Export, Listed, Machine, MeasureCommand, OfRun, PageArgs,
+    Remeasure, command_line, compared, explored, legend_of, measure_now, note_trained, note_unfinished, report_run,
+    say_summary, say_sweep,
 };
 pub use comparison::{
     Compared, Comparison, CorrelationMethod, CorrelationRow, Crossing, CurveRow, FallFrom, LagRow, MeanPairRow,
@@ -38,7 +39,8 @@ pub use exploration::{EXPLORE, Explored, check_page};
 pub use export::{StatesExport, write_prompts};
 pub use latest::Latest;
 pub use measurements::*;
-pub use report::{Frame, REPORT, write_report};
+pub use report::{Frame, write_report};
+pub use run::REPORT;
 pub use scalars::{scalars, write_scalars};
 pub use show::{Section, Shown};
 pub use summary::{ConceptSummary, DecodabilitySummary, MissingTable, Summary};

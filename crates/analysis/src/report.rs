@@ -1,6 +1,7 @@
 //! The figures and the report of a run, from its tables alone.
 
 use plots::page::{Report, render};
+use run::REPORT;
 
 use crate::MeasureError;
 use crate::measurements::ALL;
@@ -18,9 +19,6 @@ pub struct Frame {
     /// Commands that make the run and its report again.
     pub reproduce: Vec<String>,
 }
-
-/// The page's file in the run's folder.
-pub const REPORT: &str = "report.html";
 
 /// Draws every figure whose table has rows, and writes the report.
 ///
@@ -73,7 +71,7 @@ mod tests {
         let session = Session { study, subjects, folder, progress: &|_| {} };
         let command = (entry.add_options)(Command::new(entry.name));
         let matches = command.try_get_matches_from([&[entry.name], options].concat()).unwrap();
-        let tables = ((entry.plan)(&matches, &session).unwrap().run)().unwrap();
+        let tables = ((entry.plan)(&matches, &session).unwrap().measure)().unwrap()().unwrap();
         let expected = (entry.tables)(folder).iter().map(|table| folder.path().join(table.file())).collect::<Vec<_>>();
         assert_eq!(tables, expected);
         for table in tables {

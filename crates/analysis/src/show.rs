@@ -90,16 +90,18 @@ pub(crate) fn once_each<T: PartialEq>(all: impl IntoIterator<Item = T>) -> Vec<T
 
 /// Each of the names once, in the order of `known`; those that are not known come last, as they come.
 pub(crate) fn in_order<'a>(names: impl IntoIterator<Item = &'a str>, known: &[String]) -> Vec<&'a str> {
-    let mut names = once_each(names);
-    names.sort_by_key(|name| known.iter().position(|one| one == name).unwrap_or(known.len()));
-    names
+    by_place(names, |name| known.iter().position(|one| one == name))
 }
 
-/// Each of the concepts once, in the task's order.
+/// The same of concepts, in the task's order.
 pub(crate) fn in_task_order<'a>(concepts: impl IntoIterator<Item = &'a str>, legend: &Legend) -> Vec<&'a str> {
-    let mut concepts = once_each(concepts);
-    concepts.sort_by_key(|concept| legend.place(concept).unwrap_or(legend.concepts.len()));
-    concepts
+    by_place(concepts, |concept| legend.place(concept))
+}
+
+fn by_place<'a>(names: impl IntoIterator<Item = &'a str>, place: impl Fn(&str) -> Option<usize>) -> Vec<&'a str> {
+    let mut names = once_each(names);
+    names.sort_by_key(|name| place(name).unwrap_or(usize::MAX));
+    names
 }
 
 /// What a caption says of a figure that has no space for more than `most` concepts.

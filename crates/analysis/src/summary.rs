@@ -7,7 +7,7 @@ use probe::{Control, Layer, ProbeKind, ProbeReading};
 use record::{Folder, Made, RecordError};
 use serde::Serialize;
 
-use crate::show::{Shown, query};
+use crate::show::{Shown, once_each, query};
 use crate::{ALL, AccuracyRow, BaselineRow, BestLayerRow, DecodabilityRow, Entry, MetricRow, Selection};
 
 /// The end of a run in numbers.
@@ -79,7 +79,7 @@ pub struct ConceptSummary {
     pub error: f64,
     /// Errors of the closed-form predictors, by name.
     pub predictors: Vec<(String, f64)>,
-    /// The model's error over the Bayes mixture's, where the task has one.
+    /// The model's error over the optimal predictor's, where the task has one.
     pub over_bayes: Option<f64>,
 }
 
@@ -100,7 +100,7 @@ pub struct DecodabilitySummary {
     pub interval: [f64; 2],
     /// The score when the layer is chosen on the same resamples, as in the paper.
     pub optimistic: f64,
-    /// Score at the end with shuffled labels at the same layer.
+    /// Score at the end with permuted labels at the same layer.
     pub shuffled: f64,
     /// Accuracy of guessing.
     pub chance: f64,
@@ -113,6 +113,21 @@ pub struct DecodabilitySummary {
     /// Score of the bag of the demonstrations' answers, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bag: Option<f64>,
+}
+
+impl DecodabilitySummary {
+    /// The controls that not every run has, in the order in which they are said.
+    pub(crate) const CONTROLS: [Control; 3] = [Control::PermutedAnswers, Control::Untrained, Control::Bag];
+
+    /// The score of a control, where there is one.
+    pub(crate) fn control(&self, control: Control) -> Option<f64> {
+        match control {
+            Control::Shuffled => Some(self.shuffled),
+            Control::PermutedAnswers => self.permuted_answers,
+            Control::Untrained => self.untrained,
+            Control::Bag => self.bag,
+        }
+    }
 }
 
 impl Summary {
@@ -131,12 +146,7 @@ impl Summary {
         accuracy.retain(|row| row.step == step);
         let optimal = shown.legend.with_role(Role::Optimal).map(|known| known.name.clone());
         let concepts = shown.legend.concepts.iter();
-        let mut read: Vec<(Token, ProbeKind)> = Vec::new();
-        for row in &best {
-            if !read.contains(&(row.token, row.probe)) {
-                read.push((row.token, row.probe));
-            }
-        }
+        let read = once_each(best.iter().map(|row| (row.token, row.probe)));
         Ok(Self {
             run: shown.folder.path().display().to_string(),
             step,
@@ -176,18 +186,13 @@ impl Summary {
         text += &if self.accuracy.is_empty() { self.errors() } else { self.answers() };
         text += "Concept Decodability (knn) and other probes, layer chosen on the other half of the resamples\n";
         for read in &self.decodability {
-            let DecodabilitySummary { token, probe, layer, first, last, interval: [lo, hi], chance, shuffled, .. } =
-                read;
+            let DecodabilitySummary { token, probe, layer, first, last, interval: [lo, hi], chance, .. } = read;
             let (token, probe, layer) = (token.to_string(), probe.name(), layer.0);
-            let controls = [
-                ("permuted answers", read.permuted_answers),
-                ("untrained", read.untrained),
-                ("bag of answers", read.bag),
-            ];
-            let control = |(name, score): (&str, Option<f64>)| score.map(|score| format!("  {name} {score:.2}"));
-            let controls: String = controls.into_iter().filter_map(control).collect();
+            let said = |control: Control| Some(format!("  {} {:.2}", control.label(), read.control(control)?));
+            let controls: String =
+                [Control::Shuffled].into_iter().chain(DecodabilitySummary::CONTROLS).filter_map(said).collect();
             text += &format!(
-                "  {token:<4} {probe:<10} layer {layer}  {first:.2} → {last:.2} [{lo:.2}, {hi:.2}]  chance {chance:.2}  shuffled labels {shuffled:.2}{controls}\n"
+                "  {token:<4} {probe:<10} layer {layer}  {first:.2} → {last:.2} [{lo:.2}, {hi:.2}]  chance {chance:.2}{controls}\n"
             );
         }
         text

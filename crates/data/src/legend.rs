@@ -80,6 +80,11 @@ impl Legend {
         Self { n_points: task.n_points(), d_x: None, concepts, predictors: Vec::new(), algorithms: Vec::new() }
     }
 
+    /// Whether the task is of text, which has no squared error.
+    pub fn is_of_text(&self) -> bool {
+        self.d_x.is_none()
+    }
+
     /// The first level of that role; none where the task has none.
     pub fn with_role(&self, role: Role) -> Option<&LegendPredictor> {
         self.predictors.iter().find(|predictor| predictor.role == role)

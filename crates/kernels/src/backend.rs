@@ -78,6 +78,15 @@ pub struct AdamStep {
     pub root: f64,
 }
 
+impl AdamStep {
+    /// The step behind `steps` others.
+    pub fn after(steps: usize, [beta_1, beta_2]: [f64; 2], epsilon: f64, learning_rate: f64) -> Self {
+        let t = (steps + 1) as f64;
+        let (rate, root) = (learning_rate / (1.0 - beta_1.powf(t)), (1.0 - beta_2.powf(t)).sqrt().recip());
+        Self { beta_1, beta_2, epsilon, rate, root }
+    }
+}
+
 /// A step of Adam for many parameters.
 #[derive(Debug)]
 pub struct Updates<B: Backend> {

@@ -30,7 +30,7 @@ impl Free {
         match self {
             Self::First(n) | Self::Last(n) if !(1..=n_layers).contains(&n) => Err(ModelError::OutOfRange {
                 field,
-                range: format!("first or last, between 1 and model.n_layers ({n_layers})"),
+                range: format!("all, or first=N or last=N with N between 1 and model.n_layers ({n_layers})"),
                 value: n.to_string(),
             }),
             _ => Ok(()),

@@ -26,6 +26,11 @@ pub fn compact_number(value: f64) -> String {
     }
 }
 
+/// The nearest number with three decimals.
+pub fn thousandths(value: f64) -> f64 {
+    (1000.0 * value).round() / 1000.0
+}
+
 /// A count in a line of text: `12,000`.
 pub fn grouped_number(count: usize) -> String {
     let digits = count.to_string();
@@ -76,6 +81,20 @@ pub fn evenly(count: usize, most: usize) -> Vec<usize> {
     let chosen = count.min(most);
     let gaps = chosen.saturating_sub(1).max(1);
     (0..chosen).map(|index| (index * (count - 1) + gaps / 2) / gaps).collect()
+}
+
+/// An axis around 0 and the heights, with room above and below.
+pub fn around_zero(title: &str, heights: Range<f64>) -> Axis {
+    let least = heights.start.min(0.0);
+    let space = 0.08 * (heights.end - least).max(f64::MIN_POSITIVE);
+    let range = least - space..heights.end + space;
+    Axis::new(title, range.clone(), labelled(ticks(&range, 5), number))
+}
+
+/// The range, a little longer at both ends, so that no number below an axis lies on one beside it.
+pub fn padded(range: &Range<f64>) -> Range<f64> {
+    let space = 0.03 * (range.end - range.start);
+    range.start - space..range.end + space
 }
 
 /// An axis with a cell for each name, of which at most `most` are written.

@@ -139,9 +139,9 @@ mod tests {
         };
         assert_eq!(rows(120, 1), [120]);
         assert_eq!(rows(120, 2), [60, 60]);
+        // More equal than two chunks of 50 and 70 rows would be.
         assert_eq!(rows(50, 1), [40, 40, 40]);
         assert_eq!(rows(35, 2), [40, 30, 30, 20]);
-        // Three chunks of 40 rows are more equal than two of 50 and 70 would be.
         // No chunk is empty, however many threads there are.
         assert_eq!(rows(1, 64), [40, 30, 20, 10, 10, 10]);
         assert!(shares(&[], 50, 2).is_empty());

@@ -135,8 +135,9 @@ fn read(name: &str) -> Result<Table, ConfigError> {
     let text = match preset {
         Some((_, text)) => (*text).to_owned(),
         None => std::fs::read_to_string(name).map_err(|error| ConfigError::NotFound {
-            found: name.to_owned(),
-            presets: PRESETS.map(|(name, _)| name).join(", "),
+            field: "config".into(),
+            found: name.into(),
+            presets: PRESETS.map(|(name, _)| name).join(", ").into(),
             reason: error.to_string(),
         })?,
     };

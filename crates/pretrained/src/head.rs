@@ -1,5 +1,6 @@
 //! From last states to logits, a part of the vocabulary at a time.
 
+use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use kernels::{Kernels, Product, ProductInputs};
 use rayon::prelude::*;
@@ -27,6 +28,14 @@ pub(crate) struct Head<'a> {
     pub(crate) config: &'a DecoderConfig,
     pub(crate) source: &'a dyn WeightSource,
     pub(crate) on_cpu: bool,
+}
+
+/// Logits l as cap · tanh(l / cap), where there is a cap.
+pub(crate) fn capped<B: Backend>(logits: Tensor<B, 2>, cap: Option<f32>) -> Tensor<B, 2> {
+    match cap {
+        Some(cap) => (logits / cap).tanh() * cap,
+        None => logits,
+    }
 }
 
 /// What is known of a row so far.
@@ -99,11 +108,7 @@ impl Head<'_> {
             let of = |normal: &Tensor<B, 2>| {
                 let product = Product { inputs: d, outputs: tokens.len(), transposed: true };
                 let logits = product.apply(ProductInputs { weight: weight.clone(), x: normal.clone() });
-                let logits = match self.config.logit_cap {
-                    Some(cap) => (logits / cap).tanh() * cap,
-                    None => logits,
-                };
-                logits.into_data().to_vec::<f32>().expect("logits are f32")
+                capped(logits, self.config.logit_cap).into_data().to_vec::<f32>().expect("logits are f32")
             };
             // A few at a time: the logits of all rows would be as large as the model.
             for (number, some) in normal.chunks(rayon::current_num_threads()).enumerate() {

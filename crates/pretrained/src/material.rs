@@ -82,7 +82,7 @@ fn digest(files: &[PathBuf]) -> Result<String, PretrainedError> {
     };
     let digests: Vec<_> = pieces.into_par_iter().map(of_piece).collect::<Result<_, _>>()?;
     digests.iter().for_each(|digest| whole.update(digest));
-    Ok(whole.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(record::hex(&whole.finalize()))
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ impl LmRun {
         for (step, model) in series.models() {
             digest.update(format!("{step} {:?} {}", model.config, model.tensors.bytes()));
         }
-        let digest: String = digest.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let digest = record::hex(&digest.finalize()[..4]);
         let path = root.join(format!("{}-{digest}", experiment.config.name));
         let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
         let made = path.ancestors().take_while(missing).map(Path::to_owned).collect();
@@ -168,7 +168,8 @@ impl LmRun {
         let session = Session { study: &self.experiment.study, subjects, folder: &self.folder, progress: &|_| {} };
         let planned = (entry.plan)(matches, &session).map_err(of_subject)?;
         let maker = self.maker(entry, planned.options, device);
-        Made::noting(&self.folder, &(entry.tables)(&self.folder), &maker, || (planned.run)().map_err(of_subject))
+        let write = (planned.measure)().map_err(of_subject)?;
+        Ok(Made::noting(&self.folder, &(entry.tables)(&self.folder), &maker, write)?)
     }
 
     /// Reads what a page shows of it.

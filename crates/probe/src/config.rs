@@ -182,6 +182,16 @@ impl Control {
     /// Every one.
     pub const ALL: [Self; 4] = [Self::Shuffled, Self::Untrained, Self::PermutedAnswers, Self::Bag];
 
+    /// What it is called.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Shuffled => "permuted labels",
+            Self::Untrained => "untrained model",
+            Self::PermutedAnswers => "permuted answers",
+            Self::Bag => "bag of answers",
+        }
+    }
+
     /// What stands behind a probe's name.
     fn suffix(self) -> &'static str {
         match self {

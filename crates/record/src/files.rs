@@ -128,6 +128,10 @@ pub fn remove_empty_folder(path: &Path) -> Result<(), RecordError> {
 }
 
 pub(crate) fn create_folder(path: &Path) -> Result<(), RecordError> {
+    let nearest = path.ancestors().find(|path| path.exists());
+    if let Some(taken) = nearest.filter(|path| !path.is_dir()) {
+        return Err(RecordError::Occupied { path: taken.to_owned(), reason: "is not a folder".to_owned() });
+    }
     disk::create_folder(path).map_err(|error| RecordError::io("create", path, error))
 }
 

@@ -57,6 +57,6 @@ pub use holder::Holder;
 pub use lock::Lock;
 pub use made::{COMMIT, Made, Maker};
 pub use npz::{Npz, Number};
-pub use output::{Output, check_folder, run_around};
-pub use seal::{Change, Seal};
+pub use output::{Output, check_folder, check_outside_runs, run_around};
+pub use seal::{Change, Seal, hex, leaves};
 pub use table::{AnyTable, Older, Row, Table};

@@ -64,16 +64,16 @@ impl Made {
         Ok(folder.read_toml(FILE)?.unwrap_or_default())
     }
 
-    /// Makes tables of `folder` with `make`, and notes what made them. Where another maker was noted of one, that goes
+    /// Writes tables of `folder` with `write`, and notes what made them. Where another maker was noted of one, that goes
     /// first: wherever this stops, no note is one of other rows.
     ///
     /// # Errors
-    /// When the disk or `make` fails.
+    /// When the disk or `write` fails.
     pub fn noting<T, E: From<RecordError>>(
         folder: &Folder,
         tables: &[Box<dyn AnyTable>],
         maker: &Maker,
-        make: impl FnOnce() -> Result<T, E>,
+        write: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
         let before = Self::read(folder)?;
         let mut made = before.clone();
@@ -81,7 +81,7 @@ impl Made {
         if made != before {
             made.write(folder)?;
         }
-        let result = make()?;
+        let result = write()?;
         made.note(folder, tables, maker);
         made.write(folder)?;
         Ok(result)

@@ -61,9 +61,7 @@ pub fn check_folder(
     force: bool,
 ) -> Result<(), RecordError> {
     let occupied = |path: &Path, reason: String| Err(RecordError::Occupied { path: path.to_owned(), reason });
-    if let Some(run) = run_around(folder.path()) {
-        return occupied(folder.path(), format!("is a part of the run {}; name another folder", run.display()));
-    }
+    check_outside_runs(folder.path())?;
     if force {
         return Ok(());
     }
@@ -79,6 +77,16 @@ pub fn check_folder(
         Some(figure) => occupied(&figure, FOREIGN.to_owned()),
         None => Ok(()),
     }
+}
+
+/// Nothing, if a folder is no run and lies in none.
+///
+/// # Errors
+/// When it is or does.
+pub fn check_outside_runs(folder: &Path) -> Result<(), RecordError> {
+    let Some(run) = run_around(folder) else { return Ok(()) };
+    let reason = format!("is a part of the run {}; name another folder", run.display());
+    Err(RecordError::Occupied { path: folder.to_owned(), reason })
 }
 
 /// The run that `path` is or lies in, through links.

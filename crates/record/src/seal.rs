@@ -130,17 +130,22 @@ impl Change {
         };
         fields.into_iter().filter(differs).map(of).collect()
     }
+
+    /// The sealed value and the one found, as text.
+    pub fn sides(&self) -> [&str; 2] {
+        [&self.sealed, &self.found].map(|value| value.as_deref().unwrap_or("absent"))
+    }
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [sealed, found] = [&self.sealed, &self.found].map(|value| value.as_deref().unwrap_or("absent"));
+        let [sealed, found] = self.sides();
         write!(f, "{} must be {sealed}, but is {found}", self.field)
     }
 }
 
 /// Every value by its path through the tables.
-fn leaves(table: &Table) -> BTreeMap<String, &Value> {
+pub fn leaves(table: &Table) -> BTreeMap<String, &Value> {
     fn collect<'a>(table: &'a Table, path: &str, leaves: &mut BTreeMap<String, &'a Value>) {
         for (name, value) in table {
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
@@ -158,7 +163,12 @@ fn leaves(table: &Table) -> BTreeMap<String, &Value> {
 fn digest(values: &Table, files: &BTreeMap<String, String>) -> String {
     let values = leaves(values).into_iter().map(|(field, value)| format!("{field} = {value}\n"));
     let files = files.iter().map(|(path, digest)| format!("{path}: {digest}\n"));
-    Sha256::digest(values.chain(files).collect::<String>()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(values.chain(files).collect::<String>()))
+}
+
+/// Two hexadecimal digits a byte.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -28,6 +28,14 @@ pub trait Row: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// Training step the row was measured at; rows behind the checkpoint that a run goes on from are dropped.
     /// `None` for rows that do not depend on training.
     fn step(&self) -> Option<usize>;
+
+    /// Nothing, if its numbers can be what they stand for.
+    ///
+    /// # Errors
+    /// When one cannot; names the column, the allowed range and the value.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// A header that an earlier program wrote.
@@ -131,14 +139,18 @@ impl<R: Row> Table<R> {
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         let header = reader.headers().map_err(malformed)?.clone();
         let found: Vec<&str> = header.iter().collect();
+        let checked = |row: R| match row.check() {
+            Ok(()) => Ok(row),
+            Err(reason) => Err(RecordError::malformed(&self.path, reason)),
+        };
         if found == columns::<R>() {
-            return reader.deserialize().map(|row| row.map_err(malformed)).collect();
+            return reader.deserialize().map(|row| row.map_err(malformed).and_then(checked)).collect();
         }
         let older = R::OLDER.iter().find(|older| found == older.columns).ok_or_else(|| self.other_columns(&found))?;
         let today = StringRecord::from(columns::<R>().to_vec());
         let read =
             |row: csv::Result<StringRecord>| row.and_then(|row| older.of_today::<R>(&row).deserialize(Some(&today)));
-        reader.into_records().map(|row| read(row).map_err(malformed)).collect()
+        reader.into_records().map(|row| read(row).map_err(malformed).and_then(checked)).collect()
     }
 
     /// Adds rows at the end and hands them to the operating system before it returns. What has other columns than today's

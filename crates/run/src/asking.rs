@@ -54,7 +54,13 @@ impl RunDir {
         registry: &TaskRegistry,
     ) -> Result<Experiment, ConfigError> {
         let mut whole = home.config.to_table();
-        let part = Source::File(file.to_owned()).part(whole.get("task"))?;
+        let of_task = |error| match error {
+            ConfigError::NotFound { found, reason, .. } if *found == file.display().to_string() => {
+                ConfigError::NotFound { field: "--task".into(), found, presets: "".into(), reason }
+            }
+            error => error,
+        };
+        let part = Source::File(file.to_owned()).part(whole.get("task")).map_err(of_task)?;
         if !part.contains_key("task") {
             let range = format!("there in {}, with what differs from the run's own", file.display());
             let (field, value) = ("the section [task]".to_owned(), "absent".to_owned());

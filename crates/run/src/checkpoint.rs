@@ -5,11 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use model::{Architecture, Weights};
-use record::{RecordError, remove_file, write_folder, write_through};
+use record::{RecordError, hex, remove_file, write_folder, write_through};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-
-use crate::checks::hex;
 
 const VERSION: u32 = 1;
 const META: &str = "meta.toml";

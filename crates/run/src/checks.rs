@@ -27,8 +27,3 @@ pub fn check_name(name: &str) -> Result<(), ConfigError> {
     let named = (1..=MOST_LETTERS).contains(&name.len()) && name.chars().all(legible);
     check("name", format!("1 to {MOST_LETTERS} letters, digits, '-' or '_'"), format!("{name:?}"), named)
 }
-
-/// Two hexadecimal digits a byte.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}

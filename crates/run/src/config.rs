@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use data::{Legend, PromptShape, TaskRegistry};
 use model::{Architecture, Free, ModelConfig};
 use probe::{Anatomy, EvalConfig, ProbeConfig, Study};
-use record::{Change, Seal};
+use record::{Change, Seal, leaves};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -127,7 +127,7 @@ impl Config {
         check("checkpoints.every", "at least 1", self.checkpoints.every, self.checkpoints.every >= 1)?;
         check("checkpoints.full", "at least 1", self.checkpoints.full, self.checkpoints.full >= 1)?;
         let task = registry.build(&self.task)?;
-        self.train.until.map_or(Ok(()), |until| until.check(&Legend::of(task.as_ref())))?;
+        self.train.until.map_or(Ok(()), |until| until.check(&Legend::of(task.as_ref()), self.train.steps))?;
         let PromptShape { n_points, d_x } = task.shape();
         let architecture = self.model.architecture(d_x, n_points)?;
         self.free().check("finetune.free", architecture.n_layers)?;
@@ -147,18 +147,12 @@ impl Config {
 
     /// Every value as TOML, by its path through the tables.
     pub fn fields(&self) -> BTreeMap<String, String> {
-        fn collect(table: Table, path: &str, fields: &mut BTreeMap<String, String>) {
-            for (name, value) in table {
-                let path = if path.is_empty() { name } else { format!("{path}.{name}") };
-                match value {
-                    Value::Table(inner) => collect(inner, &path, fields),
-                    value => drop(fields.insert(path, value.to_string())),
-                }
-            }
-        }
-        let mut fields = BTreeMap::new();
-        collect(self.to_table(), "", &mut fields);
-        fields
+        leaves(&self.to_table()).into_iter().map(|(path, value)| (path, value.to_string())).collect()
+    }
+
+    /// Whether every number is measured in the same way by `other`.
+    pub fn measures_as(&self, other: &Self) -> bool {
+        (&self.eval, &self.probe) == (&other.eval, &other.probe)
     }
 
     /// Settings that `other` has otherwise, or that one of the two does not have; the values here are the sealed ones.

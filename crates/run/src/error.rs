@@ -15,12 +15,14 @@ use crate::Ended;
 #[non_exhaustive]
 pub enum ConfigError {
     /// Neither a file nor a preset.
-    #[error("config must be a TOML file or one of the presets {presets}, but is {found:?}: {reason}")]
+    #[error("{field} must be a TOML file{}, but is {found:?}: {reason}", or_preset(.presets))]
     NotFound {
+        /// Where it was asked for.
+        field: Box<str>,
         /// What was asked for.
-        found: String,
-        /// The built-in presets.
-        presets: String,
+        found: Box<str>,
+        /// The built-in presets that might have been meant; none where it had to be a file.
+        presets: Box<str>,
         /// What the operating system said.
         reason: String,
     },
@@ -276,6 +278,7 @@ impl RunError {
                     ),
                     ..
                 }
+                | Self::Record(RecordError::Occupied { .. })
                 | Self::MeasuredOtherwise { .. }
                 | Self::OtherSweep { .. }
                 | Self::Asked { .. }
@@ -285,4 +288,8 @@ impl RunError {
                 | Self::Refused { .. }
         )
     }
+}
+
+fn or_preset(presets: &str) -> String {
+    if presets.is_empty() { String::new() } else { format!(" or one of the presets {presets}") }
 }

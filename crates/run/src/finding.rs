@@ -121,7 +121,11 @@ impl RunDir {
     }
 
     /// Makes the run, for whoever has the right to write to `root`.
+    ///
+    /// # Errors
+    /// When the disk fails, or `root` is a part of a run.
     fn make(root: &Path, experiment: &Experiment, more: &[(&str, &[u8])]) -> Result<Self, RunError> {
+        record::check_outside_runs(root)?;
         let run = Self::at(free_folder(root, &experiment.config));
         run.folder().create_inside(CHECKPOINTS)?;
         run.folder().write_toml(Legend::FILE, &Legend::of(experiment.study.task.pairs().as_ref()))?;
@@ -135,19 +139,19 @@ fn free_folder(root: &Path, config: &Config) -> PathBuf {
     let name = config.run_name();
     let numbered = (2..).map(|number| root.join(format!("{name}-{number}")));
     let mut folders = std::iter::once(root.join(&name)).chain(numbered);
-    folders.find(|path| !path.join(CONFIG).exists()).unwrap_or_else(|| root.join(&name))
+    folders.find(|path| !path.join(CONFIG).exists()).expect("there is no end of numbers")
 }
 
 /// Names the settings in which the run is measured otherwise, and the command that measures it as is asked.
 fn measured_otherwise(run: &RunDir, changes: &[Change]) -> RunError {
-    let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "absent".to_owned());
     let set = |change: &Change| {
-        let set = format!("{}={}", change.field, value(&change.found));
+        let set = format!("{}={}", change.field, change.sides()[1]);
         let plain = set.chars().all(|letter| letter.is_alphanumeric() || "._=-+".contains(letter));
         if plain { format!(" --set {set}") } else { format!(" --set '{set}'") }
     };
     let difference = |change: &Change| {
-        format!("{} is {} there, and {} is asked for", change.field, value(&change.sealed), value(&change.found))
+        let [sealed, found] = change.sides();
+        format!("{} is {sealed} there, and {found} is asked for", change.field)
     };
     RunError::MeasuredOtherwise {
         path: run.path().to_owned(),

@@ -1,10 +1,10 @@
 //! What another program drew when a run was made, so that one which draws other prompts under the same version is noticed.
 
 use data::{Prompt, Purpose, Sampler, Stream};
+use record::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::checks::hex;
 use crate::{ConfigError, Experiment, RunDir, RunError};
 
 const FILE: &str = "generator.toml";

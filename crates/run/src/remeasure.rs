@@ -24,10 +24,10 @@ impl RunDir {
             !measured.iter().any(|field| change.field.starts_with(field))
         };
         let changes = Change::between(&before.config.to_table(), &config.to_table());
-        if let Some(Change { field, sealed, found }) = changes.iter().find(trained) {
-            let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "absent".to_owned());
-            let range = format!("{} as in training, for only what is measured can be changed", value(sealed));
-            return Err(refused(ConfigError::OutOfRange { field: field.clone(), range, value: value(found) }));
+        if let Some(change) = changes.iter().find(trained) {
+            let ([sealed, found], field) = (change.sides(), change.field.clone());
+            let range = format!("{sealed} as in training, for only what is measured can be changed");
+            return Err(refused(ConfigError::OutOfRange { field, range, value: found.to_owned() }));
         }
         config.build(registry).map_err(refused)
     }
@@ -46,6 +46,14 @@ impl RunDir {
     ) -> Result<(), RunError> {
         tables.iter().try_for_each(|table| table.clear())?;
         self.forget_asked()?;
+        self.replace_config(&experiment.config)
+    }
+
+    /// Makes `experiment`, by which everything is measured as before, the configuration of the run. All tables stay.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn rename(&self, _lock: &Lock, experiment: &Experiment) -> Result<(), RunError> {
         self.replace_config(&experiment.config)
     }
 

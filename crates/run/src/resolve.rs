@@ -9,6 +9,9 @@ use crate::checks::check;
 use crate::version::{VERSION, migrate};
 use crate::{Config, ConfigError, elsewhere};
 
+/// What a configuration is called where none can be read.
+const CONFIG: &str = "config";
+
 /// The presets built into the program, by name.
 pub const PRESETS: [(&str, &str); 5] = [
     ("base", include_str!("../../../experiments/base.toml")),
@@ -118,10 +121,21 @@ impl Source {
         if levels == 0 {
             return Err(ConfigError::Chain { most: MOST_EXTENDS, found: name });
         }
-        let mut extended = next.within(levels - 1, &so_far)?;
+        let mut extended = next.within(levels - 1, &so_far).map_err(|error| self.extending(&name, error))?;
         self.place(&mut table, extended.get("task"));
         lay_over(&mut extended, table);
         Ok(extended)
+    }
+
+    /// Why what this source extends under `name` cannot be read, in its words.
+    fn extending(&self, name: &str, error: ConfigError) -> ConfigError {
+        match error {
+            ConfigError::NotFound { field, presets, reason, .. } if &*field == CONFIG => {
+                let field = format!("extends in {}", self.name()).into();
+                ConfigError::NotFound { field, found: name.into(), presets, reason }
+            }
+            error => error,
+        }
     }
 
     /// Sets the paths of the task in `table`, which this source has. `before` is the task that it is laid over.
@@ -185,8 +199,9 @@ fn refuse_dates(table: &Table, path: &str) -> Result<(), ConfigError> {
 
 fn read_file(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|error| ConfigError::NotFound {
-        found: path.display().to_string(),
-        presets: PRESETS.map(|(name, _)| name).join(", "),
+        field: CONFIG.into(),
+        found: path.display().to_string().into(),
+        presets: PRESETS.map(|(name, _)| name).join(", ").into(),
         reason: error.to_string(),
     })
 }

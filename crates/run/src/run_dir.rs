@@ -4,11 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use model::{Device, Weights};
-use record::{Folder, RecordError, Row, Table};
+use record::{Folder, RecordError, Row, Table, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::checks::hex;
 use crate::{Experiment, RunError, Source};
 
 pub(crate) const CONFIG: &str = "config.toml";
@@ -16,7 +15,8 @@ const ENVIRONMENT: &str = "environment.toml";
 pub(crate) const START: &str = "start.safetensors";
 const PLOTS: &str = "plots";
 const EXPORT: &str = "export";
-const REPORT: &str = "report.html";
+/// The report in the folder of a run, whichever program made it.
+pub const REPORT: &str = "report.html";
 const FAILURE: &str = "failure.txt";
 
 /// Where a run was made.

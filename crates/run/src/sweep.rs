@@ -71,7 +71,10 @@ impl Sweep {
         let varied = take_varied(&mut table)?;
         let mut tables = match varied.runs {
             None => vec![table.clone()],
-            Some(runs) => not_empty("runs", runs)?.into_iter().map(|run| laid_over(&table, run)).collect(),
+            Some(runs) => {
+                check_number(runs.len())?;
+                not_empty("runs", runs)?.into_iter().map(|run| laid_over(&table, run)).collect()
+            }
         };
         for (name, value) in varied.grid.unwrap_or_default() {
             for (path, values) in leaves(&name, value)? {
@@ -154,10 +157,7 @@ fn leaves(path: &str, value: Value) -> Result<Vec<(String, Vec<Value>)>, ConfigE
 
 /// Every table with every value at `path`.
 fn vary(tables: Vec<Table>, path: &str, values: &[Value]) -> Result<Vec<Table>, ConfigError> {
-    let runs = tables.len() * values.len();
-    if runs > MOST_RUNS {
-        return Err(out_of_range("seeds, grid and runs", &format!("at most {MOST_RUNS} runs together"), runs));
-    }
+    check_number(tables.len() * values.len())?;
     let with = |table: &Table, value: &Value| {
         let mut table = table.clone();
         let shape = |reason| ConfigError::Shape { reason: format!("grid.{path}: {reason}") };
@@ -165,6 +165,13 @@ fn vary(tables: Vec<Table>, path: &str, values: &[Value]) -> Result<Vec<Table>, 
         Ok(table)
     };
     tables.iter().flat_map(|table| values.iter().map(move |value| with(table, value))).collect()
+}
+
+fn check_number(runs: usize) -> Result<(), ConfigError> {
+    match runs > MOST_RUNS {
+        true => Err(out_of_range("seeds, grid and runs", &format!("at most {MOST_RUNS} runs together"), runs)),
+        false => Ok(()),
+    }
 }
 
 fn not_empty<T>(field: &str, values: Vec<T>) -> Result<Vec<T>, ConfigError> {
@@ -218,9 +225,14 @@ mod tests {
     #[test]
     fn more_runs_than_can_be_listed_are_refused() {
         let hundred = format!("{:?}", (1..=101).collect::<Vec<_>>());
-        let text = format!("extends = \"smoke\"\nseeds = {hundred}\ngrid.train.steps = {hundred}\n");
-        let refusal = resolve(&text, &[]).unwrap_err().to_string();
-        assert!(refusal.contains("at most 10000 runs together, but is 10201"), "{refusal}");
+        let listed: String = (1..=10_001).map(|seed| format!("{{seed={seed}}},")).collect();
+        for (varied, runs) in [
+            (format!("seeds = {hundred}\ngrid.train.steps = {hundred}"), 10_201),
+            (format!("runs = [{listed}]"), 10_001),
+        ] {
+            let refusal = resolve(&format!("extends = \"smoke\"\n{varied}\n"), &[]).unwrap_err().to_string();
+            assert!(refusal.contains(&format!("at most 10000 runs together, but is {runs}")), "{refusal}");
+        }
     }
 
     #[test]

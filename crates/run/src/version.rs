@@ -1,11 +1,12 @@
 //! Configurations of earlier programs, and what they mean today.
 
+use record::hex;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use crate::ConfigError;
-use crate::checks::{check, hex};
+use crate::checks::check;
 
 /// The version of configurations that this program writes. A file without one is of version 1, unless it extends another.
 pub(crate) const VERSION: u32 = MIGRATIONS[MIGRATIONS.len() - 1].to;

@@ -29,8 +29,8 @@ pub struct Serve {
     #[arg(long)]
     token: bool,
     /// States shown of every run [default: as many as keep its page under 5 MB, at most 400]
-    #[arg(long, value_name = "N")]
-    states: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
+    states: Option<u64>,
     /// What reads the states
     #[command(flatten)]
     machine: Machine,
@@ -52,8 +52,13 @@ impl Serve {
             false => None,
         };
         let device = self.machine.prepare()?;
-        let server =
-            Server::new(&self.runs, registry, self.states, (device, self.machine.threads())).map_err(folder)?;
+        let server = Server::new(
+            &self.runs,
+            registry,
+            self.states.map(|states| states as usize),
+            (device, self.machine.threads()),
+        )
+        .map_err(folder)?;
         stop_signal().on_exit_say("the pages are gone; the runs are as they were".to_owned());
         let asked = SocketAddr::new(self.address, self.port);
         let ready = |address: SocketAddr| {

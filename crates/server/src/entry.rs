@@ -75,6 +75,22 @@ impl Entry {
         self.line.state == Phase::Running || !self.stamps.are_settled() || self.stamps != Stamps::of(&self.run)
     }
 
+    /// Nothing, if it can be shown: of a training, read, whole and inside the folder.
+    ///
+    /// # Errors
+    /// When it is not; says why, for whoever asks for it.
+    pub(crate) fn readable(&self) -> Result<(), String> {
+        let Line { name, state, note, .. } = &self.line;
+        match state {
+            Phase::Unread => Err(format!("{name} has not been read yet.")),
+            Phase::Damaged => Err(note.clone().unwrap_or_default()),
+            Phase::LanguageModel => {
+                Err(format!("{name} holds measurements of a language model: the command lm explore writes their page."))
+            }
+            Phase::Running | Phase::Stopped | Phase::Failed | Phase::Finished => Ok(()),
+        }
+    }
+
     /// A number that is another when the page of the run has something else to show.
     pub(crate) fn version(&self) -> u64 {
         self.stamps.version()
@@ -150,11 +166,6 @@ impl Entry {
 }
 
 impl Line {
-    /// What is damaged, if anything is.
-    pub(crate) fn damage(&self) -> Option<&str> {
-        self.note.as_deref().filter(|_| self.state == Phase::Damaged)
-    }
-
     fn new(name: String, state: Phase, note: Option<String>) -> Self {
         Self { name, state, note, step: None, steps: None, ends: None, latest: Latest::default() }
     }

@@ -1,16 +1,19 @@
 //! The pages that are written here: what differs between two runs, and what there is to say where there is no page.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::response::Html;
 use maud::{DOCTYPE, Markup, html};
-use record::Change;
-use run::Config;
 
 /// The settings in which the runs `a` and `b` differ.
-pub(crate) fn differences([a, b]: [&String; 2], first: &Config, second: &Config) -> Html<String> {
-    let changes = first.changes_to(second);
-    let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "–".to_owned());
-    let row = |Change { field, sealed, found }: &Change| {
-        html! { tr { th scope="row" { (field) } td { (value(sealed)) } td { (value(found)) } } }
+pub(crate) fn differences([a, b]: [&String; 2], settings: [&BTreeMap<String, String>; 2]) -> Html<String> {
+    let values = |field: &String| settings.map(|of| of.get(field));
+    let fields: BTreeSet<&String> = settings.iter().flat_map(|of| of.keys()).collect();
+    let changes: Vec<&String> = fields.into_iter().filter(|field| values(field)[0] != values(field)[1]).collect();
+    let value = |value: Option<&String>| value.map_or("–", |value| value).to_owned();
+    let row = |field: &String| {
+        let [first, second] = values(field).map(value);
+        html! { tr { th scope="row" { (field) } td { (first) } td { (second) } } }
     };
     let both = form_urlencoded::Serializer::new(String::new()).extend_pairs([("run", a), ("run", b)]).finish();
     page(

@@ -12,7 +12,7 @@ use plots::explore::Exploration;
 use run::RunDir;
 
 use crate::catalogue::Catalogue;
-use crate::entry::{Entry, Phase};
+use crate::entry::Entry;
 
 /// Pages that are kept.
 const KEPT: usize = 12;
@@ -91,15 +91,7 @@ impl Pages {
     }
 
     fn make(&self, entries: &[&Arc<Entry>], version: String) -> Result<Page, String> {
-        if let Some(entry) = entries.iter().find(|entry| entry.line.state == Phase::LanguageModel) {
-            let name = &entry.line.name;
-            return Err(format!(
-                "{name} holds measurements of a language model: the command lm explore writes their page."
-            ));
-        }
-        if let Some(reason) = entries.iter().find_map(|entry| entry.line.damage()) {
-            return Err(reason.to_owned());
-        }
+        entries.iter().try_for_each(|entry| entry.readable())?;
         let _turn = lock(&self.making);
         let made = Instant::now();
         let runs: Vec<RunDir> = entries.iter().map(|entry| entry.run.clone()).collect();

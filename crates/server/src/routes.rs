@@ -20,7 +20,6 @@ use axum::routing::get;
 use data::TaskRegistry;
 use model::Device;
 use plots::explore::{Renewal, STYLE, Source, render_live};
-use run::RunDir;
 use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 
@@ -165,13 +164,14 @@ async fn diff(State(server): State<Server>, RawQuery(query): RawQuery) -> Respon
     let [a, b] = names.as_slice() else {
         return message(StatusCode::BAD_REQUEST, "Two runs have to be named.");
     };
-    let config = |name: &String| {
-        let entry = server.catalogue.list().entries.get(name).cloned();
-        let run: RunDir = entry.ok_or_else(|| NoPage::Gone(name.clone()))?.run.clone();
-        run.config().map_err(|error| NoPage::Unreadable(error.to_string()))
+    let list = server.catalogue.list();
+    let settings = |name: &String| {
+        let entry = list.entries.get(name).ok_or_else(|| NoPage::Gone(name.clone()))?;
+        entry.readable().map_err(NoPage::Unreadable)?;
+        Ok(&*entry.settings)
     };
-    match config(a).and_then(|first| Ok((first, config(b)?))) {
-        Ok((first, second)) => (POLICY, differences([a, b], &first, &second)).into_response(),
+    match settings(a).and_then(|first| Ok([first, settings(b)?])) {
+        Ok(both) => (POLICY, differences([a, b], both)).into_response(),
         Err(none) => message(status(&none), &none.to_string()),
     }
 }

@@ -22,13 +22,18 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Of work that is `length` long and starts or goes on at `first`, both counted in `unit`s.
-    pub fn new(unit: &'static str, length: usize, first: usize) -> Self {
+    /// Of work that is `length` long, counted in `unit`s, and starts at 0 until told otherwise.
+    pub fn new(unit: &'static str, length: usize) -> Self {
         let bar = ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{bar:24} {pos}/{len}  {msg}").expect("the template is well-formed");
         bar.set_style(style);
-        bar.set_position(first as u64);
-        Self { bar, unit, length, first, started: Instant::now(), last_line: None }
+        Self { bar, unit, length, first: 0, started: Instant::now(), last_line: None }
+    }
+
+    /// Counts the pace from `place` and from now on: what is ahead of it was done earlier.
+    pub fn go_on_at(&mut self, place: usize) {
+        (self.first, self.started) = (place, Instant::now());
+        self.reach(place);
     }
 
     /// Shows that the work has come to `place`.
@@ -74,7 +79,8 @@ mod tests {
 
     #[test]
     fn what_is_left_is_counted_from_where_the_work_went_on() {
-        let mut progress = Progress::new("step", 100, 40);
+        let mut progress = Progress::new("step", 100);
+        progress.go_on_at(40);
         progress.started -= Duration::from_secs(10);
         progress.reach(50);
         progress.tell(50, "half".to_owned());

@@ -162,7 +162,8 @@ fn summary(experiment: &Experiment, device: String, pools: &[ThreadPool], times:
 /// The least, median and greatest of some values.
 fn spread(mut values: Vec<f64>) -> Option<[f64; 3]> {
     values.sort_by(f64::total_cmp);
-    Some([*values.first()?, *values.get(values.len() / 2)?, *values.last()?])
+    let (least, greatest) = (*values.first()?, *values.last()?);
+    Some([least, f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2]), greatest])
 }
 
 fn peak_memory_mib() -> Option<f64> {

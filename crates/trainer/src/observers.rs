@@ -15,6 +15,9 @@ use crate::{TrainError, TrainingRow};
 
 /// Watches every step of a training run.
 pub trait StepObserver: Debug {
+    /// Before the first step, which is taken from the model as it was after `step`.
+    fn on_start(&mut self, _step: usize) {}
+
     /// After every step; `row` is there when the loss has been read from the device.
     fn on_step(&mut self, step: usize, row: Option<&TrainingRow>) -> Result<(), RunError>;
 

@@ -77,9 +77,7 @@ impl Optimizer {
         step: usize,
     ) -> Model<B> {
         let Self { beta_1, beta_2, epsilon, .. } = *self;
-        let t = (step + 1) as f64;
-        let (rate, root) = (learning_rate / (1.0 - beta_1.powf(t)), (1.0 - beta_2.powf(t)).sqrt().recip());
-        let step = AdamStep { beta_1, beta_2, epsilon, rate, root };
+        let step = AdamStep::after(step, [beta_1, beta_2], epsilon, learning_rate);
         let moves = self.muon.as_mut().map(|muon| muon.moves(&mut gradients, factor.as_ref())).unwrap_or_default();
         let updates = Updates::new(step, factor);
         let mut update = Update { optimizer: self, gradients, updates, moves, learning_rate };

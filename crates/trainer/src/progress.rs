@@ -31,10 +31,10 @@ impl Headline {
 }
 
 impl Progress {
-    /// Of a run that starts or goes on at `step`.
-    pub fn new(experiment: &Experiment, step: usize, headline: Headline) -> Self {
+    /// Of a run.
+    pub fn new(experiment: &Experiment, headline: Headline) -> Self {
         let (steps, batch_size) = (experiment.config.train.steps, experiment.config.train.batch_size);
-        Self { shown: terminal::Progress::new("step", steps, step), headline, batch_size }
+        Self { shown: terminal::Progress::new("step", steps), headline, batch_size }
     }
 
     fn message(&self, step: usize, loss: f64) -> String {
@@ -45,6 +45,10 @@ impl Progress {
 }
 
 impl StepObserver for Progress {
+    fn on_start(&mut self, step: usize) {
+        self.shown.go_on_at(step);
+    }
+
     fn on_step(&mut self, step: usize, row: Option<&TrainingRow>) -> Result<(), RunError> {
         self.shown.reach(step);
         if let Some(row) = row {

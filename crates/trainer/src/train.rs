@@ -121,6 +121,7 @@ pub fn train<B: Kernels>(
     let mut pending = Pending { first: step, last_good: measured, scalars: Vec::new(), read: None };
     let tables = observers.tables();
     let Observers { steps: mut watching, checkpoints: measuring } = observers;
+    watching.iter_mut().for_each(|observer| observer.on_start(step));
     let keeper = Keeper { run, experiment, device: device.clone(), tables, observers: measuring, stop };
     std::thread::scope(|scope| {
         let mut checkpoints = match parallelism.measures_beside {

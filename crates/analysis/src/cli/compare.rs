@@ -11,7 +11,7 @@ use run::{Config, RunDir, RunError};
 use terminal::{Failure, note, say, say_json};
 
 use crate::cli::{CliError, legend_of};
-use crate::{Compared, MetricRow, MissingTable, SweepRow, check_comparison, write_comparison};
+use crate::{Compared, DecodabilityRow, MetricRow, MissingTable, SweepRow, check_comparison, write_comparison};
 
 /// The runs, and where to write.
 #[derive(Debug, Args)]
@@ -51,6 +51,12 @@ impl Compare {
         runs.sort_by_cached_key(|(run, config)| (key(config), Reverse(last_measured(run))));
         runs.dedup_by_key(|(_, config)| key(config));
         note_unfinished(runs.iter().map(|(run, config)| (run, config)))?;
+        runs.retain(|(run, _)| last_measured(run).is_some());
+        if runs.is_empty() {
+            let reason =
+                "RUNS must be folders with a run whose error and decodability were measured, but there is none";
+            return Err(Failure::Request(anyhow::anyhow!(reason)).into());
+        }
         check_probe(self.probe, &runs)?;
         let compared = runs.iter().map(|(run, config)| compared(run, config, registry));
         let compared = compared.collect::<Result<Vec<_>, _>>()?;
@@ -94,9 +100,10 @@ pub(super) fn runs_at(path: &Path) -> Result<Vec<RunDir>, RunError> {
     })
 }
 
-/// The last step whose error was measured.
+/// The last step whose error was measured, and decodability as well.
 fn last_measured(run: &RunDir) -> Option<usize> {
-    run.table::<MetricRow>().read().ok()?.iter().map(|row| row.step).max()
+    let measured = run.table::<MetricRow>().newest().ok()?.last()?.step;
+    run.table::<DecodabilityRow>().newest().ok()?.last().map(|decoded| decoded.step.min(measured))
 }
 
 /// Says which runs a comparison leaves out, or takes as far as they have come, and why.

@@ -2,80 +2,26 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::error::ErrorKind;
-use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
+use clap::{ArgMatches, Args};
 use data::TaskRegistry;
 use model::Device;
 use probe::ProbeKind;
-use record::{AnyTable, Folder, Lock, Made, Maker, RecordError, Row};
-use run::{Checkpoints, Experiment, RunDir, Work};
+use record::{AnyTable, Folder, Made, Maker, RecordError, Row};
+use run::{Checkpoints, Experiment, RunDir, RunError, Work};
 use terminal::{patient_note, stop_signal};
 use toml::Table;
 
-use crate::cli::{CliError, OnRun, compared, legend_of, report_run, say_path};
+use crate::cli::{CliError, Common, Listed, OnRun, compared, legend_of, report_run, say_path};
 use crate::{ALL, BestLayerRow, Entry, LIVE, MetricRow, Needs, Session, write_comparison};
 
-/// A measurement of the list on a run: a command of its own each.
-#[derive(Debug)]
-pub struct MeasureCommand {
-    entry: &'static Entry,
-    on: OnRun,
-    other: Other,
-    options: ArgMatches,
-}
+/// A measurement of the list on a run.
+pub type MeasureCommand = Listed<OfRun>;
 
-impl Subcommand for MeasureCommand {
-    fn augment_subcommands(command: clap::Command) -> clap::Command {
-        ALL.iter().fold(command, |command, entry| {
-            let common = Other::augment_args(OnRun::augment_args(clap::Command::new(entry.name)));
-            let options = (entry.add_options)(common);
-            // Of answers that are text, a run of numbers can only be told that it has none.
-            let of_text = entry.needs == Needs::Scores;
-            command.subcommand(options.about(entry.about).long_about(None).hide(of_text))
-        })
-    }
-
-    fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
-        Self::augment_subcommands(command)
-    }
-
-    fn has_subcommand(name: &str) -> bool {
-        ALL.iter().any(|entry| entry.name == name)
-    }
-}
-
-impl FromArgMatches for MeasureCommand {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let (name, options) = matches.subcommand().ok_or_else(|| clap::Error::new(ErrorKind::MissingSubcommand))?;
-        let entry = ALL.iter().find(|entry| entry.name == name);
-        let entry = entry.ok_or_else(|| clap::Error::new(ErrorKind::InvalidSubcommand))?;
-        let (on, other) = (OnRun::from_arg_matches(options)?, Other::from_arg_matches(options)?);
-        Ok(Self { entry, on, other, options: options.clone() })
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
-
-impl MeasureCommand {
-    /// Measures, brings the report up to date, and says where the tables are.
-    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
-        let (run, experiment, device) = self.on.open(registry)?;
-        if let Some(file) = &self.other.task {
-            return self.ask(file, &run, &experiment, device, registry);
-        }
-        let legend = legend_of(&run, registry)?;
-        let (paths, _lock) = measure(self.entry, &self.options, &run, &experiment, device, false)?;
-        report_run(&run, &legend)?;
-        Ok(paths.iter().try_for_each(|path| say_path(path))?)
-    }
-}
-
-/// Another task than the run's.
+/// The run, and what it is asked about.
 #[derive(Debug, Args)]
-struct Other {
+pub struct OfRun {
+    #[command(flatten)]
+    on: OnRun,
     /// Ask the models about the task in a TOML file, whose fields are laid over the run's: task.noise_variance = 0.5
     ///
     /// The file has the section [task], and may have [eval] and [probe]. Tables, figures and a report go to RUN/on/NAME, where
@@ -84,7 +30,30 @@ struct Other {
     task: Option<PathBuf>,
 }
 
+impl Common for OfRun {
+    fn has(_: Needs) -> bool {
+        true
+    }
+
+    /// Of answers that are text, a run of numbers can only be told that it has none.
+    fn shows(needs: Needs) -> bool {
+        needs != Needs::Scores
+    }
+}
+
 impl MeasureCommand {
+    /// Measures, brings the report up to date, and says where the tables are.
+    pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
+        let (run, experiment, device) = self.common.on.open(registry)?;
+        if let Some(file) = &self.common.task {
+            return self.ask(file, &run, &experiment, device, registry);
+        }
+        let legend = legend_of(&run, registry)?;
+        let (paths, _lock) = measure(self.entry, &self.options, &run, &experiment, device, || run.lock(), || Ok(()))?;
+        report_run(&run, &legend)?;
+        Ok(paths.iter().try_for_each(|path| say_path(path))?)
+    }
+
     /// The same on another task, in a folder of its own; once that has errors and decodability, beside the run itself.
     fn ask(
         &self,
@@ -95,7 +64,7 @@ impl MeasureCommand {
         registry: &TaskRegistry,
     ) -> Result<(), CliError> {
         let other = home.other_task(experiment, file, registry)?;
-        other.check_memory(Work::Measuring, Device::Flex, self.on.machine.threads(), 1)?;
+        other.check_memory(Work::Measuring, Device::Flex, self.common.on.machine.threads(), 1)?;
         let note = patient_note();
         let mut session = Session {
             study: &other.study,
@@ -110,7 +79,8 @@ impl MeasureCommand {
         session.folder = place.folder();
         let planned = (self.entry.plan)(&self.options, &session)?;
         let maker = maker(self.entry.name, planned.options, &other, device);
-        let paths = Made::noting(place.folder(), &(self.entry.tables)(place.folder()), &maker, planned.run)?;
+        let write = (planned.measure)()?;
+        let paths = Made::noting(place.folder(), &(self.entry.tables)(place.folder()), &maker, write)?;
         report_run(&place, &legend_of(&place, registry)?)?;
         beside_home(&place, home, registry)?;
         Ok(paths.iter().try_for_each(|path| say_path(path))?)
@@ -132,16 +102,18 @@ fn beside_home(place: &RunDir, home: &RunDir, registry: &TaskRegistry) -> Result
     Ok(())
 }
 
-/// Plans with the options in `matches`, then measures, writes the tables and what made them. A run that is not locked yet
-/// is locked after the plan, and the lock is returned with the paths of the tables.
-fn measure(
+/// Plans with the options in `matches`, then measures, writes the tables, does what comes `behind` them, and notes what made
+/// them. Once it is planned the caller locks the run, or has it locked already; what `lock` gives is returned with the paths
+/// of the tables.
+fn measure<L>(
     entry: &Entry,
     matches: &ArgMatches,
     run: &RunDir,
     experiment: &Experiment,
     device: Device,
-    locked: bool,
-) -> Result<(Vec<PathBuf>, Option<Lock>), CliError> {
+    lock: impl FnOnce() -> Result<L, RunError>,
+    behind: impl FnOnce() -> Result<(), CliError>,
+) -> Result<(Vec<PathBuf>, L), CliError> {
     let note = patient_note();
     let session = Session {
         study: &experiment.study,
@@ -150,9 +122,11 @@ fn measure(
         progress: &|text| note(text),
     };
     let planned = (entry.plan)(matches, &session)?;
-    let lock = if locked { None } else { Some(run.lock()?) };
+    let lock = lock()?;
     let (folder, maker) = (run.folder(), maker(entry.name, planned.options, experiment, device));
-    let paths = Made::noting(folder, &(entry.tables)(folder), &maker, planned.run)?;
+    let write = (planned.measure)()?;
+    let write_all = || write().map_err(CliError::from).and_then(|paths| behind().map(|()| paths));
+    let paths = Made::noting(folder, &(entry.tables)(folder), &maker, write_all)?;
     Ok((paths, lock))
 }
 
@@ -188,14 +162,21 @@ fn maker(command: &str, options: Table, experiment: &Experiment, device: Device)
     }
 }
 
-/// Makes a measurement with its default options on a run that the caller has locked.
+/// Makes a measurement with its default options on a run that the caller has locked. What made its tables is noted last, when
+/// they are written and what comes `behind` them is done.
 ///
 /// # Errors
-/// When it is refused or fails.
-pub fn measure_now(name: &str, run: &RunDir, experiment: &Experiment, device: Device) -> Result<(), CliError> {
+/// When it is refused or fails, or what comes behind it does.
+pub fn measure_now(
+    name: &str,
+    run: &RunDir,
+    experiment: &Experiment,
+    device: Device,
+    behind: impl FnOnce() -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let entry = ALL.iter().find(|entry| entry.name == name).expect("the name is one of the list");
     let matches = (entry.add_options)(clap::Command::new(entry.name)).get_matches_from([entry.name]);
-    measure(entry, &matches, run, experiment, device, true).map(drop)
+    measure(entry, &matches, run, experiment, device, || Ok(()), behind).map(drop)
 }
 
 /// What to measure again.
@@ -211,7 +192,7 @@ pub struct Remeasure {
 impl Remeasure {
     /// Makes the settings those of the run, and every table that training made anew, from the checkpoints. The tables of
     /// other measurements, and what the run was asked about other tasks, were made with the old settings and go, unless
-    /// nothing changes. Where this is interrupted, the same command or `resume` makes what is missing.
+    /// nothing changes. A setting by which nothing is measured, such as the name, leaves all as it is. Where this is interrupted, the same command or `resume` makes what is missing.
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
         let run = RunDir::open(&self.on.run)?;
         let experiment = run.with_sets(&self.sets, registry)?;
@@ -225,21 +206,29 @@ impl Remeasure {
         }
         let again = "interrupted; some tables are missing yet; go on with the same command".to_owned();
         stop_signal().on_exit_say(again);
-        if run.config()? != experiment.config {
-            let tables: Vec<_> = ALL.iter().flat_map(|entry| (entry.tables)(run.folder())).collect();
-            run.remeasure(&lock, &experiment, &tables)?;
+        let before = run.config()?;
+        if before.measures_as(&experiment.config) && before != experiment.config {
+            run.rename(&lock, &experiment)?;
+        } else {
+            if before != experiment.config {
+                let tables: Vec<_> = ALL.iter().flat_map(|entry| (entry.tables)(run.folder())).collect();
+                run.remeasure(&lock, &experiment, &tables)?;
+            }
+            measure_trained(&run, &experiment, device)?;
         }
-        let mut made = Made::read(run.folder())?;
-        made.tables.retain(|file, _| run.path().join(file).exists());
-        made.write(run.folder())?;
-        measure_trained(&run, &experiment, device)?;
         report_run(&run, &legend)?;
         Ok(say_path(&run.report())?)
     }
 }
 
-/// Makes every table that a finished training has.
+/// Makes every table that a finished training has. Wherever this stops, those that are not made yet count as missing.
 fn measure_trained(run: &RunDir, experiment: &Experiment, device: Device) -> Result<(), CliError> {
     let live = LIVE.iter().map(|live| live.name);
-    ["baselines"].into_iter().chain(live).chain(["map"]).try_for_each(|name| measure_now(name, run, experiment, device))
+    let names: Vec<&str> = ["baselines"].into_iter().chain(live).chain(["map"]).collect();
+    let entries = ALL.iter().filter(|entry| names.contains(&entry.name));
+    let files: Vec<&str> = entries.flat_map(|entry| (entry.tables)(run.folder())).map(|table| table.file()).collect();
+    let mut made = Made::read(run.folder())?;
+    made.tables.retain(|file, _| files.contains(&file.as_str()) || run.path().join(file).exists());
+    made.write(run.folder())?;
+    names.into_iter().try_for_each(|name| measure_now(name, run, experiment, device, || Ok(())))
 }

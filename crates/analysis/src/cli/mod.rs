@@ -16,6 +16,7 @@ mod compare;
 mod error;
 mod explore;
 mod export;
+mod listed;
 mod measure;
 mod report;
 
@@ -23,7 +24,8 @@ pub use compare::{Compare, compared, note_unfinished, say_sweep};
 pub use error::CliError;
 pub use explore::{Explore, PageArgs, explored};
 pub use export::Export;
-pub use measure::{MeasureCommand, Remeasure, measure_now, note_trained};
+pub use listed::{Common, Listed};
+pub use measure::{MeasureCommand, OfRun, Remeasure, measure_now, note_trained};
 pub use report::{legend_of, report_run};
 
 /// Measure the checkpoints of a run, compare runs, export hidden states, and draw the report.

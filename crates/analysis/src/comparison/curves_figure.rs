@@ -7,7 +7,7 @@ use plots::PlotError;
 use plots::color::color_of;
 use plots::panel::{Axis, Curve, LONGEST_LABEL, Panel, stacked};
 use plots::style::{GREY, UNITS};
-use plots::ticks::{compact_number, extent, labelled, log_axis, number, ticks};
+use plots::ticks::{compact_number, extent, labelled, log_axis, number, thousandths, ticks};
 use probe::ProbeKind;
 
 use super::axis::group_names;
@@ -105,11 +105,12 @@ fn curves(lines: &[Series<'_>], labels: &BTreeMap<&str, String>, scale: fn(f64) 
 /// A dashed line for every level of guessing.
 fn chance_levels(series: &[Series<'_>], steps: &Range<f64>) -> Vec<Curve> {
     let rows = lines(series, Measure::Chance);
-    let levels: BTreeSet<String> = rows.iter().flat_map(|(_, rows)| rows.iter().map(|row| number(row.mean))).collect();
-    let line = |level: &String| {
-        let height = level.parse().unwrap_or(f64::NAN);
-        Curve::new(&format!("chance {level}"), GREY, [steps.start, steps.end].map(|step| (step, height)))
-            .dashed((4, 10))
+    let mut levels: Vec<f64> = rows.iter().flat_map(|(_, rows)| rows.iter().map(|row| thousandths(row.mean))).collect();
+    levels.sort_by(f64::total_cmp);
+    levels.dedup();
+    let line = |&level: &f64| {
+        let ends = [steps.start, steps.end].map(|step| (step, level));
+        Curve::new(&format!("chance {}", number(level)), GREY, ends).dashed((4, 10))
     };
     levels.iter().map(line).collect()
 }

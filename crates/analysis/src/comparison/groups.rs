@@ -27,7 +27,7 @@ fn labels(runs: &[(String, BTreeMap<String, String>)]) -> Vec<String> {
     let varies = |path: &&String| fields.iter().any(|run| run.get(*path) != fields[0].get(*path));
     let varied: Vec<&String> = paths.into_iter().filter(varies).collect();
     let setting = |run: &BTreeMap<String, String>, path: &str| {
-        let field = path.rsplit('.').next().unwrap_or(path);
+        let field = shortest(path, &varied);
         run.get(path).map_or(format!("no {field}"), |value| format!("{field} = {}", value.trim_matches('"')))
     };
     let label = |run| varied.iter().map(|path| setting(run, path)).collect::<Vec<_>>().join(", ");
@@ -41,6 +41,13 @@ fn labels(runs: &[(String, BTreeMap<String, String>)]) -> Vec<String> {
         _ if distinct(&names) == pairs && distinct(&labels) == pairs => names,
         _ => labels,
     }
+}
+
+/// The last parts of a path, as few as no other of `all` ends with.
+fn shortest<'a>(path: &'a str, all: &[&String]) -> &'a str {
+    let ends = path.rmatch_indices('.').map(|(dot, _)| &path[dot + 1..]);
+    let is_one = |end: &&str| all.iter().filter(|other| format!(".{other}").ends_with(&format!(".{end}"))).count() == 1;
+    ends.into_iter().find(is_one).unwrap_or(path)
 }
 
 /// The order of labels: word by word, where numbers go by their size and before other words, also at the end of a name.
@@ -99,6 +106,9 @@ mod tests {
         assert_eq!(found, ["no shared", "shared = 1"]);
         let found = labels(&[&["model.init=\"gpt2\""], &["task.weights=[1.0, 2.0]"]]);
         assert_eq!(found, ["init = gpt2, no weights", "init = fan_in, weights = [1.0, 2.0]"]);
+        let found =
+            labels(&[&["eval.n=1", "probe.n=2", "steps=3"], &["eval.n=2", "probe.n=2", "steps=3"], &["probe.n=1"]]);
+        assert_eq!(found[0], "eval.n = 1, probe.n = 2, steps = 3");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(super) fn scores(shown: &Shown<'_>) -> Result<Curves, RecordError> {
         let concept = place(shown.legend, row.concept.as_deref())?;
         // No model has seen the bag of answers, so it has no layer.
         let layer = (row.probe.control != Some(Control::Bag)).then_some(row.layer.0);
-        Some((layer, Some(row.token), probe, row.probe.control.map(name_of), concept))
+        Some((layer, Some(row.token), probe, row.probe.control.map(Control::label), concept))
     };
     let value = |row: &DecodabilityRow| [row.score, row.lo, row.hi];
     Ok(curves(&rows, key, |values| Values::with_intervals(values.map(|row| row.map(value)))))
@@ -31,7 +31,7 @@ pub(super) fn scores(shown: &Shown<'_>) -> Result<Curves, RecordError> {
 
 /// The error on numbers, or the exact answers to text at the token where they are read.
 pub(super) fn answers(shown: &Shown<'_>) -> Result<Curves, RecordError> {
-    if is_of_text(shown.legend) {
+    if shown.legend.is_of_text() {
         let rows: Vec<AccuracyRow> = shown.rows()?;
         let key = |row: &AccuracyRow| {
             let concept = place(shown.legend, row.concept.as_deref())?;
@@ -48,7 +48,7 @@ pub(super) fn answers(shown: &Shown<'_>) -> Result<Curves, RecordError> {
 
 /// What [`answers`] are, as the title of an axis.
 pub(super) fn answers_title(legend: &Legend) -> &'static str {
-    if is_of_text(legend) { "exact answers" } else { "squared error / E[y²]" }
+    if legend.is_of_text() { "exact answers" } else { "squared error / E[y²]" }
 }
 
 /// The errors of the reference predictors.
@@ -62,26 +62,11 @@ pub(super) fn levels(shown: &Shown<'_>) -> Result<Vec<Level>, RecordError> {
     Ok(rows.iter().enumerate().filter_map(level).collect())
 }
 
-/// Text has no squared error.
-fn is_of_text(legend: &Legend) -> bool {
-    legend.d_x.is_none()
-}
-
 /// A concept's place in the task's order, or that of all concepts together; none where the task has no such concept.
 fn place(legend: &Legend, concept: Option<&str>) -> Option<Option<usize>> {
     match concept {
         None => Some(None),
         Some(name) => legend.place(name).map(Some),
-    }
-}
-
-/// What a control is called.
-fn name_of(control: Control) -> &'static str {
-    match control {
-        Control::Shuffled => "permuted labels",
-        Control::Untrained => "untrained model",
-        Control::PermutedAnswers => "permuted answers",
-        Control::Bag => "bag of answers",
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches};
 use probe::{Study, Subject};
-use record::{AnyTable, Folder};
+use record::{AnyTable, Folder, RecordError};
 use toml::Table;
 
 use super::{Live, MeasureError, Measurement, Needs, Rows, Session};
@@ -31,13 +31,16 @@ pub struct Entry {
     pub show: fn(&Shown<'_>) -> Result<Vec<Section>, MeasureError>,
 }
 
-/// What is ready to be measured and written.
+/// What is ready to be measured.
 pub struct Planned<'a> {
     /// The options as they were typed or defaulted.
     pub options: Table,
-    /// Measures, writes the tables, and returns their paths.
-    pub run: Box<dyn FnOnce() -> Result<Vec<PathBuf>, MeasureError> + 'a>,
+    /// Measures, and leaves all tables as they are.
+    pub measure: Box<dyn FnOnce() -> Result<Measured<'a>, MeasureError> + 'a>,
 }
+
+/// What was measured: writes the tables, and returns their paths.
+pub type Measured<'a> = Box<dyn FnOnce() -> Result<Vec<PathBuf>, RecordError> + 'a>;
 
 /// Measures a model after some steps, appends to the tables, and gives what a person wants to see.
 pub type Append = fn(&Study, &dyn Subject, usize, &Shown<'_>) -> Result<Option<String>, MeasureError>;
@@ -76,12 +79,15 @@ fn plan<'a, M: Measurement>(matches: &clap::ArgMatches, session: &'a Session<'a>
     let plan = M::plan(options, session)?;
     // TOML has no whole number beyond i64; the plan has refused such a step or layer by its name.
     let typed = typed.map_err(|error| MeasureError::out_of_range("every option", "a value that TOML has", error))?;
-    let run = move || {
-        M::measure(&plan, session)?.replace(session.folder)?;
-        let tables = M::Rows::tables(session.folder);
-        Ok(tables.iter().map(|table| session.folder.path().join(table.file())).collect())
+    let measure = move || {
+        let (rows, folder) = (M::measure(&plan, session)?, session.folder);
+        let write = move || {
+            rows.replace(folder)?;
+            Ok(M::Rows::tables(folder).iter().map(|table| folder.path().join(table.file())).collect())
+        };
+        Ok(Box::new(write) as Measured<'a>)
     };
-    Ok(Planned { options: typed, run: Box::new(run) })
+    Ok(Planned { options: typed, measure: Box::new(measure) })
 }
 
 impl LiveEntry {

@@ -1,9 +1,14 @@
 //! What the state of a prompt at one layer and token is changed with.
 
-use data::{ConceptId, Stream, Token};
+use data::{ConceptId, Purpose, Stream, TaskError, Token};
 use nalgebra::DVector;
-use probe::{Change, Delivery, Edit, Layer, Prompts, Subject, SubjectError, Vectors, Wanted};
+use probe::{Change, Delivery, Edit, Layer, Prompts, Study, Subject, SubjectError, Vectors, Wanted};
 use rand_distr::{Distribution, StandardNormal};
+
+use super::groups::Groups;
+
+/// Prompts behind a concept's mean activation unless told otherwise.
+pub(crate) const MEAN_PROMPTS: u32 = 100;
 
 /// What is done to the residual stream h of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,24 +54,16 @@ impl Means {
         token: Token,
         layers: &[Layer],
     ) -> Result<Self, SubjectError> {
-        let n_concepts = prompts.labels().into_iter().max().map_or(0, |last| last + 1);
         let mut by_layer = vec![Vec::new(); subject.anatomy().n_layers + 1];
         let mut of_null = vec![DVector::zeros(0); if null.is_some() { by_layer.len() } else { 0 }];
         let groups: Vec<Prompts> = std::iter::once(prompts).chain(null).collect();
         let wanted = Wanted { layers: layers.to_vec(), ..Wanted::residual(&[token]) };
         subject.read(&groups, &wanted, &mut |Delivery { group, states, .. }| {
             for (index, layer) in states.layers.iter().enumerate() {
-                let rows = states.states(index, 0);
-                let mean = |of: &dyn Fn(usize) -> bool| {
-                    let members = rows.rows().row_iter().zip(&states.labels).filter(|(_, label)| of(**label));
-                    let (sum, n) = members.fold((DVector::zeros(states.d_model()), 0), |(sum, n), (state, _)| {
-                        (sum + state.transpose(), n + 1)
-                    });
-                    sum / f64::from(n)
-                };
+                let here = states.states(index, 0);
                 match group {
-                    0 => by_layer[layer.0] = (0..n_concepts).map(|concept| mean(&|label| label == concept)).collect(),
-                    _ => of_null[layer.0] = mean(&|_| true),
+                    0 => by_layer[layer.0] = Groups::of(here.rows(), &states.labels).means,
+                    _ => of_null[layer.0] = here.rows().row_mean().transpose(),
                 }
             }
         })?;
@@ -124,6 +121,32 @@ impl Activation {
     }
 }
 
+/// The prompts that means are taken over, `per_concept` of every concept.
+pub(crate) fn mean_prompts(study: &Study, per_concept: usize) -> Result<Prompts, TaskError> {
+    study.balanced(Purpose::Patch, 0, per_concept)
+}
+
+/// A strength of steering as it is typed.
+pub(super) fn strength(text: &str) -> Result<f64, String> {
+    let most = 1e6;
+    text.parse()
+        .ok()
+        .filter(|value: &f64| value.abs() <= most)
+        .ok_or_else(|| format!("must be between -{most} and {most}"))
+}
+
+/// Strengths from the least to the greatest, each once.
+pub(super) fn ascending(mut strengths: Vec<f64>) -> Vec<f64> {
+    strengths.sort_by(f64::total_cmp);
+    strengths.dedup();
+    strengths
+}
+
+/// Where the random directions come from.
+pub fn directions(study: &Study) -> Stream {
+    Stream::new(study.seed, Purpose::Direction)
+}
+
 /// A direction of length 1, all directions being equally likely.
 pub fn random_direction(stream: Stream, index: u64, d_model: usize) -> DVector<f64> {
     let mut rng = stream.rng(index);
@@ -132,11 +155,16 @@ pub fn random_direction(stream: Stream, index: u64, d_model: usize) -> DVector<f
 
 #[cfg(test)]
 mod tests {
-    use data::Purpose;
-
     use super::*;
-    use crate::fake::{Counter, text_study};
-    use crate::measurements::mean_prompts;
+    use crate::fake::{Counter, study, text_study};
+
+    #[test]
+    fn no_prompt_behind_a_mean_is_held_out() {
+        let study = study();
+        let held_out = study.held_out().unwrap();
+        let behind_means = mean_prompts(&study, 50).unwrap();
+        assert!(behind_means.pairs().iter().all(|prompt| !held_out.pairs().contains(prompt)));
+    }
 
     fn means() -> Means {
         let by_layer = vec![vec![DVector::from_vec(vec![3.0, 4.0]), DVector::from_vec(vec![1.0, 0.0])]];

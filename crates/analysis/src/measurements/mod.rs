@@ -46,7 +46,7 @@ pub use decodability::{
     BestLayerRow, Decodability, DecodabilityRow, LabelledStates, Selection, control_rows, decodability_rows,
     rows_of_states,
 };
-pub use entry::{Append, Entry, LiveEntry, Planned};
+pub use entry::{Append, Entry, LiveEntry, Measured, Planned};
 pub use errors::{Errors, MetricRow, Split};
 pub use head_ablation::{AblationRow, HeadAblation};
 pub use head_interchange::{HeadInterchange, HeadInterchangeRow};
@@ -55,11 +55,11 @@ pub use held_out::HeldOut;
 pub use interchange::{Donor, Interchange, InterchangeRow, Places, Subspace, Target};
 pub use interval::{Bootstrap, Estimate, OverResamples};
 pub use intervene::{Intervene, InterventionKind, InterventionRow};
-pub use intervention::random_direction;
+pub use intervention::{directions, random_direction};
 pub use layer_exchange::{ExchangeRow, LayerExchange};
 pub use needs::Needs;
 pub use options::{NoOptions, OneStep, Steps};
-pub use patching::{PatchKind, PatchRow, Patching, directions};
+pub use patching::{PatchKind, PatchRow, Patching};
 pub use positions::{AlongPrompt, PositionRow, Reader};
 pub use projections::{MapMethod, MapRow, Plane, Projection, Projections, principal_components, umap};
 pub use sensitivity::{Sensitivity, SensitivityRow};
@@ -69,7 +69,7 @@ pub use tdnv::{TaskVariance, TdnvRow};
 
 pub(crate) use decodability::held_out_cd;
 pub(crate) use errors::over_all;
-pub(crate) use patching::{MEAN_PROMPTS, mean_prompts};
+pub(crate) use intervention::{MEAN_PROMPTS, mean_prompts};
 pub(crate) use projections::principal_axes;
 pub(crate) use separation::mean_pairs;
 
@@ -152,7 +152,7 @@ pub trait Live: Measurement {
 }
 
 /// The rows of one or more tables.
-pub trait Rows: Send + Sized {
+pub trait Rows: Default + Send {
     /// The tables, empty or not.
     fn tables(folder: &Folder) -> Vec<Box<dyn AnyTable>>;
 
@@ -167,6 +167,9 @@ pub trait Rows: Send + Sized {
     /// # Errors
     /// When the disk fails, or a table there has other columns.
     fn append(&self, folder: &Folder) -> Result<(), RecordError>;
+
+    /// Adds more rows of the same tables.
+    fn join(&mut self, more: Self);
 }
 
 impl<R: Row> Rows for Vec<R> {
@@ -180,6 +183,10 @@ impl<R: Row> Rows for Vec<R> {
 
     fn append(&self, folder: &Folder) -> Result<(), RecordError> {
         folder.table().append(self)
+    }
+
+    fn join(&mut self, more: Self) {
+        self.extend(more);
     }
 }
 
@@ -196,6 +203,11 @@ impl<A: Row, B: Row> Rows for (Vec<A>, Vec<B>) {
     fn append(&self, folder: &Folder) -> Result<(), RecordError> {
         folder.table().append(&self.0)?;
         folder.table().append(&self.1)
+    }
+
+    fn join(&mut self, (first, second): Self) {
+        self.0.extend(first);
+        self.1.extend(second);
     }
 }
 

@@ -60,7 +60,7 @@ mod tests {
         let legend = legend(&study);
         let measure = |entry: &Entry| {
             let matches = (entry.add_options)(Command::new(entry.name)).get_matches_from([entry.name]);
-            (entry.plan)(&matches, &session).and_then(|planned| (planned.run)())
+            (entry.plan)(&matches, &session).and_then(|planned| Ok((planned.measure)()?()?))
         };
         for entry in ALL {
             match (entry.needs, measure(entry)) {

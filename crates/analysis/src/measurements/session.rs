@@ -5,7 +5,7 @@ use probe::{Layer, ProbeError, ProbeKind, Study, Subject, SubjectError, Subjects
 use record::{Folder, RecordError};
 use thiserror::Error;
 
-use super::{BestLayerRow, Selection, sorted, spread};
+use super::{BestLayerRow, Rows, Selection, sorted, spread};
 
 /// Checkpoints looked at where a command is not told which.
 const MILESTONES: usize = 4;
@@ -61,15 +61,15 @@ impl MeasureError {
 
 impl Session<'_> {
     /// Goes over the models at `steps`, telling each step before it is measured, and joins what `measure` finds.
-    pub(crate) fn over_steps<R>(
+    pub(crate) fn over_steps<R: Rows>(
         &self,
         steps: &[usize],
-        mut measure: impl FnMut(&dyn Subject, usize) -> Result<Vec<R>, MeasureError>,
-    ) -> Result<Vec<R>, MeasureError> {
-        let mut rows = Vec::new();
+        mut measure: impl FnMut(&dyn Subject, usize) -> Result<R, MeasureError>,
+    ) -> Result<R, MeasureError> {
+        let mut rows = R::default();
         for &step in steps {
             (self.progress)(&format!("step {step}"));
-            rows.extend(measure(&*self.subjects.at(step)?, step)?);
+            rows.join(measure(&*self.subjects.at(step)?, step)?);
         }
         Ok(rows)
     }
@@ -90,6 +90,18 @@ impl Session<'_> {
         let Some(step) = asked else { return Ok(self.subjects.last_step()?) };
         self.subjects.require(step)?;
         Ok(step)
+    }
+
+    /// The steps asked for, which must be there, or the last.
+    pub(crate) fn steps_or_last(&self, asked: Vec<usize>) -> Result<Vec<usize>, MeasureError> {
+        if asked.is_empty() { Ok(vec![self.subjects.last_step()?]) } else { self.steps(asked, 1) }
+    }
+
+    /// The layers asked for, ascending, or all of them.
+    pub(crate) fn layers_or_all(&self, flag: &str, asked: Vec<usize>) -> Result<Vec<Layer>, MeasureError> {
+        let all = || (0..=self.subjects.anatomy().n_layers).map(Layer).collect();
+        let layers = self.layers(flag, asked)?;
+        Ok(if layers.is_empty() { all() } else { layers })
     }
 
     /// The layers asked for, ascending.

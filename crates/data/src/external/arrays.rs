@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::archive::{Archive, Array};
+use super::{USABLE, is_usable};
 use crate::checks::check_size;
 use crate::{Concept, ConceptId, Draws, Prompt, PromptShape, Purpose, Task, TaskError};
 
@@ -20,8 +21,8 @@ const FIELD: &str = "task.file";
 ///
 /// | array | shape | values |
 /// |---|---|---|
-/// | `xs` | `[n, n_points, d_x]` | f32 or f64, finite |
-/// | `ys` | `[n, n_points]` | f32 or f64, finite |
+/// | `xs` | `[n, n_points, d_x]` | f32 or f64, −1e15 to 1e15 |
+/// | `ys` | `[n, n_points]` | f32 or f64, −1e15 to 1e15 |
 /// | `concept` | `[n]` | whole numbers from 0, every one of which occurs |
 /// | `concept_names` | `[n_concepts]` | text; `C1`, `C2`, … where there is no such array |
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -91,9 +92,9 @@ impl ArraysConfig {
         let (xs, ys, concept) = arrays().map_err(|trouble| self.refuse(trouble))?;
         let shape = self.check_shapes(&xs, &ys, &concept)?;
         for (name, array) in [("xs", &xs), ("ys", &ys)] {
-            if let Some(place) = array.values.iter().position(|value| !value.is_finite()) {
+            if let Some(place) = array.values.iter().position(|&value| !is_usable(value)) {
                 let prompt = place / (array.values.len() / concept.values.len());
-                return Err(self.refuse(format!("has a value in {name}[{prompt}] that is not finite in f32")));
+                return Err(self.refuse(format!("has a value in {name}[{prompt}] that is not {USABLE}")));
             }
         }
         if ys.values.iter().all(|y| *y == 0.0) {
@@ -379,8 +380,8 @@ mod tests {
                 File { shape: [11, 3, 2], xs: vec![0.0; 66], ys: vec![0.0; 33], ..file() },
                 "has concept of the shape [12]",
             ),
-            (File { xs: with_nan(file().xs), ..file() }, "has a value in xs[3] that is not finite"),
-            (File { ys: vec![1e300; 36], ..file() }, "has a value in ys[0] that is not finite in f32"),
+            (File { xs: with_nan(file().xs), ..file() }, "has a value in xs[3] that is not between -1e15 and 1e15"),
+            (File { ys: vec![3e38; 36], ..file() }, "has a value in ys[0] that is not between -1e15 and 1e15"),
             (File { concept: vec![0; 12], ..file() }, "has no prompt of concept 1"),
             (File { concept: vec![-1; 12], ..file() }, "has concept[0] = -1, which must be a whole number from 0 to 1"),
             (File { concept: vec![2; 12], ..file() }, "has concept[0] = 2, which must be a whole number from 0 to 1"),

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use super::{USABLE, is_usable};
 use crate::{Concept, ConceptId, Draws, Prompt, PromptShape, Purpose};
 
 /// Characters of a line that a generator answers, at most; a program of another kind may never end one.
@@ -158,8 +159,8 @@ impl Worker {
             match id {
                 None => Err(format!("there is no concept {found}")),
                 Some(id) if concept.is_some_and(|asked| asked.0 != id) => Err(format!("its concept is {id}")),
-                Some(_) if !words[1..].iter().all(|word| number(word).is_finite()) => {
-                    Err("it has a value that is not finite".to_owned())
+                Some(_) if !words[1..].iter().all(|word| is_usable(number(word))) => {
+                    Err(format!("it has a value that is not {USABLE}"))
                 }
                 Some(id) => Ok(prompt(id)),
             }

@@ -125,6 +125,17 @@ pub(super) fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
     )
 }
 
+/// Σ x\[i\]
+#[inline(always)]
+pub(super) fn total<S: Simd>(simd: S, x: &[f32]) -> f32 {
+    sum(
+        simd,
+        [x],
+        #[inline(always)]
+        |sum, [x]| simd.add_f32s(sum, x),
+    )
+}
+
 /// to += Σ of the rows
 #[inline(always)]
 pub(super) fn add_rows<S: Simd>(simd: S, to: &mut [f32], rows: &[f32]) {
@@ -147,12 +158,7 @@ pub(super) fn multiply_and_sum<S: Simd>(simd: S, to: &mut [f32], from: &[f32], s
 pub(super) fn add_row_sums<S: Simd>(simd: S, to: &mut [f32], rows: &[f32], columns: usize) {
     let stride = rows.len() / to.len();
     for (to, row) in to.iter_mut().zip(rows.chunks_exact(stride)) {
-        *to += sum(
-            simd,
-            [&row[..columns]],
-            #[inline(always)]
-            |sum, [x]| simd.add_f32s(sum, x),
-        );
+        *to += total(simd, &row[..columns]);
     }
 }
 
@@ -164,37 +170,24 @@ pub(super) fn add_row_sums<S: Simd>(simd: S, to: &mut [f32], rows: &[f32], colum
 pub(super) fn normalise<S: Simd>(simd: S, h: &[f32], normal: &mut [f32], inverse_std: &mut [f32]) {
     let d = h.len() / inverse_std.len();
     for ((h, normal), inverse_std) in h.chunks_exact(d).zip(normal.chunks_exact_mut(d)).zip(inverse_std) {
-        let mean = simd.splat_f32s(
-            sum(
-                simd,
-                [h],
-                #[inline(always)]
-                |sum, [x]| simd.add_f32s(sum, x),
-            ) / d as f32,
-        );
-        update(
-            simd,
-            normal,
-            [h],
-            #[inline(always)]
-            |_, [x]| simd.sub_f32s(x, mean),
-        );
-        let variance = sum(
-            simd,
-            [normal],
-            #[inline(always)]
-            |sum, [x]| simd.mul_add_e_f32s(x, x, sum),
-        ) / d as f32;
-        *inverse_std = 1.0 / (variance + NORM_EPSILON as f32).sqrt();
-        let factor = simd.splat_f32s(*inverse_std);
-        update(
-            simd,
-            normal,
-            [],
-            #[inline(always)]
-            |x, []| simd.mul_f32s(x, factor),
-        );
+        *inverse_std = normalise_row(simd, h, total(simd, h) / d as f32, NORM_EPSILON as f32, normal);
     }
+}
+
+/// A row less `mean`, brought to mean square 1; and what it was multiplied with for that.
+#[inline(always)]
+pub(super) fn normalise_row<S: Simd>(simd: S, x: &[f32], mean: f32, epsilon: f32, normal: &mut [f32]) -> f32 {
+    let mean = simd.splat_f32s(mean);
+    update(
+        simd,
+        normal,
+        [x],
+        #[inline(always)]
+        |_, [x]| simd.sub_f32s(x, mean),
+    );
+    let inverse = 1.0 / (dot(simd, normal, normal) / x.len() as f32 + epsilon).sqrt();
+    scale(simd, normal, inverse);
+    inverse
 }
 
 /// The gradient through [`normalise`], added to `to`: (g − mean(g) − n·mean(g·n)) / std for gradient g and output n.
@@ -212,19 +205,8 @@ pub(super) fn add_normalise_gradient<S: Simd>(
     let d = normal.len() / inverse_std.len();
     let rows = to.chunks_exact_mut(d).zip(gradient.chunks_exact(d)).zip(normal.chunks_exact(d)).zip(inverse_std);
     for (((to, gradient), normal), inverse_std) in rows {
-        let mean = sum(
-            simd,
-            [gradient],
-            #[inline(always)]
-            |sum, [g]| simd.add_f32s(sum, g),
-        ) / d as f32;
-        let along = sum(
-            simd,
-            [gradient, normal],
-            #[inline(always)]
-            |sum, [g, n]| simd.mul_add_e_f32s(g, n, sum),
-        ) / d as f32;
-        let (mean, along, factor) = (simd.splat_f32s(mean), simd.splat_f32s(along), simd.splat_f32s(*inverse_std));
+        let (mean, along) = (total(simd, gradient) / d as f32, dot(simd, gradient, normal) / d as f32);
+        let [mean, along, factor] = [simd.splat_f32s(mean), simd.splat_f32s(along), simd.splat_f32s(*inverse_std)];
         update(
             simd,
             to,

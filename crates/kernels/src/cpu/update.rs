@@ -3,7 +3,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::rows::{sum, update};
+use super::rows::{dot, update};
 use crate::AdamStep;
 
 /// Elements that one thread works on at a time; fixed, so that sums do not depend on the number of threads.
@@ -45,12 +45,7 @@ pub(super) fn squares(arch: Arch, values: &[f32]) -> f32 {
 
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) -> f32 {
-            sum(
-                simd,
-                [self.0],
-                #[inline(always)]
-                |sum, [x]| simd.mul_add_e_f32s(x, x, sum),
-            )
+            dot(simd, self.0, self.0)
         }
     }
     if values.len() <= PIECE {

@@ -4,6 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Serialize, Serializer};
 
+use crate::ticks::extent;
+
 /// Points after one step.
 pub type Points = Vec<[f64; 2]>;
 
@@ -43,11 +45,7 @@ impl Plane {
 
 /// The least and the largest of the finite values.
 fn ends(values: impl Iterator<Item = f64>) -> [f64; 2] {
-    let ends = values.filter(|value| value.is_finite()).fold(None, |ends: Option<[f64; 2]>, value| {
-        let [lo, hi] = ends.unwrap_or([value; 2]);
-        Some([lo.min(value), hi.max(value)])
-    });
-    ends.unwrap_or([0.0; 2])
+    extent(values).map_or([0.0; 2], |range| [range.start, range.end])
 }
 
 fn base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {

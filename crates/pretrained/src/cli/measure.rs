@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use analysis::{ALL, CliError, Entry, Machine, Needs, Shown, Summary, cd_accuracy};
-use clap::error::ErrorKind;
-use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
+use analysis::{CliError, Common, Listed, Machine, Needs, Shown, Summary, cd_accuracy};
+use clap::Args;
 use kernels::Device;
 use terminal::{Failure, note, program_name, say, say_json};
 
@@ -155,70 +154,35 @@ pub(super) fn say_summary(run: &LmRun, json: bool) -> Result<(), CliError> {
 }
 
 /// A measurement of the list on a run of language models.
-#[derive(Debug)]
-pub struct OnRun {
-    entry: &'static Entry,
-    of: Of,
-    options: ArgMatches,
-}
+pub(super) type OnRun = Listed<OfRun>;
 
 /// The run, and how to work on it.
 #[derive(Clone, Debug, Args)]
-struct Of {
+pub struct OfRun {
     /// The run's folder
     run: PathBuf,
     #[command(flatten)]
     machine: Machine,
 }
 
-fn entries() -> impl Iterator<Item = &'static Entry> {
-    ALL.iter().filter(|entry| entry.needs != Needs::Numbers)
-}
-
-impl Subcommand for OnRun {
-    fn augment_subcommands(command: clap::Command) -> clap::Command {
-        entries().fold(command, |command, entry| {
-            let options = (entry.add_options)(Of::augment_args(clap::Command::new(entry.name)));
-            command.subcommand(options.about(entry.about).long_about(None))
-        })
-    }
-
-    fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
-        Self::augment_subcommands(command)
-    }
-
-    fn has_subcommand(name: &str) -> bool {
-        entries().any(|entry| entry.name == name)
+impl Common for OfRun {
+    fn has(needs: Needs) -> bool {
+        needs != Needs::Numbers
     }
 }
 
-impl FromArgMatches for OnRun {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let (name, options) = matches.subcommand().ok_or_else(|| clap::Error::new(ErrorKind::MissingSubcommand))?;
-        let entry = entries().find(|entry| entry.name == name);
-        let entry = entry.ok_or_else(|| clap::Error::new(ErrorKind::InvalidSubcommand))?;
-        Ok(Self { entry, of: Of::from_arg_matches(options)?, options: options.clone() })
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
-
-impl OnRun {
-    pub(super) fn run(self) -> Result<(), CliError> {
-        let device = self.of.machine.prepare()?;
-        let run = LmRun::open(&self.of.run)?;
-        let series = run.series().map_err(Failure::from)?;
-        let _lock = run.folder().lock()?;
-        let work = Work::new();
-        work.name(self.entry.name);
-        let watch = |done, total| work.watch(done, total);
-        let subjects = series.asked(&run.experiment, device, &watch);
-        let paths = run.measure(self.entry, &self.options, &subjects, device);
-        let paths = paths.map_err(|error| stopped(error, "the same command"))?;
-        run.report()?;
-        Ok(paths.iter().try_for_each(|path| say(&path.display().to_string()))?)
-    }
+/// Measures, brings the report up to date, and says where the tables are.
+pub(super) fn on_run(Listed { entry, common, options }: OnRun) -> Result<(), CliError> {
+    let device = common.machine.prepare()?;
+    let run = LmRun::open(&common.run)?;
+    let series = run.series().map_err(Failure::from)?;
+    let _lock = run.folder().lock()?;
+    let work = Work::new();
+    work.name(entry.name);
+    let watch = |done, total| work.watch(done, total);
+    let subjects = series.asked(&run.experiment, device, &watch);
+    let paths = run.measure(entry, &options, &subjects, device);
+    let paths = paths.map_err(|error| stopped(error, "the same command"))?;
+    run.report()?;
+    Ok(paths.iter().try_for_each(|path| say(&path.display().to_string()))?)
 }

@@ -58,7 +58,7 @@ impl Command {
             Self::Check(check) => check.run(),
             Self::Prompts(prompts) => prompts.run(),
             Self::Measure(measure) => measure.run(),
-            Self::OnRun(on_run) => on_run.run(),
+            Self::OnRun(on_run) => measure::on_run(on_run),
             Self::Finetune(finetune) => finetune.run(),
             Self::Compare(compare) => compare.run(),
             Self::Explore(explore) => explore.run(),

@@ -43,7 +43,7 @@ impl Work {
         let Ok(mut shown) = self.shown.try_lock() else { return };
         let begins = shown.as_ref().is_none_or(|(length, _)| *length != total) || done == 0;
         if begins {
-            *shown = Some((total, Progress::new("step", total, done)));
+            shown.insert((total, Progress::new("step", total))).1.go_on_at(done);
         }
         let Some((_, progress)) = shown.as_mut() else { return };
         progress.reach(done);

@@ -1,4 +1,4 @@
-//! The fields of a `config.json`, with a sentence for each that is not as it must be.
+//! The fields of a `config.json` or an `adapter_config.json`, with a sentence for each that is not as it must be.
 
 use std::path::{Path, PathBuf};
 
@@ -9,23 +9,23 @@ use crate::PretrainedError;
 
 /// The fields of a JSON object in a file.
 #[derive(Debug)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     path: PathBuf,
     fields: Map<String, Value>,
 }
 
 impl Settings {
-    pub(super) fn new(path: &Path, fields: Map<String, Value>) -> Self {
+    pub(crate) fn new(path: &Path, fields: Map<String, Value>) -> Self {
         Self { path: path.to_owned(), fields }
     }
 
     /// What is there; null is nothing.
-    fn get(&self, field: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, field: &str) -> Option<&Value> {
         self.fields.get(field).filter(|value| !value.is_null())
     }
 
     /// A field that is not in its range.
-    pub(super) fn refused(&self, field: &str, range: impl Into<String>) -> PretrainedError {
+    pub(crate) fn refused(&self, field: &str, range: impl Into<String>) -> PretrainedError {
         let value = self.fields.get(field).map_or("absent".to_owned(), Value::to_string);
         PretrainedError::out_of_range(format!("{}: {field}", self.path.display()), range, value)
     }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 pub use config::{Biases, DecoderConfig, Norm, Placement, QueryKeyNorm, Rotation, Scaling};
 pub use family::Family;
 pub(crate) use family::{Expected, Part};
+pub(crate) use json::Settings;
 pub use tensors::Tensors;
 
 use crate::PretrainedError;

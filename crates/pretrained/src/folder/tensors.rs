@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -256,37 +257,12 @@ fn width(dtype: Dtype) -> usize {
 
 fn convert(dtype: Dtype, bytes: &[u8], to: &mut [f32]) {
     match dtype {
-        Dtype::BF16 => {
-            let read = |bytes: &[u8; 2]| f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
-            bytes.as_chunks().0.iter().zip(to).for_each(|(bytes, to)| *to = read(bytes));
-        }
-        Dtype::F16 => bytes.as_chunks().0.iter().zip(to).for_each(|(bytes, to)| *to = half(u16::from_le_bytes(*bytes))),
-        _ => bytes.as_chunks().0.iter().zip(to).for_each(|(bytes, to)| *to = f32::from_le_bytes(*bytes)),
+        Dtype::BF16 => read(bytes, to, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+        Dtype::F16 => read(bytes, to, |bytes| f16::from_le_bytes(bytes).to_f32()),
+        _ => read(bytes, to, f32::from_le_bytes),
     }
 }
 
-/// A number in half precision: sign, five bits of exponent, ten of mantissa.
-fn half(bits: u16) -> f32 {
-    let sign = u32::from(bits >> 15) << 31;
-    let (exponent, mantissa) = (u32::from(bits >> 10) & 31, u32::from(bits) & 1023);
-    match exponent {
-        0 => f32::from_bits(sign | (mantissa as f32 * 2f32.powi(-24)).to_bits()),
-        31 => f32::from_bits(sign | 0x7f80_0000 | (mantissa << 13)),
-        _ => f32::from_bits(sign | ((exponent + 112) << 23) | (mantissa << 13)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn halves_are_numbers() {
-        let known =
-            [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 2f32.powi(-24)), (0x3555, 0.333_251_95)];
-        for (bits, value) in known {
-            assert_eq!(half(bits), value);
-        }
-        assert!(half(0x7c00).is_infinite() && half(0x7e00).is_nan() && half(0x8000).is_sign_negative());
-    }
+fn read<const N: usize>(bytes: &[u8], to: &mut [f32], number: impl Fn([u8; N]) -> f32) {
+    bytes.as_chunks().0.iter().zip(to).for_each(|(bytes, to)| *to = number(*bytes));
 }

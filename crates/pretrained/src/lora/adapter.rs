@@ -32,7 +32,7 @@ impl Free {
     pub fn layers(self, n_layers: usize) -> Result<Range<usize>, PretrainedError> {
         match self {
             Self::First(n) | Self::Last(n) if !(1..=n_layers).contains(&n) => {
-                let range = format!("first or last, between 1 and the model's {n_layers} layers");
+                let range = format!("all, or first=N or last=N with N between 1 and the model's {n_layers} layers");
                 Err(PretrainedError::out_of_range("finetune.free", range, n))
             }
             Self::All => Ok(0..n_layers),
@@ -234,7 +234,10 @@ mod tests {
         assert_eq!(layers("last=3", 3), layers("first=3", 3));
         for text in ["first=0", "last=4"] {
             let refusal = layers(text, 3).unwrap_err();
-            assert!(refusal.starts_with("finetune.free must be first or last, between 1 and"), "{refusal}");
+            assert!(
+                refusal.starts_with("finetune.free must be all, or first=N or last=N with N between 1 and"),
+                "{refusal}"
+            );
         }
         let refusal = "middle=2".parse::<Free>().unwrap_err().to_string();
         assert_eq!(refusal, "finetune.free must be all, first=N or last=N, but is middle=2");

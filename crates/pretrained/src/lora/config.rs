@@ -98,7 +98,7 @@ mod tests {
             (|it| it.targets = vec!["dense".to_owned()], "finetune.targets must be some of q_proj, k_proj, "),
             (
                 |it| it.free = Free::Last(4),
-                "finetune.free must be first or last, between 1 and the model's 3 layers, but",
+                "finetune.free must be all, or first=N or last=N with N between 1 and the model's 3 layers, but",
             ),
             (|it| it.samples = 0, "finetune.samples must be at least 1, but is 0"),
             (|it| it.batch_size = 99, "finetune.batch_size must be between 1 and finetune.samples ("),

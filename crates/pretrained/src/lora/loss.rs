@@ -3,6 +3,8 @@
 use burn::tensor::{Int, Tensor, TensorData};
 use kernels::{Kernels, Product, ProductInputs};
 
+use crate::head::capped;
+
 /// Rows whose logits are in memory at a time.
 const ROWS: usize = 64;
 
@@ -42,10 +44,7 @@ impl<B: Kernels> Logits<'_, B> {
         let [vocabulary, d_model] = self.weight.dims();
         let product = Product { inputs: d_model, outputs: vocabulary, transposed: true };
         let logits = product.apply(ProductInputs { weight: self.weight.clone(), x: states });
-        let logits = match self.cap {
-            Some(cap) => (logits / cap).tanh() * cap,
-            None => logits,
-        };
+        let logits = capped(logits, self.cap);
         let most = logits.clone().max_dim(1);
         let of_asked = logits.clone().gather(1, places.clone());
         // d cap·tanh(l / cap) / dl = 1 − tanh².

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::adapter::{AdapterConfig, Adapters, Factors, target_names};
 use crate::PretrainedError;
-use crate::folder::{DecoderConfig, Expected, Tensors};
+use crate::folder::{DecoderConfig, Expected, Settings, Tensors};
 
 const CONFIG: &str = "adapter_config.json";
 const TENSORS: &str = "adapter_model.safetensors";
@@ -53,8 +53,8 @@ impl Adapters {
         let text = std::fs::read_to_string(&path).map_err(|error| PretrainedError::io("read", &path, error))?;
         let fields = serde_json::from_str::<Map<String, Value>>(&text)
             .map_err(|error| PretrainedError::file(&path, format!("it must be a JSON object, but {error}")))?;
-        let fields = Fields { path: &path, fields };
-        let config = fields.config(model)?;
+        let fields = Settings::new(&path, fields);
+        let config = config(&fields, model)?;
         let base = fields.get("base_model_name_or_path").and_then(Value::as_str).unwrap_or_default().to_owned();
         let file = place(TENSORS)?;
         let tensors = Tensors::of_file(&file)?;
@@ -136,95 +136,77 @@ pub(crate) fn to_bytes(tensors: &[(String, [usize; 2], &[f32])], metadata: HashM
     serialize(views, Some(metadata)).expect("tensors of different names")
 }
 
-/// The fields of `adapter_config.json`.
-struct Fields<'a> {
-    path: &'a Path,
-    fields: Map<String, Value>,
+/// What `adapter_config.json` asks for.
+fn config(fields: &Settings, model: &DecoderConfig) -> Result<AdapterConfig, PretrainedError> {
+    if fields.get("peft_type").and_then(Value::as_str) != Some("LORA") {
+        return Err(fields.refused("peft_type", "\"LORA\""));
+    }
+    let text_is_one_of = |field: &str, accepted: &[&str]| match fields.get(field) {
+        Some(value) if !value.as_str().is_some_and(|text| accepted.contains(&text)) => {
+            let accepted: Vec<_> = accepted.iter().map(|text| format!("{text:?}")).collect();
+            Err(fields.refused(field, format!("{} or null", accepted.join(", "))))
+        }
+        _ => Ok(()),
+    };
+    text_is_one_of("task_type", &["CAUSAL_LM"])?;
+    text_is_one_of("bias", &["none"])?;
+    text_is_one_of("layers_pattern", &["layers"])?;
+    // Other ways to begin, which are texts, also change the model's own weights.
+    if fields.get("init_lora_weights").is_some_and(|value| value.as_str().is_some_and(|way| way != "gaussian")) {
+        return Err(fields.refused("init_lora_weights", "true, false or \"gaussian\""));
+    }
+    if let Some(field) = UNSUPPORTED.into_iter().find(|field| !is_idle(fields, field)) {
+        return Err(fields.refused(field, "null, false or empty, since only plain LoRA is supported"));
+    }
+    let rank = fields.get("r").and_then(Value::as_u64).filter(|rank| (1..=1 << 16).contains(rank));
+    let alpha = fields.get("lora_alpha").and_then(Value::as_f64).filter(|alpha| *alpha > 0.0);
+    let dropout = fields.get("lora_dropout").map_or(Some(0.0), Value::as_f64).filter(|p| (0.0..1.0).contains(p));
+    Ok(AdapterConfig {
+        rank: rank.ok_or_else(|| fields.refused("r", "a whole number between 1 and 65536"))? as usize,
+        alpha: alpha.ok_or_else(|| fields.refused("lora_alpha", "a number above 0"))?,
+        dropout: dropout.ok_or_else(|| fields.refused("lora_dropout", "at least 0 and below 1"))?,
+        targets: targets(fields, model)?,
+        layers: layers(fields, model.n_layers)?,
+    })
 }
 
-impl Fields<'_> {
-    /// What is there; null is nothing.
-    fn get(&self, field: &str) -> Option<&Value> {
-        self.fields.get(field).filter(|value| !value.is_null())
+fn is_idle(fields: &Settings, field: &str) -> bool {
+    match fields.get(field) {
+        None | Some(Value::Bool(false)) => true,
+        Some(Value::Object(inside)) => inside.is_empty(),
+        Some(Value::Array(values)) => values.is_empty(),
+        Some(_) => false,
     }
+}
 
-    fn refused(&self, field: &str, range: impl Into<String>) -> PretrainedError {
-        let value = self.fields.get(field).map_or("absent".to_owned(), Value::to_string);
-        PretrainedError::out_of_range(format!("{}: {field}", self.path.display()), range, value)
-    }
+fn targets(fields: &Settings, model: &DecoderConfig) -> Result<Vec<String>, PretrainedError> {
+    let known = target_names(model);
+    let named = |value: &Value| value.as_str().filter(|name| known.contains(name)).map(str::to_owned);
+    let found = match fields.get("target_modules") {
+        Some(Value::String(all)) if all == "all-linear" => Some(known.iter().map(ToString::to_string).collect()),
+        Some(Value::Array(names)) => names.iter().map(named).collect::<Option<Vec<_>>>(),
+        _ => None,
+    };
+    let range = || format!("some of {}", known.join(", "));
+    let mut found = found.filter(|found| !found.is_empty()).ok_or_else(|| fields.refused("target_modules", range()))?;
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
 
-    fn config(&self, model: &DecoderConfig) -> Result<AdapterConfig, PretrainedError> {
-        if self.get("peft_type").and_then(Value::as_str) != Some("LORA") {
-            return Err(self.refused("peft_type", "\"LORA\""));
-        }
-        let text_is_one_of = |field: &str, accepted: &[&str]| match self.get(field) {
-            Some(value) if !value.as_str().is_some_and(|text| accepted.contains(&text)) => {
-                let accepted: Vec<_> = accepted.iter().map(|text| format!("{text:?}")).collect();
-                Err(self.refused(field, format!("{} or null", accepted.join(", "))))
-            }
-            _ => Ok(()),
-        };
-        text_is_one_of("task_type", &["CAUSAL_LM"])?;
-        text_is_one_of("bias", &["none"])?;
-        text_is_one_of("layers_pattern", &["layers"])?;
-        // Other ways to begin, which are texts, also change the model's own weights.
-        if self.get("init_lora_weights").is_some_and(|value| value.as_str().is_some_and(|way| way != "gaussian")) {
-            return Err(self.refused("init_lora_weights", "true, false or \"gaussian\""));
-        }
-        if let Some(field) = UNSUPPORTED.into_iter().find(|field| !self.is_idle(field)) {
-            return Err(self.refused(field, "null, false or empty, since only plain LoRA is supported"));
-        }
-        let rank = self.get("r").and_then(Value::as_u64).filter(|rank| (1..=1 << 16).contains(rank));
-        let alpha = self.get("lora_alpha").and_then(Value::as_f64).filter(|alpha| *alpha > 0.0);
-        let dropout = self.get("lora_dropout").map_or(Some(0.0), Value::as_f64).filter(|p| (0.0..1.0).contains(p));
-        Ok(AdapterConfig {
-            rank: rank.ok_or_else(|| self.refused("r", "a whole number between 1 and 65536"))? as usize,
-            alpha: alpha.ok_or_else(|| self.refused("lora_alpha", "a number above 0"))?,
-            dropout: dropout.ok_or_else(|| self.refused("lora_dropout", "at least 0 and below 1"))?,
-            targets: self.targets(model)?,
-            layers: self.layers(model.n_layers)?,
-        })
-    }
-
-    fn is_idle(&self, field: &str) -> bool {
-        match self.get(field) {
-            None | Some(Value::Bool(false)) => true,
-            Some(Value::Object(fields)) => fields.is_empty(),
-            Some(Value::Array(values)) => values.is_empty(),
-            Some(_) => false,
-        }
-    }
-
-    fn targets(&self, model: &DecoderConfig) -> Result<Vec<String>, PretrainedError> {
-        let known = target_names(model);
-        let named = |value: &Value| value.as_str().filter(|name| known.contains(name)).map(str::to_owned);
-        let found = match self.get("target_modules") {
-            Some(Value::String(all)) if all == "all-linear" => Some(known.iter().map(ToString::to_string).collect()),
-            Some(Value::Array(names)) => names.iter().map(named).collect::<Option<Vec<_>>>(),
-            _ => None,
-        };
-        let range = || format!("some of {}", known.join(", "));
-        let mut found =
-            found.filter(|found| !found.is_empty()).ok_or_else(|| self.refused("target_modules", range()))?;
-        found.sort_unstable();
-        found.dedup();
-        Ok(found)
-    }
-
-    fn layers(&self, n_layers: usize) -> Result<Vec<usize>, PretrainedError> {
-        let number = |value: &Value| value.as_u64().map(|layer| layer as usize).filter(|layer| *layer < n_layers);
-        let found = match self.get("layers_to_transform") {
-            None => Some((0..n_layers).collect()),
-            Some(Value::Array(layers)) => layers.iter().map(number).collect::<Option<Vec<_>>>(),
-            Some(layer) => number(layer).map(|layer| vec![layer]),
-        };
-        let range = || format!("null, or numbers of layers from 0 to {}", n_layers - 1);
-        let mut found =
-            found.filter(|found| !found.is_empty()).ok_or_else(|| self.refused("layers_to_transform", range()))?;
-        found.sort_unstable();
-        found.dedup();
-        Ok(found)
-    }
+fn layers(fields: &Settings, n_layers: usize) -> Result<Vec<usize>, PretrainedError> {
+    let number = |value: &Value| value.as_u64().map(|layer| layer as usize).filter(|layer| *layer < n_layers);
+    let found = match fields.get("layers_to_transform") {
+        None => Some((0..n_layers).collect()),
+        Some(Value::Array(layers)) => layers.iter().map(number).collect::<Option<Vec<_>>>(),
+        Some(layer) => number(layer).map(|layer| vec![layer]),
+    };
+    let range = || format!("null, or numbers of layers from 0 to {}", n_layers - 1);
+    let mut found =
+        found.filter(|found| !found.is_empty()).ok_or_else(|| fields.refused("layers_to_transform", range()))?;
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -74,14 +74,7 @@ impl<'a, B: Kernels> Tuner<'a, B> {
     /// Moves every factor against its gradient; the loss from before comes back.
     pub(crate) fn step(&mut self, first: u64, examples: &[Example]) -> f64 {
         let Gradients { loss, pairs } = self.gradients(first, examples);
-        let t = (self.step + 1) as f64;
-        let step = AdamStep {
-            beta_1: BETA_1,
-            beta_2: BETA_2,
-            epsilon: EPSILON,
-            rate: self.learning_rate / (1.0 - BETA_1.powf(t)),
-            root: (1.0 - BETA_2.powf(t)).sqrt().recip(),
-        };
+        let step = AdamStep::after(self.step, [BETA_1, BETA_2], EPSILON, self.learning_rate);
         let mut updates = Updates::new(step, None);
         let moments = self.first.iter_mut().zip(&mut self.second);
         for ((pair, (first, second)), gradients) in self.pairs.iter_mut().zip(moments).zip(pairs) {

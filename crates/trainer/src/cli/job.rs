@@ -1,7 +1,5 @@
 //! One run from its first step to its report, whichever command asks for it.
 
-use std::fs;
-use std::path::Path;
 use std::time::Instant;
 
 use analysis::{BaselineRow, CliError, LIVE, LiveEntry, Machine, MapRow, Shown, measure_now, report_run, say_summary};
@@ -110,25 +108,38 @@ fn complete_here(
     run.folder().write_toml(Legend::FILE, &legend)?;
     // Before the first checkpoint nothing says whether they were finished.
     if run.steps()?.is_empty() || run.table::<BaselineRow>().read()?.is_empty() {
-        measure_now("baselines", run, experiment, device)?;
+        measure_now("baselines", run, experiment, device, || Ok(()))?;
     }
     for name in unmeasured(run, &experiment.config)? {
-        measure_now(name, run, experiment, device)?;
+        measure_now(name, run, experiment, device, || Ok(()))?;
     }
     let was_trained = is_trained(run, &experiment.config)?;
-    let outcome = device.run(TrainHere { run, experiment, legend: &legend, device, quiet, stop })?;
-    if outcome == Outcome::Finished && !(was_trained && is_mapped(run)?) {
-        measure_now("map", run, experiment, device)?;
+    if !was_trained {
+        forget_map(run)?;
     }
-    report_run(run, &legend)?;
+    let outcome = device.run(TrainHere { run, experiment, legend: &legend, device, quiet, stop })?;
+    // What made the map is noted last of all, so that a run with such a note has its report.
+    let report = || report_run(run, &legend);
+    match outcome == Outcome::Finished && !is_mapped(run)? {
+        true => measure_now("map", run, experiment, device, report)?,
+        false => report()?,
+    }
     Ok(outcome)
 }
 
 /// Whether [`complete`] has nothing left to do but to draw the same report again.
 pub(super) fn is_complete(run: &RunDir, config: &Config) -> Result<bool, RunError> {
     let is_measured = is_trained(run, config)? && unmeasured(run, config)?.is_empty() && is_mapped(run)?;
-    let written = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
-    Ok(is_measured && written(&run.report()) >= written(run.table::<MapRow>().path()))
+    Ok(is_measured && run.report().exists())
+}
+
+/// Makes the map one that has to be drawn again: training is to go on.
+fn forget_map(run: &RunDir) -> Result<(), RunError> {
+    let mut made = Made::read(run.folder())?;
+    if made.tables.remove(MapRow::FILE).is_some() {
+        made.write(run.folder())?;
+    }
+    Ok(())
 }
 
 /// Whether the map is there, and what made it is noted. Of runs that an older program trained nothing is.
@@ -188,8 +199,7 @@ impl OnBackend for TrainHere<'_> {
             observers.checkpoints.push(Box::new(EarlyEnd { run, until, shown }));
         }
         if !quiet {
-            let first = run.steps()?.last().copied().unwrap_or(0);
-            observers.steps.push(Box::new(Progress::new(experiment, first, headline)));
+            observers.steps.push(Box::new(Progress::new(experiment, headline)));
         }
         let parallelism = Parallelism::on(self.device, experiment);
         train::<B>(run, experiment, parallelism, &device, observers, stop).map_err(|error| match error {

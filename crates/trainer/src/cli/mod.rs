@@ -226,6 +226,11 @@ fn pools(threads: usize, jobs: usize) -> Result<Vec<ThreadPool>, Failure> {
 
 impl Change {
     fn resolve(&self, source: &Source) -> Result<Config, ConfigError> {
+        let set_again = |set: &&String| set.split('=').next().map(str::trim) == Some("seed");
+        if let (Some(_), Some(set)) = (self.seed, self.sets.iter().find(set_again)) {
+            let (field, range) = ("--set".to_owned(), "a field other than seed beside --seed".to_owned());
+            return Err(ConfigError::OutOfRange { field, range, value: set.clone() });
+        }
         let seed = self.seed.map(|seed| format!("seed={seed}"));
         let sets: Vec<String> = self.sets.iter().cloned().chain(seed).collect();
         Config::resolve(source, &sets)

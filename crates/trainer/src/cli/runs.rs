@@ -128,9 +128,9 @@ impl Listed {
 }
 
 /// A line for a setting that one of two runs has otherwise than the other, or not at all.
-fn difference(Change { field, sealed, found }: &Change) -> String {
-    let [one, other] = [sealed, found].map(|value| value.as_deref().unwrap_or("absent"));
-    format!("{field}  {one}  {other}")
+fn difference(change: &Change) -> String {
+    let [one, other] = change.sides();
+    format!("{}  {one}  {other}", change.field)
 }
 
 fn clean(runs: &[RunDir], remove: bool) -> Result<(), CliError> {

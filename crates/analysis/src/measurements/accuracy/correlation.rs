@@ -5,7 +5,7 @@ use plots::color::color_of;
 use plots::page::ReportTable;
 use plots::panel::{Axis, Curve, Panel};
 use plots::style::{GREY, UNITS};
-use plots::ticks::{extent, labelled, number, ticks};
+use plots::ticks::{extent, labelled, number, thousandths, ticks};
 
 use super::points::{Point, points, shots_among, steps_among};
 use crate::comparison::{pearson, spearman};
@@ -107,8 +107,7 @@ pub(super) fn figure(points: &[Point], concepts: &[&str]) -> Result<String, Plot
     }
     let top = curves.iter().flat_map(Curve::reach).fold(0.0, f64::max).clamp(0.05, 1.0);
     let y = Axis::new("share of exact answers", 0.0..1.02 * top, labelled(ticks(&(0.0..top), 6), number));
-    let title =
-        format!("Concept Decodability at the best layer (chance {})", number((1000.0 * chance).round() / 1000.0));
+    let title = format!("Concept Decodability at the best layer (chance {})", number(thousandths(chance)));
     let x = Axis::new(title, ends.clone(), labelled(ticks(&ends, 8), number));
     let panel = Panel { title: heading(CorrelationOfText::of(&each)), x, y, curves };
     panel.figure(HEIGHT)

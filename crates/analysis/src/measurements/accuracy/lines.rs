@@ -6,7 +6,7 @@ use plots::PlotError;
 use plots::color::color_of;
 use plots::panel::{Axis, Curve, Panel, stacked};
 use plots::style::{GREY, INK, UNITS};
-use plots::ticks::{compact_number, extent, labelled, log_ticks, number, ticks};
+use plots::ticks::{compact_number, extent, labelled, log_ticks, number, padded, thousandths, ticks};
 
 use super::points::{Point, shots_among, steps_among};
 
@@ -29,7 +29,7 @@ pub(super) fn shots(points: &[Point], concepts: &[&str]) -> Result<String, PlotE
     let mut marks = along;
     marks.sort_by(f64::total_cmp);
     marks.dedup();
-    let x = Axis::new("demonstrations", padded(range), labelled(marks, number));
+    let x = Axis::new("demonstrations", padded(&range), labelled(marks, number));
     draw(&points, concepts, x, |point| point.answers.shots as f64)
 }
 
@@ -47,19 +47,13 @@ pub(super) fn pretraining(points: &[Point], concepts: &[&str]) -> Result<String,
     let title = "step of pretraining";
     if range.end / range.start.max(1.0) < FAR_APART {
         let marks = labelled(ticks(&range, 8), compact_number);
-        return draw(&points, concepts, Axis::new(title, padded(range), marks), |point| point.answers.step as f64);
+        return draw(&points, concepts, Axis::new(title, padded(&range), marks), |point| point.answers.step as f64);
     }
     let place = |step: f64| step.max(1.0).log10();
     let range = place(range.start)..place(range.end);
     let marks = log_ticks(&range).into_iter().map(|step| (step.log10(), compact_number(step))).collect();
-    let x = Axis::new(format!("{title} (log scale)"), padded(range), marks);
+    let x = Axis::new(format!("{title} (log scale)"), padded(&range), marks);
     draw(&points, concepts, x, |point| place(point.answers.step as f64))
-}
-
-/// A little longer at both ends, so that no number below an axis lies on one beside it.
-fn padded(range: Range<f64>) -> Range<f64> {
-    let space = 0.03 * (range.end - range.start);
-    range.start - space..range.end + space
 }
 
 /// What a panel shows of a point, and its interval.
@@ -70,7 +64,7 @@ fn draw(points: &[&Point], concepts: &[&str], x: Axis, place: impl Fn(&Point) ->
     let answered: Value = |point| (point.answers.accuracy, point.answers.lo..point.answers.hi);
     let chance = points[0].read.chance;
     let ends = [x.range.start, x.range.end].map(|x| (x, chance));
-    let text = format!("chance {}", number((1000.0 * chance).round() / 1000.0));
+    let text = format!("chance {}", number(thousandths(chance)));
     let mut above = vec![Curve::new(&text, GREY, ends).dashed((4, 10))];
     above.extend(curves(points, concepts, &place, read));
     let upper = Panel {

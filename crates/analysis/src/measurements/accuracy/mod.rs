@@ -40,14 +40,7 @@ impl Measurement for Accuracy {
     }
 
     fn measure(steps: &Vec<usize>, session: &Session<'_>) -> Result<Tables, MeasureError> {
-        let (mut accuracy, mut answers) = Tables::default();
-        for &step in steps {
-            (session.progress)(&format!("step {step}"));
-            let tables = Self::at(session.study, &*session.subjects.at(step)?, step)?;
-            accuracy.extend(tables.0);
-            answers.extend(tables.1);
-        }
-        Ok((accuracy, answers))
+        session.over_steps(steps, |subject, step| Self::at(session.study, subject, step))
     }
 
     fn show(shown: &Shown<'_>) -> Result<Vec<Section>, MeasureError> {

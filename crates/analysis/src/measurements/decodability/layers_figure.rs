@@ -31,17 +31,14 @@ pub(super) fn layers(cd: &[DecodabilityRow]) -> Result<String, PlotError> {
     let mut curves = vec![level(&format!("chance {}", decoded.chance_text()), GREY, decoded.chance, (4, 10))];
     let bag = of(Some(Control::Bag));
     curves.extend(bag.first().map(|row| level("bag of answers, no model", INK, row.score, (16, 10))));
-    let controls = [
-        (Control::Shuffled, "permuted labels", GREY),
-        (Control::Untrained, "untrained", color_of(4)),
-        (Control::PermutedAnswers, "permuted answers", color_of(1)),
-    ];
-    for (control, name, color) in controls {
+    let controls =
+        [(Control::Shuffled, GREY), (Control::Untrained, color_of(4)), (Control::PermutedAnswers, color_of(1))];
+    for (control, color) in controls {
         let rows = of(Some(control));
         let band = rows.iter().map(|row| (row.layer.0 as f64, row.lo..row.hi));
         // That of permuted labels would hide the level of guessing.
         let band: Vec<_> = band.filter(|_| control != Control::Shuffled).collect();
-        curves.extend((!rows.is_empty()).then(|| Curve::new(name, color, line(&rows)).with_band(band)));
+        curves.extend((!rows.is_empty()).then(|| Curve::new(control.label(), color, line(&rows)).with_band(band)));
     }
     let rows = of(None);
     let band = rows.iter().map(|row| (row.layer.0 as f64, row.lo..row.hi));

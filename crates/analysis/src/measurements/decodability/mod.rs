@@ -40,13 +40,8 @@ impl Measurement for Decodability {
     }
 
     fn measure(steps: &Vec<usize>, session: &Session<'_>) -> Result<Tables, MeasureError> {
-        let (mut cd, mut best) = Tables::default();
-        for &step in steps {
-            (session.progress)(&format!("step {step}"));
-            let tables = Self::at(session.study, &*session.subjects.at(step)?, step)?;
-            cd.extend(tables.0);
-            best.extend(tables.1);
-        }
+        let (mut cd, best): Tables =
+            session.over_steps(steps, |subject, step| Self::at(session.study, subject, step))?;
         // It is the same at every step, and stands at the last.
         if let (AnyTask::Text(_), Some(&last)) = (&session.study.task, steps.last())
             && let Some(untrained) = session.subjects.untrained()

@@ -4,7 +4,7 @@ use data::Token;
 use probe::{Layer, ProbeKind, ProbeReading};
 use serde::{Deserialize, Serialize};
 
-use crate::row::row;
+use crate::row::{check_shares, row};
 
 /// How well a probe reads the concept from one layer at one token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,8 +62,12 @@ pub struct BestLayerRow {
     pub hi: f64,
 }
 
-row!(DecodabilityRow, "cd.csv", |row| Some(row.step));
-row!(BestLayerRow, "cd_best.csv", |row| Some(row.step));
+row!(DecodabilityRow, "cd.csv", |row| Some(row.step), |row: &Self| {
+    check_shares(&[("score", row.score), ("chance", row.chance), ("lo", row.lo), ("hi", row.hi)])
+});
+row!(BestLayerRow, "cd_best.csv", |row| Some(row.step), |row: &Self| {
+    check_shares(&[("score", row.score), ("lo", row.lo), ("hi", row.hi)])
+});
 
 impl DecodabilityRow {
     /// Whether the score is Concept Decodability.

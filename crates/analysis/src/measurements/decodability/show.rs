@@ -10,7 +10,8 @@ use plots::heat::Scale;
 use plots::page::ReportTable;
 use plots::panel::Axis;
 use plots::style::{UNITS, WIDTH, canvas};
-use plots::ticks::{compact_number, evenly, labelled, marked, number, ticks};
+use plots::ticks::{compact_number, evenly, labelled, marked, number, thousandths, ticks};
+use probe::Control;
 
 use super::DecodabilityRow;
 use super::layers_figure::{CAPTION, layers};
@@ -43,9 +44,9 @@ pub(in crate::measurements) struct AtQuery<'a> {
 }
 
 impl AtQuery<'_> {
-    /// The level of guessing to three decimals.
+    /// The level of guessing, to thousandths.
     pub(in crate::measurements) fn chance_text(&self) -> String {
-        number((1000.0 * self.chance).round() / 1000.0)
+        number(thousandths(self.chance))
     }
 }
 
@@ -104,7 +105,7 @@ fn above_chance(decoded: &AtQuery<'_>) -> Scale {
 /// The sections of the report. Text has its controls by layer; a map of one step would say less.
 pub(super) fn show(shown: &Shown<'_>) -> Result<Vec<Section>, MeasureError> {
     let (summary, cd) = (Summary::read(shown)?, shown.rows::<DecodabilityRow>()?);
-    let text = shown.legend.d_x.is_none();
+    let text = shown.legend.is_of_text();
     let steps: BTreeSet<usize> = cd.iter().map(|row| row.step).collect();
     let mut sections = Vec::new();
     if !text || steps.len() > 1 {
@@ -131,15 +132,19 @@ fn heatmap_caption(summary: &Summary) -> String {
 }
 
 fn decodability_table(summary: &Summary) -> ReportTable {
-    let header =
-        ["token", "probe", "layer", "first", "held-out", "95% interval", "optimistic", "shuffled labels", "chance"];
-    let controls: [(&str, ControlScore); 3] = [
-        ("permuted answers", |read| read.permuted_answers),
-        ("untrained", |read| read.untrained),
-        ("bag of answers", |read| read.bag),
+    let header = [
+        "token",
+        "probe",
+        "layer",
+        "first",
+        "held-out",
+        "95% interval",
+        "optimistic",
+        Control::Shuffled.label(),
+        "chance",
     ];
-    let there = |(_, of): &(&str, ControlScore)| summary.decodability.iter().any(|read| of(read).is_some());
-    let controls: Vec<(&str, ControlScore)> = controls.into_iter().filter(there).collect();
+    let is_there = |control: &Control| summary.decodability.iter().any(|read| read.control(*control).is_some());
+    let controls: Vec<Control> = DecodabilitySummary::CONTROLS.into_iter().filter(is_there).collect();
     let number = |value: f64| format!("{value:.3}");
     let row = |read: &DecodabilitySummary| {
         let mut cells = vec![
@@ -153,22 +158,19 @@ fn decodability_table(summary: &Summary) -> ReportTable {
             number(read.shuffled),
             number(read.chance),
         ];
-        cells.extend(controls.iter().map(|(_, of)| of(read).map_or("–".to_owned(), number)));
+        cells.extend(controls.iter().map(|control| read.control(*control).map_or("–".to_owned(), number)));
         cells
     };
     let of_text = if controls.is_empty() { "" } else { OF_TEXT };
     ReportTable {
         title: "Final Concept Decodability".to_owned(),
         caption: format!(
-            "CD is the accuracy of the probe knn. Held-out: the layer is chosen on one half of the resamples and scored on the other. Optimistic: chosen and scored on all of them, as in the paper. Shuffled labels: the control, which must be near chance.{of_text}"
+            "CD is the accuracy of the probe knn. Held-out: the layer is chosen on one half of the resamples and scored on the other. Optimistic: chosen and scored on all of them, as in the paper. Permuted labels: the control, which must be near chance.{of_text}"
         ),
-        header: header.into_iter().chain(controls.iter().map(|(name, _)| *name)).map(str::to_owned).collect(),
+        header: header.into_iter().chain(controls.iter().map(|control| control.label())).map(str::to_owned).collect(),
         rows: summary.decodability.iter().map(row).collect(),
     }
 }
-
-/// The score of a control of text.
-type ControlScore = fn(&DecodabilitySummary) -> Option<f64>;
 
 const OF_TEXT: &str = " Permuted answers, untrained model and bag of answers: what the probe reads without the pairing of inputs and answers, without training, and from the words of the demonstrations' answers without a model.";
 

@@ -29,4 +29,9 @@ pub struct MetricRow {
     pub relative_mse: f64,
 }
 
-row!(MetricRow, "metrics.csv", |row| Some(row.step));
+row!(MetricRow, "metrics.csv", |row| Some(row.step), |row: &Self| {
+    match [("mse", row.mse), ("relative_mse", row.relative_mse)].into_iter().find(|(_, value)| *value < 0.0) {
+        Some((column, value)) => Err(format!("{column} must be at least 0, but is {value}")),
+        None => Ok(()),
+    }
+});

@@ -107,7 +107,7 @@ fn decoding_panel(decoded: &AtQuery<'_>, x: Axis) -> Panel {
 /// The sections of the report.
 pub(super) fn show(shown: &Shown<'_>) -> Result<Vec<Section>, MeasureError> {
     // Text has no squared error.
-    if shown.legend.d_x.is_none() {
+    if shown.legend.is_of_text() {
         return Ok(Vec::new());
     }
     let summary = Summary::read(shown)?;

@@ -3,13 +3,12 @@
 mod rows;
 mod show;
 
-use data::Purpose;
 use probe::{Edit, Layer, Subject};
 use serde::Serialize;
 
 pub use rows::HeadInterchangeRow;
 
-use super::interchange::{AtLayer, FOUND_ON, Twins, Way, check_task};
+use super::interchange::{Asked, AtLayer, FOUND_ON, Way, check_task};
 use super::{Donor, MeasureError, Measurement, Needs, Places, Session, sorted};
 use crate::show::{Section, Shown};
 
@@ -59,12 +58,12 @@ impl Measurement for HeadInterchange {
         session.subjects.anatomy().require_attention()?;
         let found_on = found_on as usize;
         check_task(session.study, found_on)?;
-        let steps = if step.is_empty() { vec![session.subjects.last_step()?] } else { session.steps(step, 1)? };
-        Ok(Plan { steps, places: sorted(places), found_on })
+        Ok(Plan { steps: session.steps_or_last(step)?, places: sorted(places), found_on })
     }
 
     fn measure(plan: &Plan, session: &Session<'_>) -> Result<Vec<HeadInterchangeRow>, MeasureError> {
-        session.over_steps(&plan.steps, |subject, step| rows(session, subject, step, plan))
+        let asked = Asked::new(session.study, plan.found_on)?;
+        session.over_steps(&plan.steps, |subject, step| rows(session, subject, step, &plan.places, &asked))
     }
 
     fn show(shown: &Shown<'_>) -> Result<Vec<Section>, MeasureError> {
@@ -76,17 +75,15 @@ fn rows(
     session: &Session<'_>,
     subject: &dyn Subject,
     step: usize,
-    plan: &Plan,
+    places: &[Places],
+    Asked { twins, others }: &Asked,
 ) -> Result<Vec<HeadInterchangeRow>, MeasureError> {
-    let study = session.study;
-    let twins = Twins::new(study, Purpose::Eval, 0, study.eval.prompts_per_concept)?;
-    let others = study.balanced(Purpose::Patch, 0, plan.found_on)?;
     let mut rows = Vec::new();
     for layer in (1..=subject.anatomy().n_layers).map(Layer) {
         (session.progress)(&format!("step {step}, layer {}", layer.0));
-        for &places in &plan.places {
-            let tokens = places.tokens(study.n_points());
-            let heads = AtLayer::read_heads(study, subject, &twins, &others, (layer, &tokens))?;
+        for &places in places {
+            let tokens = places.tokens(session.study.n_points());
+            let heads = AtLayer::read_heads(subject, twins, others, (layer, &tokens))?;
             for head in std::iter::once(None).chain((1..=heads.len()).map(Some)) {
                 let changed = head.map_or(&heads[..], |head| &heads[head - 1..head]);
                 let edit = |donor| Edit(changed.iter().flat_map(|here| here.edit(donor, None).0).collect());

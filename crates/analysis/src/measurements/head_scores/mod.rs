@@ -10,7 +10,7 @@ use probe::{Change, Edit, Layer, Look, Prompts, Study, Subject, SubjectError, Ve
 pub use rows::HeadScoreRow;
 
 use super::effect::{Effect, less};
-use super::interchange::means;
+use super::groups::Groups;
 use super::{Estimate, MEAN_PROMPTS, MeasureError, Measurement, Needs, Session, mean_prompts};
 use crate::show::{Section, Shown};
 
@@ -150,7 +150,7 @@ impl<'a> Asked<'a> {
     fn function_vectors(&self, subject: &dyn Subject, layer: Layer) -> Result<Vec<[Estimate; 2]>, SubjectError> {
         let outputs = subject.head_outputs(&self.behind_means, layer, &[self.query])?;
         let edits = (1..).zip(&outputs).flat_map(|(head, of_head)| {
-            let own = means(of_head.states(0, 0).rows(), &of_head.labels);
+            let own = Groups::of(of_head.states(0, 0).rows(), &of_head.labels).mean_rows();
             [self.edit(layer, head, &own), self.edit(layer, head, &of_others(&own))]
         });
         let edits: Vec<Edit> = std::iter::once(Edit::default()).chain(edits).collect();

@@ -4,7 +4,7 @@ use plots::PlotError;
 use plots::color::color_of;
 use plots::panel::{Axis, Curve, Panel, stacked};
 use plots::style::{GREY, GRID, UNITS};
-use plots::ticks::{compact_number, extent, labelled, number, ticks};
+use plots::ticks::{around_zero, compact_number, extent, labelled, ticks};
 use probe::Layer;
 
 use super::HeadScoreRow;
@@ -73,10 +73,7 @@ fn curves(rows: &[HeadScoreRow], coloured: &[Head], score: Score) -> Vec<Curve> 
 fn panel(axis: &str, title: &str, x: Axis, curves: Vec<Curve>) -> Result<Panel, PlotError> {
     let heights = extent(curves.iter().flat_map(Curve::heights));
     let heights = heights.ok_or(PlotError::Empty { figure: FIGURE, origin: "heads.csv" })?;
-    let space = 0.08 * (heights.end - heights.start.min(0.0)).max(f64::MIN_POSITIVE);
-    let range = heights.start.min(0.0) - space..heights.end + space;
-    let y = Axis::new(axis, range.clone(), labelled(ticks(&range, 5), number));
-    Ok(Panel { title: title.to_owned(), x, y, curves })
+    Ok(Panel { title: title.to_owned(), x, y: around_zero(axis, heights), curves })
 }
 
 const CAPTION: &str = "Above: in prompts whose pairs come twice, the mean attention from an x to the y that stood behind it the first time; dashed, a head that attends to all tokens alike. Below: how much error it takes away at the query of prompts with permuted ys when a head adds its mean output over prompts of the concept, in units of the mean of y². Any mean takes something away where the head misleads; the column concept_part has what the mean of another concept does not.";

@@ -12,15 +12,15 @@ use probe::{Edit, Layer, Prompts, States, Study, Subject};
 use serde::Serialize;
 
 pub use rows::{Donor, InterchangeRow, Places, Subspace, Target};
-pub(super) use states::{AtLayer, means};
-pub(super) use twins::{Twins, Way};
+pub(super) use states::AtLayer;
+pub(super) use twins::Way;
 
 use super::{MeasureError, Measurement, Needs, Session, sorted};
 use crate::show::{Section, Shown};
 use search::search;
 use states::{Bases, read};
 use subspace::discriminants;
-use twins::last;
+use twins::{Twins, last};
 
 /// Checkpoints that are measured unless told otherwise.
 const MEASURED: usize = 9;
@@ -87,7 +87,7 @@ impl Measurement for Interchange {
 
     fn plan(options: Options, session: &Session<'_>) -> Result<Plan, MeasureError> {
         check_task(session.study, options.found_on as usize)?;
-        let (layers, d_model) = (session.layers("--layer", options.layer)?, session.subjects.anatomy().d_model);
+        let (layers, d_model) = (session.layers_or_all("--layer", options.layer)?, session.subjects.anatomy().d_model);
         let subspace_layer = session.layers("--subspace-layer", options.subspace_layer.into_iter().collect())?.pop();
         let range = 1..=d_model;
         if let Some(rank) = options.rank.iter().find(|rank| !range.contains(rank)) {
@@ -96,10 +96,7 @@ impl Measurement for Interchange {
         let usual = || RANKS.into_iter().filter(|rank| range.contains(rank)).collect();
         Ok(Plan {
             steps: session.steps(options.step, MEASURED)?,
-            layers: match layers.is_empty() {
-                true => (0..=session.subjects.anatomy().n_layers).map(Layer).collect(),
-                false => layers,
-            },
+            layers,
             places: sorted(options.places),
             subspaces: sorted(options.subspace),
             subspace_layer,
@@ -109,10 +106,11 @@ impl Measurement for Interchange {
     }
 
     fn measure(plan: &Plan, session: &Session<'_>) -> Result<Vec<InterchangeRow>, MeasureError> {
+        let asked = Asked::new(session.study, plan.found_on)?;
         session.over_steps(&plan.steps, |subject, step| {
             let last = plan.steps.last() == Some(&step);
             let subspaces: &[Subspace] = if last { &plan.subspaces } else { &[] };
-            Model::new(session, subject, step, plan)?.rows(subspaces)
+            Model { session, subject, step, plan, asked: &asked }.rows(subspaces)
         })
     }
 
@@ -138,33 +136,35 @@ pub(super) fn check_task(study: &Study, found_on: usize) -> Result<(), MeasureEr
     Ok(study.check_stock("--found-on", Purpose::Patch, found_on)?)
 }
 
+/// What every model is asked.
+pub(super) struct Asked {
+    pub(super) twins: Twins,
+    /// Prompts that means are taken over, and on which directions are found.
+    pub(super) others: Prompts,
+}
+
+impl Asked {
+    pub(super) fn new(study: &Study, found_on: usize) -> Result<Self, MeasureError> {
+        Ok(Self {
+            twins: Twins::new(study, Purpose::Eval, 0, study.eval.prompts_per_concept)?,
+            others: study.balanced(Purpose::Patch, 0, found_on)?,
+        })
+    }
+}
+
 /// One model and what it is asked.
 struct Model<'a> {
     session: &'a Session<'a>,
     subject: &'a dyn Subject,
     step: usize,
     plan: &'a Plan,
-    twins: Twins,
-    /// Prompts that means are taken over, and on which directions are found.
-    others: Prompts,
+    asked: &'a Asked,
 }
 
 /// A subspace of so many directions.
 type Directions = (Subspace, usize);
 
-impl<'a> Model<'a> {
-    fn new(
-        session: &'a Session<'a>,
-        subject: &'a dyn Subject,
-        step: usize,
-        plan: &'a Plan,
-    ) -> Result<Self, MeasureError> {
-        let study = session.study;
-        let twins = Twins::new(study, Purpose::Eval, 0, study.eval.prompts_per_concept)?;
-        let others = study.balanced(Purpose::Patch, 0, plan.found_on)?;
-        Ok(Self { session, subject, step, plan, twins, others })
-    }
-
+impl Model<'_> {
     fn study(&self) -> &Study {
         self.session.study
     }
@@ -174,14 +174,14 @@ impl<'a> Model<'a> {
         for &layer in &self.plan.layers {
             (self.session.progress)(&format!("step {}, layer {}", self.step, layer.0));
             for &places in &self.plan.places {
-                let here = self.at(layer, &self.twins, &self.tokens(places))?;
+                let here = self.at(layer, &self.asked.twins, &self.tokens(places))?;
                 let edits = Donor::ALL.map(|donor| (donor, None, here.edit(donor, None)));
                 rows.extend(self.rows_of(layer, places, edits.into())?);
             }
         }
         for &places in self.plan.places.iter().filter(|_| !subspaces.is_empty()) {
             let layer = self.plan.subspace_layer.unwrap_or_else(|| strongest(&rows, places));
-            let here = self.at(layer, &self.twins, &self.tokens(places))?;
+            let here = self.at(layer, &self.asked.twins, &self.tokens(places))?;
             for &subspace in subspaces {
                 rows.extend(self.in_subspaces(&here, places, subspace)?);
             }
@@ -195,14 +195,15 @@ impl<'a> Model<'a> {
 
     /// The rows of the answers to the twins themselves: the most that an interchange can do.
     fn whole_twin(&self) -> Result<Vec<InterchangeRow>, MeasureError> {
-        let [plain, twin] = [&self.twins.prompts, &self.twins.twins].map(|prompts| self.subject.plain_answers(prompts));
+        let [plain, twin] =
+            [&self.asked.twins.prompts, &self.asked.twins.twins].map(|prompts| self.subject.plain_answers(prompts));
         let (plain, twin) = (last(&plain?), last(&twin?));
-        Ok(self.rows_with(Layer(0), Places::Everywhere, Donor::Twin, None, self.twins.ways(&plain, &twin)))
+        Ok(self.rows_with(Layer(0), Places::Everywhere, Donor::Twin, None, self.asked.twins.ways(&plain, &twin)))
     }
 
     fn in_subspaces(
         &self,
-        here: &AtLayer,
+        here: &AtLayer<'_>,
         places: Places,
         subspace: Subspace,
     ) -> Result<Vec<InterchangeRow>, MeasureError> {
@@ -220,8 +221,8 @@ impl<'a> Model<'a> {
         self.rows_of(here.layer, places, edits)
     }
 
-    fn at(&self, layer: Layer, twins: &Twins, tokens: &[Token]) -> Result<AtLayer, MeasureError> {
-        Ok(AtLayer::read(self.study(), self.subject, twins, &self.others, (layer, tokens))?)
+    fn at<'t>(&self, layer: Layer, twins: &'t Twins, tokens: &[Token]) -> Result<AtLayer<'t>, MeasureError> {
+        Ok(AtLayer::read(self.subject, twins, &self.asked.others, (layer, tokens))?)
     }
 
     /// Directions by rank; a rank of which there are not so many is left out.
@@ -231,10 +232,10 @@ impl<'a> Model<'a> {
         subspace: Subspace,
         tokens: &[Token],
     ) -> Result<Vec<(usize, Bases)>, MeasureError> {
-        let labels = self.others.labels();
+        let labels = self.asked.others.labels();
         let most = *self.plan.ranks.last().expect("there is a rank");
-        let of = |states: &States| discriminants(states, &labels, subspace == Subspace::Quadratic, most);
-        let all: Bases = read(self.subject, &self.others, layer, tokens)?.iter().map(of).collect();
+        let of = |states: &States| discriminants(states, &labels, subspace, most);
+        let all: Bases = read(self.subject, &self.asked.others, layer, tokens)?.iter().map(of).collect();
         let first = |rank: usize| -> Bases { all.iter().map(|basis| basis.columns(0, rank).into_owned()).collect() };
         let there_are = |rank: &&usize| all.iter().all(|basis| basis.ncols() >= **rank);
         Ok(self.plan.ranks.iter().filter(there_are).map(|&rank| (rank, first(rank))).collect())
@@ -260,7 +261,7 @@ impl<'a> Model<'a> {
     ) -> Result<Vec<InterchangeRow>, MeasureError> {
         let (sources, edits): (Vec<_>, Vec<Edit>) =
             edits.into_iter().map(|(donor, directions, edit)| ((donor, directions), edit)).unzip();
-        let ways = sources.into_iter().zip(self.twins.under(self.subject, edits)?);
+        let ways = sources.into_iter().zip(self.asked.twins.under(self.subject, edits)?);
         let rows = |((donor, directions), ways)| self.rows_with(layer, places, donor, directions, ways);
         Ok(ways.flat_map(rows).collect())
     }
@@ -288,7 +289,7 @@ impl<'a> Model<'a> {
             target_weight: weight.mean,
             weight_lo: weight.lo,
             weight_hi: weight.hi,
-            n: self.twins.prompts.len(),
+            n: self.asked.twins.prompts.len(),
         };
         ways.into_iter().map(row).collect()
     }

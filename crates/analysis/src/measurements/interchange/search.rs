@@ -24,7 +24,7 @@ pub(super) fn search(
     study: &Study,
     subject: &dyn Subject,
     twins: &Twins,
-    here: &AtLayer,
+    here: &AtLayer<'_>,
     rank: usize,
 ) -> Result<Option<Bases>, SubjectError> {
     let Some(plain) = subject.sensitivities(&twins.prompts, &here.edit(Donor::Itself, None))? else { return Ok(None) };
@@ -91,7 +91,7 @@ mod tests {
         };
         let (own, goal) = (answers(&twins.prompts), answers(&twins.twins));
         let twins = twins.between(own.clone(), goal.clone());
-        let here = AtLayer::read(&study, &model, &twins, &others, (Layer(2), &[Token::X(6)])).unwrap();
+        let here = AtLayer::read(&model, &twins, &others, (Layer(2), &[Token::X(6)])).unwrap();
         let left = |rank: usize| {
             let bases = search(&study, &model, &twins, &here, rank).unwrap().unwrap();
             let found = model.answers(&twins.prompts, &[here.edit(Donor::Twin, Some(&bases))]).unwrap();

@@ -11,15 +11,16 @@ use rand_distr::{Distribution, StandardNormal};
 use super::Donor;
 use super::subspace::orthonormal;
 use super::twins::Twins;
+use crate::measurements::groups::Groups;
 use crate::measurements::{directions, random_direction};
 
 /// The states of one layer at some tokens, or what one head of its block adds there.
-pub(in crate::measurements) struct AtLayer {
+pub(in crate::measurements) struct AtLayer<'a> {
     pub(super) layer: Layer,
     /// From 1; none for the states.
     head: Option<usize>,
     pub(super) tokens: Vec<AtToken>,
-    donors: Donors,
+    donors: &'a Donors,
 }
 
 /// States, or what is added to them, at one layer and token, each `[n_prompts, d_model]`.
@@ -32,7 +33,7 @@ pub(super) struct AtToken {
 }
 
 /// For every prompt, the prompts and concepts whose states take the place of its own.
-struct Donors {
+pub(super) struct Donors {
     /// Its concept, and its twin's.
     concepts: [Vec<usize>; 2],
     /// Another one of the same concept.
@@ -61,25 +62,23 @@ pub(super) fn read(
     Ok(found)
 }
 
-impl AtLayer {
+impl<'a> AtLayer<'a> {
     /// Of prompts and their twins, with means over prompts of every concept.
     pub(super) fn read(
-        study: &Study,
         subject: &dyn Subject,
-        twins: &Twins,
+        twins: &'a Twins,
         behind_means: &Prompts,
         (layer, tokens): (Layer, &[Token]),
     ) -> Result<Self, SubjectError> {
         let [own, twin, others] =
             [&twins.prompts, &twins.twins, behind_means].map(|prompts| read(subject, prompts, layer, tokens));
-        Ok(Self::of(study, twins, &behind_means.labels(), (layer, None, tokens), [own?, twin?, others?]))
+        Ok(Self::of(twins, &behind_means.labels(), (layer, None, tokens), [own?, twin?, others?]))
     }
 
     /// The same of what each head of the block at `layer` adds.
     pub(in crate::measurements) fn read_heads(
-        study: &Study,
         subject: &dyn Subject,
-        twins: &Twins,
+        twins: &'a Twins,
         behind_means: &Prompts,
         (layer, tokens): (Layer, &[Token]),
     ) -> Result<Vec<Self>, SubjectError> {
@@ -89,15 +88,14 @@ impl AtLayer {
         let of_head = |(head, ((own, twin), others))| {
             let states = [own, twin, others]
                 .map(|of: Representations| (0..tokens.len()).map(|token| of.states(0, token)).collect());
-            Self::of(study, twins, &labels, (layer, Some(head), tokens), states)
+            Self::of(twins, &labels, (layer, Some(head), tokens), states)
         };
         Ok((1..).zip(own?.into_iter().zip(twin?).zip(others?)).map(of_head).collect())
     }
 
     /// Of the states of the prompts, of their twins and of those behind the means, token by token.
     fn of(
-        study: &Study,
-        twins: &Twins,
+        twins: &'a Twins,
         labels: &[usize],
         (layer, head, tokens): (Layer, Option<usize>, &[Token]),
         [own, twin, others]: [Vec<States>; 3],
@@ -107,15 +105,15 @@ impl AtLayer {
             token,
             own: own.rows().clone(),
             twin: twin.rows().clone(),
-            means: means(others.rows(), labels),
+            means: Groups::of(others.rows(), labels).mean_rows(),
         };
-        Self { layer, head, tokens: tokens.iter().zip(states).map(at).collect(), donors: Donors::of(study, twins) }
+        Self { layer, head, tokens: tokens.iter().zip(states).map(at).collect(), donors: &twins.donors }
     }
 
     /// The edit that puts a donor's states in place, as a whole or in a subspace at each token.
     pub(in crate::measurements) fn edit(&self, donor: Donor, bases: Option<&Bases>) -> Edit {
         let change = |(number, here): (usize, &AtToken)| {
-            let states = here.with(donor, bases.map(|bases| &bases[number]), &self.donors, number);
+            let states = here.with(donor, bases.map(|bases| &bases[number]), self.donors, number);
             let by = Vectors::Each(states.row_iter().map(|row| row.iter().copied().collect()).collect());
             let (layer, token) = (self.layer, here.token);
             match self.head {
@@ -170,8 +168,9 @@ impl AtToken {
 }
 
 impl Donors {
-    fn of(study: &Study, twins: &Twins) -> Self {
-        let concepts = [twins.prompts.labels(), twins.twins.labels()];
+    /// Of prompts and their twins.
+    pub(super) fn of(study: &Study, [prompts, twins]: [&Prompts; 2]) -> Self {
+        let concepts = [prompts, twins].map(Prompts::labels);
         let mut permuted: Vec<usize> = (0..concepts[0].len()).collect();
         permuted.shuffle(&mut Stream::new(study.seed, Purpose::Shuffle).rng(1 << 62));
         let pairs: Vec<(usize, usize)> = concepts[0].iter().copied().zip(concepts[1].iter().copied()).collect();
@@ -201,14 +200,6 @@ fn next_alike<T: PartialEq>(all: &[T]) -> Vec<usize> {
     (0..all.len()).map(next).collect()
 }
 
-/// The mean state of every concept, `[n_concepts, d_model]`.
-pub(in crate::measurements) fn means(states: &DMatrix<f64>, labels: &[usize]) -> DMatrix<f64> {
-    let n_concepts = labels.iter().max().map_or(0, |last| last + 1);
-    let members = |concept| (0..labels.len()).filter(|&i| labels[i] == concept).collect::<Vec<_>>();
-    let mean = |concept| states.select_rows(&members(concept)).row_mean();
-    DMatrix::from_rows(&(0..n_concepts).map(mean).collect::<Vec<_>>())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,7 +216,7 @@ mod tests {
         let twins = Twins::new(&study, Purpose::Eval, 0, 20).unwrap();
         let others = study.balanced(Purpose::Patch, 0, 20).unwrap();
         let query = Token::X(6);
-        let here = AtLayer::read(&study, &model, &twins, &others, (Layer(2), &[query])).unwrap();
+        let here = AtLayer::read(&model, &twins, &others, (Layer(2), &[query])).unwrap();
         let half = |first: usize| vec![DMatrix::identity(8, 8).columns(first, 4).into_owned()];
         let last = |prompts: &Prompts, edit: Edit| -> Vec<f64> {
             let answers = model.answers(prompts, &[edit]).unwrap().swap_remove(0).into_numbers();
@@ -253,7 +244,7 @@ mod tests {
         let (study, model) = (study(), Linear::new([0.0, 0.5], 0.0));
         let twins = Twins::new(&study, Purpose::Eval, 0, 20).unwrap();
         let others = study.balanced(Purpose::Patch, 0, 20).unwrap();
-        let heads = AtLayer::read_heads(&study, &model, &twins, &others, (Layer(2), &[Token::X(6)])).unwrap();
+        let heads = AtLayer::read_heads(&model, &twins, &others, (Layer(2), &[Token::X(6)])).unwrap();
         let last = |prompts: &Prompts, edit: Edit| -> Vec<f64> {
             let answers = model.answers(prompts, &[edit]).unwrap().swap_remove(0).into_numbers();
             answers.into_iter().map(|answers| answers[5]).collect()
@@ -275,11 +266,5 @@ mod tests {
     #[test]
     fn the_next_one_alike_goes_around() {
         assert_eq!(next_alike(&["a", "b", "a", "c", "b", "a"]), [2, 4, 5, 3, 1, 0]);
-    }
-
-    #[test]
-    fn means_are_of_each_concept() {
-        let states = DMatrix::from_row_slice(4, 2, &[1.0, 2.0, 5.0, 0.0, 3.0, 4.0, 7.0, 2.0]);
-        assert_eq!(means(&states, &[0, 1, 0, 1]), DMatrix::from_row_slice(2, 2, &[2.0, 3.0, 6.0, 1.0]));
     }
 }

@@ -3,12 +3,14 @@
 use nalgebra::{DMatrix, DVector, SymmetricEigen};
 use probe::States;
 
+use super::Subspace;
+
 /// Share of the mean variance that is added to every variance inside concepts: a direction in which nothing varies would else
 /// count as the one that tells concepts apart best.
 const SHRINKAGE: f64 = 1e-3;
 
 /// The directions along which concepts differ most, the best first: orthonormal columns `[d_model, rank]`, or fewer where there
-/// are no more. By their means alone, or by their covariances as well.
+/// are no more. By their means alone, [`Subspace::Linear`], or by their covariances as well, [`Subspace::Quadratic`].
 ///
 /// States are whitened by the mean covariance W inside concepts. There m_c is the mean of a concept less that over all and
 /// V_c its covariance less the mean one; the directions are the first eigenvectors of the mean over concepts of m_c m_cᵀ, or
@@ -17,9 +19,9 @@ const SHRINKAGE: f64 = 1e-3;
 /// # Source
 /// By means: linear discriminants, Fisher (1936). By both: sliced inverse regression and sliced average variance estimation,
 /// Li (1991) and Cook and Weisberg (1991), which the sum of the two matrices joins.
-pub(super) fn discriminants(states: &States, labels: &[usize], covariances: bool, rank: usize) -> DMatrix<f64> {
+pub(super) fn discriminants(states: &States, labels: &[usize], subspace: Subspace, rank: usize) -> DMatrix<f64> {
     let (rows, n_concepts) = (states.rows(), labels.iter().max().map_or(0, |last| last + 1));
-    let d_model = rows.ncols();
+    let (d_model, covariances) = (rows.ncols(), subspace == Subspace::Quadratic);
     let overall = rows.row_mean();
     let moments = |concept: usize| {
         let members: Vec<usize> = (0..labels.len()).filter(|&i| labels[i] == concept).collect();
@@ -81,10 +83,10 @@ mod tests {
     #[test]
     fn means_and_covariances_are_told_apart_from_loud_directions() {
         let (states, labels) = planted();
-        let by_means = discriminants(&states, &labels, false, 8);
+        let by_means = discriminants(&states, &labels, Subspace::Linear, 8);
         assert_eq!(by_means.ncols(), 1, "two means differ in one direction");
         assert!(by_means[(1, 0)].abs() > 1.0 - SAMPLE, "{by_means}");
-        let by_both = discriminants(&states, &labels, true, 2);
+        let by_both = discriminants(&states, &labels, Subspace::Quadratic, 2);
         for column in by_both.column_iter() {
             assert!(column[1].powi(2) + column[2].powi(2) > 1.0 - SAMPLE, "{by_both}");
         }

@@ -4,6 +4,7 @@ use data::{Predictor, Prompt, Purpose, Role};
 use probe::{Answers, Edit, Prompts, Study, Subject, SubjectError};
 use rayon::prelude::*;
 
+use super::states::Donors;
 use super::{MeasureError, Target};
 use crate::measurements::{Bootstrap, Estimate};
 
@@ -18,6 +19,7 @@ pub(in crate::measurements) struct Twins {
     /// Where answers would go, `[targets][n_prompts]`.
     targets: Vec<(Target, Vec<f64>)>,
     bootstrap: Bootstrap,
+    pub(super) donors: Donors,
 }
 
 /// How far answers went.
@@ -64,7 +66,8 @@ impl Twins {
         }
         let own = last_answers(optimal.as_ref(), prompts.pairs());
         let bootstrap = Bootstrap::new(study.seed, prompts.len());
-        Ok(Self { prompts, twins, own, targets, bootstrap })
+        let donors = Donors::of(study, [&prompts, &twins]);
+        Ok(Self { prompts, twins, own, targets, bootstrap, donors })
     }
 
     /// The answers that nothing but the concept is needed for, or those to the twins where nothing is told the concept.

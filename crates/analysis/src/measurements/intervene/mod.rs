@@ -11,10 +11,11 @@ use serde::Serialize;
 
 pub use rows::{InterventionKind, InterventionRow};
 
-use super::intervention::{Activation, Intervention, Means};
-use super::patching::{directions, strength};
+use super::intervention::{
+    Activation, Intervention, MEAN_PROMPTS, Means, ascending, directions, mean_prompts, strength,
+};
 use super::shots::{query_after, shots_of};
-use super::{MEAN_PROMPTS, MeasureError, Measurement, Needs, Session, mean_prompts, sorted, spread};
+use super::{MeasureError, Measurement, Needs, Session, sorted, spread};
 use crate::show::{Section, Shown};
 use outcomes::{Outcomes, Place};
 
@@ -81,20 +82,18 @@ impl Measurement for Intervene {
 
     fn plan(options: Options, session: &Session<'_>) -> Result<Plan, MeasureError> {
         let shots = shots(options.shots, session.study)?;
-        let layers = layers(session, "--layer", options.layer)?;
-        let steered = layers_of_one(session, options.steer)?;
+        // None is the embedding: there all queries end in the same token, and have the same state.
+        let layers = session.layers_from(1, "--layer", options.layer)?;
+        let steered = session.layers_from(1, "--steer", options.steer.into_iter().collect())?.pop();
         let best = session.best_layer(query_after(shots))?.max(Layer(1));
         session.study.check_stock("--mean-prompts", Purpose::Patch, options.mean_prompts as usize)?;
-        let mut strengths = options.strengths;
-        strengths.sort_by(f64::total_cmp);
-        strengths.dedup();
         Ok(Plan {
-            steps: if options.step.is_empty() { vec![session.step(None)?] } else { session.steps(options.step, 1)? },
+            steps: session.steps_or_last(options.step)?,
             shots,
             layers: if layers.is_empty() { around(best, session.subjects.anatomy().n_layers) } else { layers },
             steered: steered.unwrap_or(best),
             mean_prompts: options.mean_prompts as usize,
-            strengths,
+            strengths: ascending(options.strengths),
         })
     }
 
@@ -118,15 +117,6 @@ fn shots(asked: Option<usize>, study: &Study) -> Result<usize, MeasureError> {
         }
         asked => Ok(asked.unwrap_or(*usual)),
     }
-}
-
-/// The layers asked for, none of which is the embedding: there all queries end in the same token, and have the same state.
-fn layers(session: &Session<'_>, flag: &str, asked: Vec<usize>) -> Result<Vec<Layer>, MeasureError> {
-    session.layers_from(1, flag, asked)
-}
-
-fn layers_of_one(session: &Session<'_>, asked: Option<usize>) -> Result<Option<Layer>, MeasureError> {
-    Ok(layers(session, "--steer", asked.into_iter().collect())?.pop())
 }
 
 /// Five layers around the best one, further apart in deeper models, and a few from the first to the last.

@@ -8,7 +8,7 @@ use plots::color::color_of;
 use plots::panel::{Axis, Curve, Panel, stacked};
 use plots::shapes::RGBColor;
 use plots::style::{GREY, INK, UNITS};
-use plots::ticks::{extent, labelled, number, signed, ticks};
+use plots::ticks::{extent, labelled, number, padded, signed, ticks};
 
 use super::{InterventionKind, InterventionRow};
 use crate::MeasureError;
@@ -33,31 +33,45 @@ enum Look {
     Dashed(RGBColor, (u32, u32)),
 }
 
-/// The rows over all sources at the last step, of replaced states (`steered` false) or steered ones.
-fn over_sources(rows: &[InterventionRow], with: bool, steered: bool) -> Vec<&InterventionRow> {
+/// Whether the prompts in which states are replaced have demonstrations.
+#[derive(Clone, Copy, PartialEq)]
+enum Demonstrations {
+    With,
+    Without,
+}
+
+impl Demonstrations {
+    fn of(row: &InterventionRow) -> Self {
+        if row.shots > 0 { Self::With } else { Self::Without }
+    }
+}
+
+/// The rows over all sources at the last step.
+fn over_sources(rows: &[InterventionRow]) -> impl Iterator<Item = &InterventionRow> {
     let step = rows.iter().map(|row| row.step).max();
-    let here = |row: &&InterventionRow| {
-        Some(row.step) == step && row.source.is_none() && (row.shots > 0) == with && row.strength.is_some() == steered
-    };
-    rows.iter().filter(here).collect()
+    rows.iter().filter(move |row| Some(row.step) == step && row.source.is_none())
 }
 
 /// Draws the change of the right answer's log-probability (above) and of the share of exact answers (below) against the
-/// layer at which the state at the query is replaced: means over source concepts, with 95% intervals. Either with
-/// demonstrations in the prompt, or without (`with` false).
+/// layer at which the state at the query is replaced: means over source concepts, with 95% intervals.
 ///
 /// # Errors
 /// [`PlotError::Empty`] if there is no such row.
-fn replaced(rows: &[InterventionRow], with: bool) -> Result<String, PlotError> {
-    let (figure, rows) = (if with { "interventions" } else { "task_vectors" }, over_sources(rows, with, false));
+fn replaced(rows: &[InterventionRow], prompts: Demonstrations) -> Result<String, PlotError> {
+    let figure = match prompts {
+        Demonstrations::With => "interventions",
+        Demonstrations::Without => "task_vectors",
+    };
+    let here = |row: &&InterventionRow| row.strength.is_none() && Demonstrations::of(row) == prompts;
+    let rows: Vec<&InterventionRow> = over_sources(rows).filter(here).collect();
     let empty = PlotError::Empty { figure, origin: "interventions.csv (without a strength)" };
     let Some(first) = rows.first() else { return Err(empty) };
     let layers: BTreeSet<usize> = rows.iter().map(|row| row.layer.0).collect();
     let range = extent(layers.iter().map(|&layer| layer as f64)).unwrap_or(0.0..1.0);
-    let x = Axis::new("layer behind which the state is replaced", padded(range.clone()), marks(&layers, &range));
-    let what = match with {
-        true => format!("{} demonstrations", first.shots),
-        false => format!("no demonstrations, means after {}", first.mean_shots),
+    let x = Axis::new("layer behind which the state is replaced", padded(&range), marks(&layers, &range));
+    let what = match prompts {
+        Demonstrations::With => format!("{} demonstrations", first.shots),
+        Demonstrations::Without => format!("no demonstrations, means after {}", first.mean_shots),
     };
     draw(&rows, x, &what, |row| row.layer.0 as f64)
 }
@@ -79,7 +93,7 @@ fn marks(layers: &BTreeSet<usize>, range: &Range<f64>) -> Vec<(f64, String)> {
 /// # Errors
 /// [`PlotError::Empty`] if there is no steered state.
 fn steered(rows: &[InterventionRow]) -> Result<String, PlotError> {
-    let mut rows = [true, false].map(|with| over_sources(rows, with, true)).concat();
+    let mut rows: Vec<&InterventionRow> = over_sources(rows).filter(|row| row.strength.is_some()).collect();
     rows.sort_by(|a, b| a.strength.unwrap_or(0.0).total_cmp(&b.strength.unwrap_or(0.0)));
     let range = extent(rows.iter().filter_map(|row| row.strength).chain([0.0]));
     let (Some(first), Some(range)) = (rows.first(), range) else {
@@ -87,13 +101,8 @@ fn steered(rows: &[InterventionRow]) -> Result<String, PlotError> {
     };
     let what = format!("{} demonstrations, steered at layer {}", first.shots, first.layer.0);
     let along = "strength of what is added: the target's mean less the mean over concepts";
-    let x = Axis::new(along, padded(range.clone()), labelled(ticks(&range, 8), number));
+    let x = Axis::new(along, padded(&range), labelled(ticks(&range, 8), number));
     draw(&rows, x, &what, |row| row.strength.unwrap_or(0.0))
-}
-
-fn padded(range: Range<f64>) -> Range<f64> {
-    let space = 0.02 * (range.end - range.start);
-    range.start - space..range.end + space
 }
 
 /// What a panel shows of a row, and its interval.
@@ -153,8 +162,13 @@ const STEERED: &str = "The same when the state stays, and a multiple (the streng
 pub(super) fn show(shown: &Shown<'_>) -> Result<Vec<Section>, MeasureError> {
     let rows: Vec<InterventionRow> = shown.rows()?;
     let sections = [
-        Section::figure("interventions", "What a concept's mean does to the answer", REPLACED, replaced(&rows, true))?,
-        Section::figure("task_vectors", "Task vectors", TASK_VECTORS, replaced(&rows, false))?,
+        Section::figure(
+            "interventions",
+            "What a concept's mean does to the answer",
+            REPLACED,
+            replaced(&rows, Demonstrations::With),
+        )?,
+        Section::figure("task_vectors", "Task vectors", TASK_VECTORS, replaced(&rows, Demonstrations::Without))?,
         Section::figure("answers_steered", "Steering of answers", STEERED, steered(&rows))?,
     ];
     Ok(sections.into_iter().flatten().collect())
@@ -218,7 +232,8 @@ mod tests {
     fn every_kind_is_a_line_in_both_panels() {
         let mut rows = planted(4, &LAYERS, &[-2.0, -1.0, 1.0, 2.0]);
         rows.extend(planted(0, &LAYERS, &[]));
-        let [with, without] = [true, false].map(|with| replaced(&rows, with).unwrap());
+        let [with, without] =
+            [Demonstrations::With, Demonstrations::Without].map(|prompts| replaced(&rows, prompts).unwrap());
         check("interventions", &with);
         check("task-vectors", &without);
         let steered = steered(&rows).unwrap();
@@ -234,15 +249,15 @@ mod tests {
 
     #[test]
     fn odd_rows_are_drawn_and_no_rows_are_named() {
-        check("interventions-one", &replaced(&planted(4, &[1], &[]), true).unwrap());
+        check("interventions-one", &replaced(&planted(4, &[1], &[]), Demonstrations::With).unwrap());
         for value in [f64::NAN, f64::INFINITY, -1e300, 0.0] {
             let mut odd = planted(4, &LAYERS[..3], &[1.0]);
             odd.iter_mut().step_by(2).for_each(|row| (row.log_probability_change, row.accuracy_lo) = (value, value));
-            check(&format!("interventions-{value:e}"), &replaced(&odd, true).unwrap());
+            check(&format!("interventions-{value:e}"), &replaced(&odd, Demonstrations::With).unwrap());
             check(&format!("answers-steered-{value:e}"), &steered(&odd).unwrap());
         }
-        assert!(matches!(replaced(&[], true), Err(PlotError::Empty { figure: "interventions", .. })));
-        assert!(matches!(replaced(&[], false), Err(PlotError::Empty { figure: "task_vectors", .. })));
+        assert!(matches!(replaced(&[], Demonstrations::With), Err(PlotError::Empty { figure: "interventions", .. })));
+        assert!(matches!(replaced(&[], Demonstrations::Without), Err(PlotError::Empty { figure: "task_vectors", .. })));
         assert!(matches!(steered(&[]), Err(PlotError::Empty { figure: "answers_steered", .. })));
     }
 }

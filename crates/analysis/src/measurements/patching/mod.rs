@@ -4,19 +4,19 @@ mod rows;
 mod show;
 
 use clap::ValueEnum;
-use data::{ConceptId, Prompt, Purpose, Stream, TaskError, Token};
-use probe::{Answers, Edit, Layer, Prompts, Study, Subject};
+use data::{ConceptId, Prompt, Purpose, Token};
+use probe::{Answers, Edit, Layer, Study, Subject};
 use serde::Serialize;
 
 pub use rows::{PatchKind, PatchRow};
 
 use super::effect::{Effect, less};
-use super::intervention::{Activation, Intervention, Means};
+use super::intervention::{
+    Activation, Intervention, MEAN_PROMPTS, Means, ascending, directions, mean_prompts, strength,
+};
 use super::{DecodabilityRow, MeasureError, Measurement, Needs, Session};
 use crate::show::{Section, Shown};
 
-/// Prompts behind a concept's mean activation unless told otherwise.
-pub(crate) const MEAN_PROMPTS: u32 = 100;
 /// Checkpoints that are patched unless told otherwise.
 const PATCHED: usize = 9;
 
@@ -94,24 +94,18 @@ impl Measurement for Patching {
     type Rows = Vec<PatchRow>;
 
     fn plan(options: Options, session: &Session<'_>) -> Result<Plan, MeasureError> {
-        let layers = session.layers("--layer", options.layer)?;
+        let layers = session.layers_or_all("--layer", options.layer)?;
         let steered = session.layers("--steer", options.steer.into_iter().collect())?.pop();
         let (pair, token) = place(options.points, options.token, session.study.n_points())?;
         session.study.check_stock("--mean-prompts", Purpose::Patch, options.mean_prompts as usize)?;
-        let mut strengths = options.strengths;
-        strengths.sort_by(f64::total_cmp);
-        strengths.dedup();
         Ok(Plan {
             steps: session.steps(options.step, PATCHED)?,
             pair,
             token,
             mean_prompts: options.mean_prompts as usize,
-            layers: match layers.is_empty() {
-                true => (0..=session.subjects.anatomy().n_layers).map(Layer).collect(),
-                false => layers,
-            },
+            layers,
             steered: steered.map_or_else(|| most_decodable(session, token), Ok)?,
-            strengths,
+            strengths: ascending(options.strengths),
         })
     }
 
@@ -150,15 +144,6 @@ fn most_decodable(session: &Session<'_>, token: Token) -> Result<Layer, MeasureE
     rows.retain(|row| Some(row.step) == last && row.token == token && row.is_cd() && row.concept.is_none());
     rows.retain(|row| row.layer.0 < session.subjects.anatomy().n_layers);
     Ok(rows.iter().max_by(|a, b| a.score.total_cmp(&b.score)).map_or(Layer(0), |row| row.layer))
-}
-
-/// A strength of steering as it is typed.
-pub(super) fn strength(text: &str) -> Result<f64, String> {
-    let most = 1e6;
-    text.parse()
-        .ok()
-        .filter(|value: &f64| value.abs() <= most)
-        .ok_or_else(|| format!("must be between -{most} and {most}"))
 }
 
 /// The rows of one checkpoint.
@@ -211,16 +196,6 @@ fn patch(
     Ok(rows)
 }
 
-/// The prompts that means are taken over, `per_concept` of every concept.
-pub(crate) fn mean_prompts(study: &Study, per_concept: usize) -> Result<Prompts, TaskError> {
-    study.balanced(Purpose::Patch, 0, per_concept)
-}
-
-/// Where the random directions come from.
-pub fn directions(study: &Study) -> Stream {
-    Stream::new(study.seed, Purpose::Direction)
-}
-
 /// Replacement at every layer, then steering.
 fn interventions(study: &Study, plan: &Plan, strengths: &[f64]) -> Vec<(Layer, Intervention)> {
     let concepts = (0..study.concepts().len()).map(|concept| Activation::Concept(ConceptId(concept)));
@@ -248,19 +223,5 @@ fn describe(intervention: Intervention, study: &Study) -> (PatchKind, Option<Str
         Activation::Null => unreachable!("tasks of numbers have no Null"),
         Activation::Overall => (PatchKind::Overall, None, strength),
         Activation::Random(_) => (PatchKind::Random, None, strength),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fake::study;
-
-    #[test]
-    fn no_prompt_behind_a_mean_is_held_out() {
-        let study = study();
-        let held_out = study.held_out().unwrap();
-        let behind_means = mean_prompts(&study, 50).unwrap();
-        assert!(behind_means.pairs().iter().all(|prompt| !held_out.pairs().contains(prompt)));
     }
 }

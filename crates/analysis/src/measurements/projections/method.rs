@@ -4,16 +4,18 @@ use std::str::FromStr;
 
 use data::Stream;
 use probe::States;
+use serde::Serialize;
 
+use super::MapMethod;
 use super::pca::{Plane, principal_components};
 use super::umap::{self, umap};
-use super::{MapMethod, MeasureError};
 
 /// How states are brought into a plane.
 ///
 /// Principal components are linear: what lies far apart in the plane lies far apart. UMAP keeps neighbours together and
 /// chooses the distances between groups freely, so it can show more separation than there is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Projection {
     /// Principal components.
     #[default]
@@ -63,15 +65,14 @@ impl Projection {
 }
 
 impl FromStr for Projection {
-    type Err = MeasureError;
+    type Err = String;
 
-    fn from_str(name: &str) -> Result<Self, MeasureError> {
+    fn from_str(name: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|method| method.name() == name);
-        let range = match name {
-            "tsne" => "pca or umap (for t-SNE, `export RUN` writes the states for scikit-learn)",
-            _ => "pca or umap",
-        };
-        found.ok_or_else(|| MeasureError::out_of_range("--method", range, name))
+        found.ok_or_else(|| match name {
+            "tsne" => "must be pca or umap (for t-SNE, `export RUN` writes the states for scikit-learn)".to_owned(),
+            _ => "must be pca or umap".to_owned(),
+        })
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Projections;
 pub struct Options {
     /// How states are brought into a plane: pca (principal components) or umap (neighbours stay neighbours)
     #[arg(long, default_value = "pca")]
-    method: String,
+    method: Projection,
     /// Token whose states are mapped, one of those that are probed: query_x, last_y, or one by name such as x7
     /// [default: the first of them]
     #[arg(long)]
@@ -65,7 +65,6 @@ impl Measurement for Projections {
 
     fn plan(Options { method, token, layers }: Options, session: &Session<'_>) -> Result<Plan, MeasureError> {
         let layers = session.layers("--layer", layers)?;
-        let method: Projection = method.parse()?;
         check_states(method, session.study)?;
         let token = probed(token, session.study)?;
         let layers = match layers.is_empty() {

@@ -48,17 +48,16 @@ impl Measurement for Separations {
     }
 
     fn measure(Plan { steps, layers }: &Plan, session: &Session<'_>) -> Result<Self::Rows, MeasureError> {
-        let (mut separations, mut pairs) = Self::Rows::default();
-        for &step in steps {
-            (session.progress)(&format!("step {step}"));
-            let resamples = measured(session.study, &*session.subjects.at(step)?, layers)?;
+        session.over_steps(steps, |subject, step| {
+            let (mut separations, mut pairs) = Self::Rows::default();
+            let resamples = measured(session.study, subject, layers)?;
             for (index, (&token, &layer)) in session.study.tokens.iter().zip(layers).enumerate() {
                 let here: Vec<&Measured> = resamples.iter().map(|tokens| &tokens[index]).collect();
                 separations.extend(separation_rows(&here, step, layer, token));
                 pairs.extend(pair_rows(&here, session.study, step, layer, token));
             }
-        }
-        Ok((separations, pairs))
+            Ok((separations, pairs))
+        })
     }
 
     fn show(shown: &Shown<'_>) -> Result<Vec<Section>, MeasureError> {
@@ -82,7 +81,7 @@ pub struct Separation {
 /// # Source
 /// Rousseeuw, *Silhouettes* (1987), with Euclidean distance, as scikit-learn's `silhouette_score`.
 pub fn measure_separation(states: &States, labels: &[usize]) -> Separation {
-    let groups = Groups::of(states, labels);
+    let groups = Groups::of(states.rows(), labels);
     Separation {
         between_within: between_within(states, labels, &groups),
         silhouette: silhouette(states, labels, &groups.members),

@@ -11,7 +11,7 @@ use plots::ticks::grouped_number;
 
 use super::PairRow;
 use crate::MeanPairRow;
-use crate::show::query;
+use crate::show::{once_each, query};
 
 /// Side of a cell, in units.
 const CELL: i32 = 84 * UNITS as i32;
@@ -62,12 +62,8 @@ pub(crate) fn mean_pairs(rows: &[MeanPairRow]) -> Result<String, PlotError> {
 type Cell<'a> = (&'a str, &'a str, f64);
 
 fn matrix(title: &str, cells: &[Cell<'_>]) -> Result<String, PlotError> {
-    let mut names: Vec<&str> = Vec::new();
-    for name in cells.iter().flat_map(|(concept, other, _)| [*concept, *other]) {
-        if !names.contains(&name) && names.len() < MOST_PAIRED {
-            names.push(name);
-        }
-    }
+    let mut names = once_each(cells.iter().flat_map(|(concept, other, _)| [*concept, *other]));
+    names.truncate(MOST_PAIRED);
     let scores: BTreeMap<(&str, &str), f64> =
         cells.iter().map(|(concept, other, score)| ((*concept, *other), *score)).collect();
     let labels: Vec<String> = names.iter().map(|name| shorten(name, LONGEST_NAME)).collect();

@@ -7,7 +7,7 @@ use plots::PlotError;
 use plots::color::color_of;
 use plots::panel::{Axis, Curve, Panel, stacked};
 use plots::style::UNITS;
-use plots::ticks::{compact_number, extent, labelled, number, ticks};
+use plots::ticks::{around_zero, compact_number, extent, labelled, ticks};
 use probe::Layer;
 
 use super::pairs_figure::{MOST_PAIRED, pairs};
@@ -59,10 +59,7 @@ fn panel(
     let ends = shown.flat_map(|row| [row.lo, row.hi]);
     let heights = extent(curves.iter().flat_map(Curve::heights).chain(ends));
     let heights = heights.ok_or(PlotError::Empty { figure: FIGURE, origin: "separation.csv" })?;
-    let space = 0.08 * (heights.end - heights.start.min(0.0)).max(f64::MIN_POSITIVE);
-    let range = heights.start.min(0.0) - space..heights.end + space;
-    let y = Axis::new(axis, range.clone(), labelled(ticks(&range, 5), number));
-    Ok(Panel { title: title.to_owned(), x, y, curves })
+    Ok(Panel { title: title.to_owned(), x, y: around_zero(axis, heights), curves })
 }
 
 const CAPTION: &str = "How far the concepts' states are apart, at the layer where CD is best at the end of training; dashed, the same with permuted labels. Both numbers compare distances and means. A concept that changes only the variance of the states does not raise them above permuted labels.";

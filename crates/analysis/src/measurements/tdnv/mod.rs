@@ -70,7 +70,7 @@ fn rows(study: &Study, subject: &dyn Subject, step: usize) -> Result<Vec<TdnvRow
 /// # Source
 /// arXiv 2505.17322, where the variances of a pair are averaged as here.
 fn tdnv(states: &States, labels: &[usize]) -> f64 {
-    let groups = Groups::of(states, labels);
+    let groups = Groups::of(states.rows(), labels);
     let concepts = groups.members.len();
     let mut variances = vec![0.0; concepts];
     for (square, &label) in groups.squared_distances(states, labels).into_iter().zip(labels) {

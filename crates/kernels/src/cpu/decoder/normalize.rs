@@ -3,7 +3,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::cpu::buffer::Buffer;
-use crate::cpu::rows::{multiply, scale, sum, update};
+use crate::cpu::rows::{dot, multiply, normalise_row, total, update};
 use crate::{Normalize, NormalizeInputs};
 
 /// The normalised rows, scaled and shifted.
@@ -25,36 +25,9 @@ impl Normalize {
     /// A row brought to mean 0, if centred, and mean square 1; and what it was multiplied with for that.
     #[inline(always)]
     fn row<S: Simd>(self, simd: S, x: &[f32], normal: &mut [f32]) -> f32 {
-        let d = x.len() as f32;
-        let mean = simd.splat_f32s(if self.centred { total(simd, x) / d } else { 0.0 });
-        update(
-            simd,
-            normal,
-            [x],
-            #[inline(always)]
-            |_, [x]| simd.sub_f32s(x, mean),
-        );
-        let square = sum(
-            simd,
-            [normal],
-            #[inline(always)]
-            |sum, [x]| simd.mul_add_e_f32s(x, x, sum),
-        );
-        let inverse = 1.0 / (square / d + self.epsilon).sqrt();
-        scale(simd, normal, inverse);
-        inverse
+        let mean = if self.centred { total(simd, x) / x.len() as f32 } else { 0.0 };
+        normalise_row(simd, x, mean, self.epsilon, normal)
     }
-}
-
-/// Σ x\[i\]
-#[inline(always)]
-fn total<S: Simd>(simd: S, x: &[f32]) -> f32 {
-    sum(
-        simd,
-        [x],
-        #[inline(always)]
-        |sum, [x]| simd.add_f32s(sum, x),
-    )
 }
 
 struct Forward<'a> {
@@ -106,12 +79,7 @@ impl WithSimd for Backward<'_> {
             let inverse = self.norm.row(simd, x, &mut normal);
             multiply(simd, out, scale);
             let mean = if self.norm.centred { total(simd, out) / width as f32 } else { 0.0 };
-            let along = sum(
-                simd,
-                [out, &normal],
-                #[inline(always)]
-                |sum, [g, n]| simd.mul_add_e_f32s(g, n, sum),
-            ) / width as f32;
+            let along = dot(simd, out, &normal) / width as f32;
             let [mean, along, factor] = [mean, along, inverse].map(|value| simd.splat_f32s(value));
             update(
                 simd,

@@ -31,8 +31,17 @@ pub(super) struct Slurm {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..), requires = "for_slurm")]
     array_limit: u32,
     /// An option of sbatch for the array, as --sbatch=--time=02:00:00 or --sbatch=--gpus=1; may be given many times
-    #[arg(long = "sbatch", value_name = "OPTION", allow_hyphen_values = true, requires = "for_slurm")]
+    #[arg(long = "sbatch", value_name = "OPTION", allow_hyphen_values = true, requires = "for_slurm", value_parser = option)]
     options: Vec<String>,
+}
+
+/// An option of sbatch as it is typed.
+fn option(text: &str) -> Result<String, String> {
+    let name = text.split(['=', ' ']).next().unwrap_or_default();
+    match text.starts_with('-') && !text.contains(char::is_control) && !["-a", "--array"].contains(&name) {
+        true => Ok(text.to_owned()),
+        false => Err("must be one option of sbatch other than --array, which says what is to be done".to_owned()),
+    }
 }
 
 impl Slurm {
