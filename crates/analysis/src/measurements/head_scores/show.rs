@@ -71,7 +71,7 @@ fn curves(rows: &[HeadScoreRow], coloured: &[Head], score: Score) -> Vec<Curve> 
 }
 
 fn panel(axis: &str, title: &str, x: Axis, curves: Vec<Curve>) -> Result<Panel, PlotError> {
-    let heights = extent(curves.iter().flat_map(Curve::heights));
+    let heights = extent(curves.iter().flat_map(Curve::reach));
     let heights = heights.ok_or(PlotError::Empty { figure: FIGURE, origin: "heads.csv" })?;
     Ok(Panel { title: title.to_owned(), x, y: around_zero(axis, heights), curves })
 }

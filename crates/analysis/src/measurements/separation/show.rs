@@ -55,9 +55,7 @@ fn panel(
         curves.push(Curve::new(&format!("{token}, layer {}", layer.0), color, line(&measured)).with_band(band));
         curves.push(Curve::new(&format!("{token}, shuffled"), color, line(&permuted)).dashed((6, 8)));
     }
-    let shown = rows.iter().filter(|row| row.statistic == statistic);
-    let ends = shown.flat_map(|row| [row.lo, row.hi]);
-    let heights = extent(curves.iter().flat_map(Curve::heights).chain(ends));
+    let heights = extent(curves.iter().flat_map(Curve::reach));
     let heights = heights.ok_or(PlotError::Empty { figure: FIGURE, origin: "separation.csv" })?;
     Ok(Panel { title: title.to_owned(), x, y: around_zero(axis, heights), curves })
 }
