@@ -37,7 +37,7 @@ fn pruning(rows: &[AblationRow]) -> Result<String, PlotError> {
         let title = concept.clone().unwrap_or_else(|| format!("All concepts, step {}", grouped_number(first.step)));
         let here = rows.iter().filter(|row| row.concept == *concept);
         let values: Vec<OfHead> = here.map(|row| ((row.layer, Some(row.head)), row.change)).collect();
-        head_map(title, "head switched off (change of error / E[y²])", &values, &scale)
+        head_map(title, "head switched off", &values, &scale)
     };
     draw_in_rows(concepts.map(panel).collect(), PANELS_A_ROW, map_height(layers))
 }
