@@ -132,6 +132,12 @@ fn my_job_was_killed_since_it_did_not_leave_in_time() {
     let said = leaves_soon(&["cd", run.to_str().unwrap()], signal, || run.join("run.lock").exists());
     assert!(said.contains("unchanged, and the same command starts again"), "{said}");
     assert!(fs::read(run.join("cd.csv")).unwrap() == before && !run.join("run.lock").exists());
+
+    // One that measures all anew says what it left undone.
+    let [baselines, decodability] = ["baselines.csv", "cd.csv"].map(|table| run.join(table));
+    let remeasure = ["remeasure", run.to_str().unwrap(), "--set", "probe.ridge=2.0"];
+    leaves_soon(&remeasure, signal, || baselines.exists() && !decodability.exists());
+    assert!(succeed(&["report", run.to_str().unwrap()]).contains("cd.csv is missing; the command cd makes it again"));
 }
 
 /// The run under `root`, if it was begun.

@@ -102,7 +102,7 @@ fn a_field_out_of_range_is_named_with_its_range_and_value() {
         ("train.until={error_over_bayes=nan}", &["train.until.error_over_bayes", "at least 1", "NaN"]),
         (
             "train.until={error_over_bayes=1.1,give_up={after=0,above=2.0}}",
-            &["train.until.give_up.after", "between 1 and train.steps", "0"],
+            &["train.until.give_up.after", "at least 1", "0"],
         ),
         (
             "train.until={error_over_bayes=1.1,give_up={after=9,above=1.1}}",

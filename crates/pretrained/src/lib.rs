@@ -37,8 +37,3 @@ pub use run_folder::LmRun;
 pub use series::{Series, TextSubjects};
 pub use subject::TextSubject;
 pub use tokens::{Encoded, TextTokens};
-
-/// As the program has, so that tests which measure time measure its.
-#[cfg(test)]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -127,7 +127,7 @@ impl Config {
         check("checkpoints.every", "at least 1", self.checkpoints.every, self.checkpoints.every >= 1)?;
         check("checkpoints.full", "at least 1", self.checkpoints.full, self.checkpoints.full >= 1)?;
         let task = registry.build(&self.task)?;
-        self.train.until.map_or(Ok(()), |until| until.check(&Legend::of(task.as_ref()), self.train.steps))?;
+        self.train.until.map_or(Ok(()), |until| until.check(&Legend::of(task.as_ref())))?;
         let PromptShape { n_points, d_x } = task.shape();
         let architecture = self.model.architecture(d_x, n_points)?;
         self.free().check("finetune.free", architecture.n_layers)?;

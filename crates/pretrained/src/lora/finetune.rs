@@ -222,7 +222,6 @@ fn check_memory(model: &LanguageModel<'_>) -> Result<(), PretrainedError> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
     use std::path::Path;
 
     use kernels::Device;
@@ -340,48 +339,5 @@ mod tests {
         }
         let found = refusal(&one(&[(1, 3)], 70_000));
         assert!(found.starts_with("the tokens of an example must be below ") && found.ends_with("but is 70000"));
-    }
-
-    /// Prints seconds a step, to be set beside `benches/pretrained/compare_lora.py`.
-    ///
-    /// With `MIMALLOC_PURGE_DELAY=-1` memory is not given back to the system between steps, which is a tenth faster.
-    /// `EMERGENCE_MODEL=FOLDER EMERGENCE_PROMPTS=FILE cargo test -p pretrained --lib seconds_a_step -- --ignored --nocapture`
-    #[test]
-    #[ignore = "needs a model, and time"]
-    #[expect(clippy::print_stdout, reason = "what is measured is to be seen")]
-    fn seconds_a_step() {
-        let path = |name: &str| std::path::PathBuf::from(std::env::var(name).unwrap());
-        let model = ModelFolder::open(&path("EMERGENCE_MODEL")).unwrap();
-        let text = std::fs::read_to_string(path("EMERGENCE_PROMPTS")).unwrap();
-        let prompts: Vec<Example> = text
-            .lines()
-            .map(|line| {
-                let given: serde_json::Value = serde_json::from_str(line).unwrap();
-                let text = given["text"].as_str().unwrap();
-                let starts = given["answer_start"].as_array().unwrap().iter().map(|at| at.as_u64().unwrap() as usize);
-                let ends: Vec<_> = starts.map(|at| (at, at + text[at..].find('\n').unwrap())).collect();
-                let crate::Encoded { ids, places } = model.tokens.encode(text).unwrap();
-                let inside = |at: &usize| ends.iter().any(|end| places[*at].0 < end.1 && places[*at].1 > end.0);
-                Example { answers: (1..ids.len()).filter(inside).map(|at| at..at + 1).collect(), ids }
-            })
-            .collect();
-        let config = FinetuneConfig {
-            rank: 16,
-            alpha: 16.0,
-            batch_size: 8,
-            samples: 1000,
-            learning_rate: 1e-4,
-            ..finetune_config()
-        };
-        let tokens = Cell::new(0);
-        let examples = |numbers: Range<u64>| {
-            let chosen: Vec<_> = numbers.map(|at| prompts[at as usize % prompts.len()].clone()).collect();
-            tokens.set(chosen.iter().map(|example| example.ids.len()).sum());
-            Ok(chosen)
-        };
-        let tuning = Finetune { config: &config, seed: 0, examples: &examples };
-        let mut seconds = bench_steps(&LanguageModel::new(&model, Device::Flex), &tuning, 12).unwrap().split_off(2);
-        seconds.sort_by(f64::total_cmp);
-        println!("{:.4} s a step of {} tokens, {seconds:.3?}", seconds[seconds.len() / 2], tokens.get());
     }
 }
