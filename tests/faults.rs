@@ -6,16 +6,22 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use analysis::{ALL, CliError, Needs, measure_now, report_run};
+use analysis::{
+    ALL, CliError, Needs, StatesExport, compared, measure_now, report_run, scalars, write_comparison, write_prompts,
+    write_scalars,
+};
 use clap::Parser;
 use data::{Legend, TaskRegistry};
-use model::Device;
+use model::{Device, Free};
+use pretrained::{LmConfig, LmRun, Series};
+use probe::{ProbeKind, Subjects};
 use record::Folder;
 use record::faults::{Change, Fault, Watch};
-use run::{Config, Experiment, RunDir, Runs, Source};
+use run::{Checkpoints, Config, Experiment, FinetuneConfig, RunDir, Runs, Source};
 use terminal::Failure;
 use trainer::{Stop, complete};
 
+use crate::lm::{FEW, golden};
 use crate::program::{Files, files, write_files};
 
 /// Four steps of the smallest model that all is measured of.
@@ -271,9 +277,7 @@ fn a_sweep_of_two_survives_every_fault() {
 #[test]
 #[ignore = "takes minutes; `just faults` runs it"]
 fn every_measuring_command_survives_every_fault() {
-    let root = tempfile::tempdir().unwrap();
-    train(root.path()).unwrap();
-    let (before, experiment) = (files(root.path()), smallest());
+    let (before, experiment) = trained();
     let legend = Legend::of(experiment.study.task.pairs().as_ref());
     for entry in ALL.iter().filter(|entry| entry.needs != Needs::Scores) {
         try_faults(entry.name, &before, EVERY, |place| {
@@ -283,4 +287,72 @@ fn every_measuring_command_survives_every_fault() {
             report_run(&run, &legend)
         });
     }
+}
+
+/// A run of four steps, its experiment and the files of both.
+fn trained() -> (Files, Experiment) {
+    let root = tempfile::tempdir().unwrap();
+    train(root.path()).unwrap();
+    (files(root.path()), smallest())
+}
+
+#[test]
+#[ignore = "takes minutes; `just faults` runs it"]
+fn exports_and_a_comparison_survive_every_fault() {
+    let (before, experiment) = trained();
+    let study = &experiment.study;
+    let run_of = |place: &Path| Ok::<_, CliError>(Runs::under(place)?.of(&experiment)?.unwrap());
+    try_faults("export of states", &before, EVERY, |place| {
+        let run = run_of(place)?;
+        let checkpoints = Checkpoints::new(&run, &experiment, Device::Flex);
+        let subject = checkpoints.at(4)?;
+        Ok(StatesExport::collect(study, &*subject, 0)?.write_npz(&run.export_path(4, "npz"), false)?)
+    });
+    try_faults("export of prompts", &before, EVERY, |place| {
+        Ok(write_prompts(study, experiment.architecture.d_model, 2, &run_of(place)?.prompts_path(), false)?)
+    });
+    try_faults("export of tables", &before, EVERY, |place| {
+        let run = run_of(place)?;
+        Ok(write_scalars(&scalars(run.path())?, &run.tensorboard_path().join("events"), false)?)
+    });
+    try_faults("a comparison", &before, EVERY, |place| {
+        let both = [compared(&run_of(place)?, &experiment.config, &TaskRegistry::builtin())?];
+        Ok(write_comparison(&both, ProbeKind::CD, &Folder::create(&place.join("compare"))?).map(drop)?)
+    });
+}
+
+#[test]
+#[ignore = "takes minutes; `just faults` runs it"]
+fn a_run_that_goes_on_from_another_survives_every_fault() {
+    let (before, experiment) = trained();
+    try_faults("a run that goes on from another", &before, IN_TURN, |place| {
+        let from = Runs::under(place)?.of(&experiment)?.unwrap();
+        let start = from.checkpoint(&experiment, 4)?;
+        let mut config = experiment.config.clone();
+        let run = experiment.config.run_name();
+        config.finetune = Some(FinetuneConfig { run, step: 4, weights: start.digest(), free: Free::All });
+        let experiment = config.build(&TaskRegistry::builtin())?;
+        let run = RunDir::create_from(place, &experiment, &start)?;
+        let lock = run.lock()?;
+        complete(&run, &lock, &experiment, Device::Flex, true, &Stop::new()).map(drop)
+    });
+}
+
+#[test]
+#[ignore = "takes minutes; `just faults` runs it"]
+fn a_language_model_s_run_survives_every_fault() {
+    let sets = FEW.iter().filter(|word| **word != "--set").chain(&["task.bits=2"]).map(|&set| set.to_owned());
+    let mut config = LmConfig::resolve("bitwise", &sets.collect::<Vec<_>>()).unwrap();
+    config.models = vec![golden("smollm2")];
+    let series = Series::open(&config.models).unwrap();
+    try_faults("a language model's run", &Files::new(), IN_TURN, |place| {
+        let run = LmRun::create(place, config.clone().build()?, &series)?;
+        let _lock = run.folder().lock()?;
+        let subjects = series.asked(&run.experiment, Device::Flex, &|_, _| true);
+        for entry in ALL.iter().filter(|entry| ["accuracy", "cd"].contains(&entry.name)) {
+            let defaults = (entry.add_options)(clap::Command::new(entry.name)).get_matches_from([entry.name]);
+            run.measure(entry, &defaults, &subjects, Device::Flex)?;
+        }
+        run.report().map(drop)
+    });
 }
