@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use analysis::{
-    ALL, CliError, Needs, StatesExport, compared, measure_now, report_run, scalars, write_comparison, write_prompts,
-    write_scalars,
+    ALL, Accuracy, CliError, Decodability, Entry, Needs, StatesExport, compared, measure_now, report_run, scalars,
+    write_comparison, write_prompts, write_scalars,
 };
 use clap::Parser;
 use data::{Legend, TaskRegistry};
@@ -283,7 +283,7 @@ fn every_measuring_command_survives_every_fault() {
         try_faults(entry.name, &before, EVERY, |place| {
             let run = Runs::under(place)?.of(&experiment)?.unwrap();
             let _lock = run.lock()?;
-            measure_now(entry.name, &run, &experiment, Device::Flex, || Ok(()))?;
+            measure_now(entry, &run, &experiment, Device::Flex, || Ok(()))?;
             report_run(&run, &legend)
         });
     }
@@ -349,9 +349,8 @@ fn a_language_model_s_run_survives_every_fault() {
         let run = LmRun::create(place, config.clone().build()?, &series)?;
         let _lock = run.folder().lock()?;
         let subjects = series.asked(&run.experiment, Device::Flex, &|_, _| true);
-        for entry in ALL.iter().filter(|entry| ["accuracy", "cd"].contains(&entry.name)) {
-            let defaults = (entry.add_options)(clap::Command::new(entry.name)).get_matches_from([entry.name]);
-            run.measure(entry, &defaults, &subjects, Device::Flex)?;
+        for entry in [Entry::of::<Accuracy>(), Entry::of::<Decodability>()] {
+            run.measure(&entry, &entry.defaults(), &subjects, Device::Flex)?;
         }
         run.report().map(drop)
     });

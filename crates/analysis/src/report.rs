@@ -61,7 +61,7 @@ mod tests {
     use probe::{Study, Subjects};
 
     use crate::fake::{TextTraining, Training, study, text_study};
-    use crate::{Entry, MapMethod, MapRow, Needs, Session, Summary};
+    use crate::{Entry, MapMethod, MapRow, Needs, Projections, Session, Summary};
 
     /// Figures that prompts of numbers do not have.
     const OF_TEXT: &[&str] = &["layers"];
@@ -95,8 +95,7 @@ mod tests {
     fn measured(path: &Path) -> Folder {
         let (folder, study, subjects) = (folder(path), study(), Training::new());
         measured_on(Needs::Scores).for_each(|entry| measure(entry, &[], &folder, &study, &subjects));
-        let map = ALL.iter().find(|entry| entry.name == "map").unwrap();
-        measure(map, &["--method", "umap"], &folder, &study, &subjects);
+        measure(&Entry::of::<Projections>(), &["--method", "umap"], &folder, &study, &subjects);
         // What only older programs measured is still drawn.
         let mut rows = folder.table::<MapRow>().read().unwrap();
         let older = rows.iter().filter(|row| row.method == MapMethod::Umap).cloned();

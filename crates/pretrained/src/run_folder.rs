@@ -4,7 +4,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use analysis::{ALL, CliError, Entry, Explored, Frame, MeasureError, Session, Shown, write_report};
+use analysis::{CliError, Entry, Explored, Frame, MeasureError, Session, Shown, write_report};
 use data::{Legend, Purpose, Stream, TextSampler};
 use kernels::Device;
 use probe::{Prompts, SubjectError, Subjects};
@@ -285,12 +285,4 @@ fn of_subject(error: MeasureError) -> CliError {
         },
         other => other.into(),
     }
-}
-
-/// The measurement of that name.
-///
-/// # Panics
-/// When there is none.
-pub(crate) fn entry(name: &str) -> &'static Entry {
-    ALL.iter().find(|entry| entry.name == name).expect("the name is one of the list")
 }

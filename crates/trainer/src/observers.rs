@@ -112,7 +112,7 @@ impl CheckpointObserver for LiveMeasurements<'_> {
     }
 
     fn tables(&self) -> Vec<Box<dyn AnyTable>> {
-        LIVE.iter().flat_map(|live| (live.tables)(self.shown.folder)).collect()
+        LIVE.iter().flat_map(|live| (live.entry.tables)(self.shown.folder)).collect()
     }
 }
 

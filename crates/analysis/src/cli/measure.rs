@@ -12,7 +12,7 @@ use terminal::{patient_note, stop_signal};
 use toml::Table;
 
 use crate::cli::{CliError, Common, Listed, OnRun, compared, legend_of, report_run, say_path};
-use crate::{ALL, BestLayerRow, Entry, LIVE, MetricRow, Needs, Session, write_comparison};
+use crate::{ALL, Baselines, BestLayerRow, Entry, LIVE, MetricRow, Needs, Projections, Session, write_comparison};
 
 /// A measurement of the list on a run.
 pub type MeasureCommand = Listed<OfRun>;
@@ -142,7 +142,7 @@ pub fn note_trained(
 ) -> Result<(), RecordError> {
     let before = Made::read(run.folder())?;
     let mut made = before.clone();
-    let tables: Vec<_> = LIVE.iter().flat_map(|live| (live.tables)(run.folder())).chain([more]).collect();
+    let tables: Vec<_> = LIVE.iter().flat_map(|live| (live.entry.tables)(run.folder())).chain([more]).collect();
     made.note(run.folder(), &tables, &maker("train", Table::new(), experiment, device));
     if made == before { Ok(()) } else { made.write(run.folder()) }
 }
@@ -168,15 +168,13 @@ fn maker(command: &str, options: Table, experiment: &Experiment, device: Device)
 /// # Errors
 /// When it is refused or fails, or what comes behind it does.
 pub fn measure_now(
-    name: &str,
+    entry: &Entry,
     run: &RunDir,
     experiment: &Experiment,
     device: Device,
     behind: impl FnOnce() -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let entry = ALL.iter().find(|entry| entry.name == name).expect("the name is one of the list");
-    let matches = (entry.add_options)(clap::Command::new(entry.name)).get_matches_from([entry.name]);
-    measure(entry, &matches, run, experiment, device, || Ok(()), behind).map(drop)
+    measure(entry, &entry.defaults(), run, experiment, device, || Ok(()), behind).map(drop)
 }
 
 /// What to measure again.
@@ -223,12 +221,13 @@ impl Remeasure {
 
 /// Makes every table that a finished training has. Wherever this stops, those that are not made yet count as missing.
 fn measure_trained(run: &RunDir, experiment: &Experiment, device: Device) -> Result<(), CliError> {
-    let live = LIVE.iter().map(|live| live.name);
-    let names: Vec<&str> = ["baselines"].into_iter().chain(live).chain(["map"]).collect();
-    let entries = ALL.iter().filter(|entry| names.contains(&entry.name));
-    let files: Vec<&str> = entries.flat_map(|entry| (entry.tables)(run.folder())).map(|table| table.file()).collect();
+    let live = LIVE.iter().map(|live| live.entry);
+    let entries: Vec<_> =
+        [Entry::of::<Baselines>()].into_iter().chain(live).chain([Entry::of::<Projections>()]).collect();
+    let tables = entries.iter().flat_map(|entry| (entry.tables)(run.folder()));
+    let files: Vec<&str> = tables.map(|table| table.file()).collect();
     let mut made = Made::read(run.folder())?;
     made.tables.retain(|file, _| files.contains(&file.as_str()) || run.path().join(file).exists());
     made.write(run.folder())?;
-    names.into_iter().try_for_each(|name| measure_now(name, run, experiment, device, || Ok(())))
+    entries.iter().try_for_each(|entry| measure_now(entry, run, experiment, device, || Ok(())))
 }

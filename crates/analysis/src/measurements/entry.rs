@@ -48,10 +48,8 @@ pub type Append = fn(&Study, &dyn Subject, usize, &Shown<'_>) -> Result<Option<S
 /// A live measurement as a value.
 #[derive(Clone, Copy, Debug)]
 pub struct LiveEntry {
-    /// As [`Entry::name`].
-    pub name: &'static str,
-    /// Its tables in a folder.
-    pub tables: fn(&Folder) -> Vec<Box<dyn AnyTable>>,
+    /// The measurement.
+    pub entry: Entry,
     /// Measures one model.
     pub append: Append,
 }
@@ -69,6 +67,11 @@ impl Entry {
             plan: plan::<M>,
             show: M::show,
         }
+    }
+
+    /// The options where nothing is typed.
+    pub fn defaults(&self) -> clap::ArgMatches {
+        (self.add_options)(clap::Command::new(self.name)).get_matches_from([self.name])
     }
 }
 
@@ -93,7 +96,7 @@ fn plan<'a, M: Measurement>(matches: &clap::ArgMatches, session: &'a Session<'a>
 impl LiveEntry {
     /// That of `M`.
     pub const fn of<M: Live>() -> Self {
-        Self { name: M::NAME, tables: M::Rows::tables, append: append::<M> }
+        Self { entry: Entry::of::<M>(), append: append::<M> }
     }
 }
 

@@ -34,14 +34,13 @@ impl Needs {
 
 #[cfg(test)]
 mod tests {
-    use clap::Command;
     use data::Legend;
     use record::Folder;
 
     use super::*;
     use crate::fake::{Counter, TextTraining, text_study};
     use crate::show::Shown;
-    use crate::{ALL, Entry, LIVE, Session};
+    use crate::{ALL, Accuracy, Entry, Errors, LiveEntry, Session};
 
     fn sentence(name: &str) -> String {
         format!("the task of {name} must be one whose prompts are pairs of numbers, but is one of text")
@@ -58,10 +57,8 @@ mod tests {
         let (study, subjects) = (text_study(), TextTraining::new());
         let session = Session { study: &study, subjects: &subjects, folder: &folder, progress: &|_| {} };
         let legend = legend(&study);
-        let measure = |entry: &Entry| {
-            let matches = (entry.add_options)(Command::new(entry.name)).get_matches_from([entry.name]);
-            (entry.plan)(&matches, &session).and_then(|planned| Ok((planned.measure)()?()?))
-        };
+        let measure =
+            |entry: &Entry| (entry.plan)(&entry.defaults(), &session).and_then(|planned| Ok((planned.measure)()?()?));
         for entry in ALL {
             match (entry.needs, measure(entry)) {
                 (Needs::Numbers, Err(error)) => assert_eq!(error.to_string(), sentence(entry.name)),
@@ -75,7 +72,7 @@ mod tests {
             }
             (entry.show)(&Shown { folder: &folder, legend: &legend }).unwrap();
         }
-        let entry = ALL.iter().find(|entry| entry.name == "accuracy").unwrap();
+        let entry = Entry::of::<Accuracy>();
         let of_text = "the task of accuracy must be one whose prompts are text, but is one of pairs of numbers";
         assert_eq!(entry.needs.check(entry.name, &crate::fake::study()).unwrap_err().to_string(), of_text);
         let with_states = ALL.iter().filter(|entry| entry.needs == Needs::States).map(|entry| entry.name);
@@ -88,7 +85,7 @@ mod tests {
         let folder = Folder::create(place.path()).unwrap();
         let study = text_study();
         let legend = legend(&study);
-        let errors = LIVE.iter().find(|live| live.name == "errors").unwrap();
+        let errors = LiveEntry::of::<Errors>();
         let shown = Shown { folder: &folder, legend: &legend };
         let error = (errors.append)(&study, &Counter::new(0.5), 0, &shown).unwrap_err();
         assert_eq!(error.to_string(), sentence("errors"));

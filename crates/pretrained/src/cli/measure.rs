@@ -2,18 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use analysis::{CliError, Common, Listed, Machine, Needs, Shown, Summary, cd_accuracy};
+use analysis::{Accuracy, CliError, Common, Decodability, Entry, Listed, Machine, Needs, Shown, Summary, cd_accuracy};
 use clap::Args;
 use kernels::Device;
 use terminal::{Failure, note, program_name, say, say_json};
 
 use super::work::Work;
 use crate::cost::Cost;
-use crate::run_folder::{check_lengths, entry};
+use crate::run_folder::check_lengths;
 use crate::{LmConfig, LmExperiment, LmRun, Series};
 
 /// What `lm measure` measures, in this order.
-const MEASURED: [&str; 2] = ["accuracy", "cd"];
+const MEASURED: [Entry; 2] = [Entry::of::<Accuracy>(), Entry::of::<Decodability>()];
 
 /// What to measure on which models.
 #[derive(Debug, Args)]
@@ -89,14 +89,13 @@ pub(super) fn measure_all(run: &LmRun, series: &Series, device: Device) -> Resul
     let watch = |done, total| work.watch(done, total);
     let subjects = series.asked(&run.experiment, device, &watch);
     note(&format!("{}: about {}", path.display(), expected(&run.experiment, series)?));
-    for name in MEASURED {
-        if run.has(entry(name), device)? {
-            note(&format!("{name}: already there"));
+    for entry in &MEASURED {
+        if run.has(entry, device)? {
+            note(&format!("{}: already there", entry.name));
             continue;
         }
-        work.name(name);
-        let matches = (entry(name).add_options)(clap::Command::new(name)).get_matches_from([name]);
-        run.measure(entry(name), &matches, &subjects, device).map_err(|error| stopped(error, &again))?;
+        work.name(entry.name);
+        run.measure(entry, &entry.defaults(), &subjects, device).map_err(|error| stopped(error, &again))?;
         run.report()?;
     }
     run.report()?;

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use analysis::{BaselineRow, CliError, LIVE, LiveEntry, Machine, MapRow, Shown, measure_now, report_run, say_summary};
+use analysis::{
+    BaselineRow, Baselines, CliError, Entry, LIVE, Machine, MapRow, Projections, Shown, measure_now, report_run,
+    say_summary,
+};
 use clap::Args;
 use data::{Legend, Role};
 use model::{Device, Kernels, OnBackend};
@@ -108,10 +111,10 @@ fn complete_here(
     run.folder().write_toml(Legend::FILE, &legend)?;
     // Before the first checkpoint nothing says whether they were finished.
     if run.steps()?.is_empty() || run.table::<BaselineRow>().read()?.is_empty() {
-        measure_now("baselines", run, experiment, device, || Ok(()))?;
+        measure_now(&Entry::of::<Baselines>(), run, experiment, device, || Ok(()))?;
     }
-    for name in unmeasured(run, &experiment.config)? {
-        measure_now(name, run, experiment, device, || Ok(()))?;
+    for entry in unmeasured(run, &experiment.config)? {
+        measure_now(entry, run, experiment, device, || Ok(()))?;
     }
     let was_trained = is_trained(run, &experiment.config)?;
     if !was_trained {
@@ -121,7 +124,7 @@ fn complete_here(
     // What made the map is noted last of all, so that a run with such a note has its report.
     let report = || report_run(run, &legend);
     match outcome == Outcome::Finished && !is_mapped(run)? {
-        true => measure_now("map", run, experiment, device, report)?,
+        true => measure_now(&Entry::of::<Projections>(), run, experiment, device, report)?,
         false => report()?,
     }
     Ok(outcome)
@@ -150,14 +153,13 @@ fn is_mapped(run: &RunDir) -> Result<bool, RunError> {
 }
 
 /// What training measured at the checkpoints that are there, and whose table is not: measuring again was interrupted.
-fn unmeasured(run: &RunDir, config: &Config) -> Result<Vec<&'static str>, RunError> {
+fn unmeasured(run: &RunDir, config: &Config) -> Result<Vec<&'static Entry>, RunError> {
     if !run.steps()?.into_iter().any(|step| config.checkpoints.is_due(step, config.train.steps)) {
         return Ok(Vec::new());
     }
-    let all_there =
-        |live: &&LiveEntry| (live.tables)(run.folder()).iter().all(|table| run.path().join(table.file()).exists());
-    let missing = LIVE.iter().filter(|live| !all_there(live));
-    Ok(missing.map(|live| live.name).collect())
+    let is_there = |file: &str| run.path().join(file).exists();
+    let is_missing = |entry: &&Entry| !(entry.tables)(run.folder()).iter().all(|table| is_there(table.file()));
+    Ok(LIVE.iter().map(|live| &live.entry).filter(is_missing).collect())
 }
 
 fn is_trained(run: &RunDir, config: &Config) -> Result<bool, RunError> {
