@@ -13,10 +13,11 @@ use crate::{Config, ConfigError, elsewhere};
 const CONFIG: &str = "config";
 
 /// The presets built into the program, by name.
-pub const PRESETS: [(&str, &str); 5] = [
+pub const PRESETS: [(&str, &str); 6] = [
     ("base", include_str!("../../../experiments/base.toml")),
     ("two-bases", include_str!("../../../experiments/two-bases.toml")),
     ("quickstart", include_str!("../../../experiments/quickstart.toml")),
+    ("half", include_str!("../../../experiments/half.toml")),
     ("smoke", include_str!("../../../experiments/smoke.toml")),
     ("paper", include_str!("../../../experiments/paper.toml")),
 ];
