@@ -85,7 +85,7 @@ fn a_folder_that_is_no_whole_model_is_refused() {
         (
             "smollm2",
             Box::new((|folder| truncate(&folder.join("tokenizer.json"), |len| len / 2)) as Damage),
-            &["tokenizer.json: it must be a tokenizer, but"],
+            &["tokenizer.json: it must be a tokenizer: "],
         ),
         (
             "smollm2",

@@ -190,7 +190,7 @@ fn tuning_that_makes_no_sense_is_refused() {
         (&["--set", "finetune.rank=25"], &["finetune.rank must be between 1 and the model's width (24), but is 25"]),
         (&["--set", "finetune.targets=[\"dense\"]"], &["finetune.targets must be some of q_proj", "dense"]),
         (&["--set", "finetune.epochs=2"], &["finetune", "epochs"]),
-        (&["--set", "task.bits=32", "--set", "task.shots=[0,64]"], &["the number of tokens of", "positions (512)"]),
+        (&["--set", "task.bits=3"], &["--set must be a change of name or finetune", "but is task.bits=3"]),
     ];
     let command = |more: &[&'static str]| [&["lm", "finetune", run.to_str().unwrap(), "--out"], more].concat();
     for (more, words) in cases {
@@ -212,7 +212,28 @@ fn tuning_that_makes_no_sense_is_refused() {
         &["RUN must be a run of models as they were", "last=1"],
     );
     assert_eq!(only_run(&out), tuned);
-    // Its adapters belong to it.
+    // Its adapters belong to it, as they were tuned.
+    let weights = tuned.join("adapter/adapter_model.safetensors");
+    let good = std::fs::read(&weights).unwrap();
+    let mut changed = good.clone();
+    *changed.last_mut().unwrap() ^= 0x40;
+    std::fs::write(&weights, changed).unwrap();
+    refused(&["lm", "tdnv", tuned.to_str().unwrap()], &["adapter: its adapters must be those of checkpoint.safetensors"]);
+    std::fs::write(&weights, good).unwrap();
+    // Compared is what was tuned with the run that it was tuned from.
+    let compared = root.path().join("compared");
+    let compare = |runs: [&Path; 2], words: &[&str]| {
+        let [one, other] = runs.map(|run| run.to_str().unwrap());
+        refused(&["lm", "compare", one, other, "--out", compared.to_str().unwrap()], words);
+        assert!(!compared.exists());
+    };
+    compare([&tuned, &run], &["it must be a run that was tuned from", "but was not tuned"]);
+    let (_elsewhere, other) = bitwise_run();
+    std::fs::remove_dir_all(&other).unwrap();
+    let [model, place] = [golden("smollm2"), other.parent().unwrap().to_owned()];
+    let [model, place] = [&model, &place].map(|path| path.to_str().unwrap());
+    succeed(&measure("bitwise", model, place, &["--set", "task.bits=3"]));
+    compare([&only_run(Path::new(place)), &tuned], &["task.bits must be as in bitwise", "(3), but is 2"]);
     std::fs::remove_file(tuned.join("adapter/adapter_config.json")).unwrap();
     refused(&["lm", "tdnv", tuned.to_str().unwrap()], &["adapter: there must be an adapter_config.json in it"]);
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::lora::{FinetuneConfig, Free};
+use crate::PretrainedError;
 use crate::material::{Material, files_at, material};
 
 /// The presets built into the program, by name.
@@ -117,6 +118,28 @@ impl LmConfig {
         let built: Arc<dyn TextTask> = task.build(&read)?;
         let study = Study::of_text(self.seed, built, self.eval.clone(), self.probe.clone(), &task.settings.shots)?;
         Ok(LmExperiment { text: task.settings, study, config: self, corpora: corpora.into_inner() })
+    }
+
+    /// Makes every path one that means the same from every folder.
+    ///
+    /// # Errors
+    /// When one is no UTF-8, for a configuration is text.
+    pub(crate) fn name_paths_wholly(&mut self) -> Result<(), PretrainedError> {
+        let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let text = |path: &Path| {
+            let whole = whole(path);
+            let text = whole.to_str().map(str::to_owned);
+            text.ok_or_else(|| PretrainedError::out_of_range("--model", "a path in UTF-8", whole.display()))
+        };
+        for path in &mut self.models {
+            *path = text(path)?.into();
+        }
+        for field in ["corpus", "file"] {
+            if let Some(Value::String(path)) = self.task.get_mut(field) {
+                *path = text(Path::new(path))?;
+            }
+        }
+        Ok(())
     }
 
     /// As a file.

@@ -22,14 +22,21 @@ pub(crate) struct Cost {
 impl Cost {
     /// Of a pass of so many tokens, by the rate of this machine's processor.
     pub(crate) fn of(config: &DecoderConfig, tokens: usize) -> Self {
+        // Wider products have the same rate, and what they are timed on grows with the square.
+        const WIDEST: usize = 4096;
         // A multiplication and an addition for every weight.
         let operations = 2.0 * (config.n_layers * config.parameters_of_block()) as f64 * tokens as f64;
-        Self { operations, rate: SHARE * products_per_second(config.d_model), bytes: memory(config, tokens) }
+        Self { operations, rate: SHARE * products_per_second(config.d_model.min(WIDEST)), bytes: memory(config, tokens) }
     }
 
     /// The same so many times over, one behind the other.
     pub(crate) fn times(self, times: f64) -> Self {
         Self { operations: self.operations * times, ..self }
+    }
+
+    /// The same with what is kept beside it, in numbers of f32.
+    pub(crate) fn keeping(self, numbers: usize) -> Self {
+        Self { bytes: self.bytes + 4 * numbers as u64, ..self }
     }
 
     pub(crate) fn seconds(self) -> f64 {

@@ -238,6 +238,7 @@ impl Passes<'_> {
                 Component::FeedForward => part(at, 1),
                 Component::Block => part(at, 0) + part(at, 1),
             });
+            check_finite(&values, layer)?;
             deliver(LayerStates { component, layer, values })?;
         }
         Ok(())
@@ -259,5 +260,16 @@ impl Passes<'_> {
             }
         }
         found
+    }
+}
+
+/// Errors if a state is none that anything can be read from.
+fn check_finite(states: &[f32], layer: Layer) -> Result<(), PretrainedError> {
+    match states.iter().find(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(value) => {
+            let range = "finite; the weights may be too large, or changed";
+            Err(PretrainedError::out_of_range(format!("every state at layer {}", layer.0), range, value))
+        }
     }
 }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use terminal::{Failure, in_shell};
 use toml::Table;
 
-use crate::lora::{Adapters, CHECKPOINT, Example};
+use crate::lora::{Adapters, CHECKPOINT, Example, TunedWith, TuningState};
 use crate::material;
 use crate::model::LanguageModel;
 use crate::passes::Watch;
@@ -133,10 +133,19 @@ impl LmRun {
     /// Reads the adapters of a run that was tuned.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When they cannot be read, or were changed since they were tuned.
     pub(crate) fn read_adapters(&self, series: &mut Series) -> Result<(), PretrainedError> {
-        if self.experiment.config.tuned.is_some() {
-            series.adapters = Some(Adapters::read(&self.folder.path().join(ADAPTER), &series.last().config)?);
+        let config = &self.experiment.config;
+        if config.tuned.is_some() {
+            let (folder, model) = (self.folder.path().join(ADAPTER), series.last());
+            let adapters = Adapters::read(&folder, &model.config)?;
+            let with = TunedWith::of(model, config.seed, &config.finetune);
+            let tuned = TuningState::read(&folder.join(CHECKPOINT), &with, &model.config)?;
+            if tuned.is_some_and(|tuned| tuned.adapters != adapters) {
+                let reason = format!("its adapters must be those of {CHECKPOINT} beside them, but were changed");
+                return Err(PretrainedError::file(&folder, reason));
+            }
+            series.adapters = Some(adapters);
         }
         Ok(())
     }
@@ -189,8 +198,12 @@ impl LmRun {
     pub fn has(&self, entry: &Entry, device: Device) -> Result<bool, CliError> {
         let made = Made::read(&self.folder)?;
         let maker = self.maker(entry, Table::new(), device);
-        let tables = (entry.tables)(&self.folder);
-        Ok(tables.iter().all(|table| made.tables.get(table.file()) == Some(&maker)))
+        for table in (entry.tables)(&self.folder) {
+            if made.tables.get(table.file()) != Some(&maker) || table.is_ours()? != Some(true) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn maker(&self, entry: &Entry, options: Table, device: Device) -> Maker {
@@ -256,6 +269,20 @@ pub(crate) fn examples<'a>(
     let (template, place) = (&experiment.text.template, experiment.text.place);
     let subject = TextSubject::new(LanguageModel::new(series.last(), device), template, place, watch);
     move |numbers| sampler.prompts(numbers).iter().map(|prompt| subject.example(prompt)).collect()
+}
+
+/// Checks that a model has positions for every prompt that it is tuned on.
+///
+/// # Errors
+/// When it has not.
+pub(crate) fn check_examples(
+    experiment: &LmExperiment,
+    series: &Series,
+    device: Device,
+) -> Result<(), PretrainedError> {
+    let to_the_end = |_, _| true;
+    let examples = examples(experiment, series, device, &to_the_end);
+    (0..experiment.config.finetune.samples).into_par_iter().try_for_each(|one| examples(one..one + 1).map(drop))
 }
 
 /// Checks that a model has positions for every prompt of the usual measurements.

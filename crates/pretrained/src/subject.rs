@@ -8,6 +8,7 @@ use probe::{
 };
 
 use crate::PretrainedError;
+use crate::folder::DecoderConfig;
 use crate::head::Said;
 use crate::lora::Example;
 use crate::model::LanguageModel;
@@ -17,6 +18,11 @@ use crate::tokens::{PairTokens, pairs};
 /// States of the residual stream that are in memory at a time: a gigabyte. More prompts than that go through the layers in
 /// portions.
 const STATES: usize = 1 << 28;
+
+/// Tokens whose states are in memory at a time, as far as no resample has more.
+pub(crate) fn tokens_at_once(config: &DecoderConfig) -> usize {
+    STATES / config.d_model
+}
 
 /// A language model that is asked prompts of text.
 pub struct TextSubject<'a> {

@@ -53,12 +53,15 @@ impl TextTokens {
         }
         let bytes = std::fs::read(path).map_err(|error| PretrainedError::io("read", path, error))?;
         let damaged =
-            |error: tokenizers::Error| PretrainedError::file(path, format!("it must be a tokenizer, but {error}"));
-        check_merges(&bytes).map_err(|reason| damaged(reason.into()))?;
+            |error: tokenizers::Error| PretrainedError::file(path, format!("it must be a tokenizer: {error}"));
+        check_content(&bytes).map_err(|reason| damaged(reason.into()))?;
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(damaged)?;
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(damaged)?;
-        let most = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
+        // What a post-processor adds need not be in the vocabulary.
+        let added = tokenizer.encode("", true).map_err(damaged)?;
+        let ids = tokenizer.get_vocab(true).into_values().chain(added.get_ids().iter().copied());
+        let most = ids.max().map_or(0, |id| id as usize + 1);
         if most > config.vocabulary {
             let reason = format!(
                 "it must be the tokenizer of this model, which has {} tokens, but it has {most}",
@@ -85,7 +88,8 @@ impl TextTokens {
             let range = format!("between 1 and the model's positions ({})", self.positions);
             PretrainedError::out_of_range(format!("the number of tokens of {}", shown()), range, value)
         };
-        let encoding = self.tokenizer.encode(text, true).map_err(|error| refused(error.to_string()))?;
+        let no_tokens = |error| PretrainedError::out_of_range(shown(), "a text that this tokenizer can cut", error);
+        let encoding = self.tokenizer.encode(text, true).map_err(no_tokens)?;
         let found = Encoded { ids: encoding.get_ids().to_vec(), places: encoding.get_offsets().to_vec() };
         if found.ids.is_empty() || found.ids.len() > self.positions {
             return Err(refused(found.ids.len().to_string()));
@@ -99,11 +103,18 @@ impl TextTokens {
     }
 }
 
-/// Checks what `tokenizers` 0.23 takes for granted, and panics without: that the file is JSON, and that every merge gives a
-/// token of the vocabulary.
-fn check_merges(bytes: &[u8]) -> Result<(), String> {
+/// Checks what `tokenizers` 0.23 takes for granted, and panics without: that the file is JSON, that every merge gives a token
+/// of the vocabulary, and that a normalizer's compiled table, which none of our families has, can be read. And checks that
+/// nothing is left to chance.
+fn check_content(bytes: &[u8]) -> Result<(), String> {
     let whole: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let model = whole.get("model").unwrap_or(&Value::Null);
+    if whole.get("normalizer").is_some_and(|normalizer| normalizer.to_string().contains("\"Precompiled\"")) {
+        return Err("its normalizer must be one without a compiled table, but is Precompiled".to_owned());
+    }
+    if let Some(dropout) = model.get("dropout").and_then(Value::as_f64).filter(|dropout| *dropout != 0.0) {
+        return Err(format!("its model's dropout must be 0 or null, but is {dropout}"));
+    }
     let vocabulary = model.get("vocab").and_then(Value::as_object);
     let merges = model.get("merges").and_then(Value::as_array);
     let (Some(vocabulary), Some(merges)) = (vocabulary, merges) else { return Ok(()) };
@@ -132,7 +143,12 @@ fn pair(text: &str, spans: &Spans, encoded: &Encoded) -> PairTokens {
         let until = encoded.places.iter().position(|&(_, token_end)| token_end > end);
         until.unwrap_or(encoded.places.len()).saturating_sub(1)
     };
-    let asked = last_until(spans.asked);
+    let mut asked = last_until(spans.asked);
+    // The prompt's last character may be in one token with the space behind it.
+    let holds_the_end = |&(start, end): &(usize, usize)| start < spans.asked && end <= spans.answer.start;
+    if encoded.places.get(asked + 1).is_some_and(holds_the_end) {
+        asked += 1;
+    }
     let first = asked + 1;
     let end = last_until(spans.answer.end) + 1;
     let end = end.max(first);
@@ -192,8 +208,7 @@ mod tests {
     fn a_prompt_and_its_space_in_one_token_end_there() {
         let tokens = ["a", ": ", "b", "\n", "a", ": ", "c", "\n"];
         let [first, second] = <[PairTokens; 2]>::try_from(found(["b", "c"], &tokens)).unwrap();
-        assert_eq!((first.before_answer, second.before_answer), (1, 5));
-        assert_eq!((first.answer.end, second.answer.end), (3, 7));
+        assert_eq!((first, second), (pair(1, 1, 2..3, ""), pair(5, 5, 6..7, "")));
     }
 
     #[test]

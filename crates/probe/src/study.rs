@@ -65,20 +65,13 @@ impl Study {
         Ok(study)
     }
 
-    /// Checks that there are prompts for resamples of `per_concept` of every concept. Those of numbers share no prompt; each of text
-    /// is drawn from all that there are.
+    /// Checks that there are prompts for resamples of `per_concept` of every concept, which share none.
     ///
     /// # Errors
     /// When a concept has fewer.
     pub fn check_probed(&self, per_concept: usize) -> Result<(), ProbeError> {
-        let (field, prompts) = match &self.task {
-            AnyTask::Text(_) => ("probe.prompts_per_concept", per_concept),
-            AnyTask::Pairs(_) => {
-                let prompts = per_concept.saturating_mul(self.probe.resamples);
-                ("probe.prompts_per_concept times probe.resamples", prompts)
-            }
-        };
-        self.check_stock(field, Purpose::Probe, prompts)
+        let prompts = per_concept.saturating_mul(self.probe.resamples);
+        self.check_stock("probe.prompts_per_concept times probe.resamples", Purpose::Probe, prompts)
     }
 
     /// Checks that every concept has `per_concept` different prompts for `purpose`.

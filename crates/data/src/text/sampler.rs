@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rand::RngExt;
 use rayon::prelude::*;
 
-use super::{TextPrompt, TextTask};
+use super::{TextPair, TextPrompt, TextTask};
 use crate::sampler::draw_concept;
 use crate::{ConceptId, Stream};
 
@@ -21,8 +21,8 @@ const MOST_DRAWS: usize = 1_000_000;
 
 /// Draws prompts of a task of text by their index in a stream.
 ///
-/// Within a prompt nothing is repeated where the task says so. Two prompts of different sets may be the same where the task
-/// has a finite stock.
+/// Within a prompt nothing is repeated where the task says so. Sets of one purpose and size share no prompt, as long as the
+/// task has prompts for all of them.
 #[derive(Clone, Debug)]
 pub struct TextSampler {
     task: Arc<dyn TextTask>,
@@ -52,14 +52,33 @@ impl TextSampler {
         indices.into_par_iter().map(|index| self.prompt(index)).collect()
     }
 
-    /// `per_concept` prompts of every concept, concept by concept, as set number `set`. No prompt comes twice in a set: one
-    /// that came before is drawn again, from where its own numbers go on.
+    /// `per_concept` prompts of every concept, concept by concept, as set number `set`. No prompt comes twice in a set, or of
+    /// a small stock in the sets before it: one that came before is drawn again, from where its own numbers go on.
     ///
     /// No two sets share an address.
     ///
     /// # Panics
-    /// When a concept has fewer different prompts than [`TextTask::stock`] says.
+    /// When a concept has fewer different prompts than [`TextTask::stock`] says, or than all sets need.
     pub fn balanced(&self, set: u64, per_concept: usize) -> Vec<TextPrompt> {
+        let purpose = self.stream.purpose();
+        let stock = |concept| self.task.stock(ConceptId(concept), purpose);
+        let is_scarce = (0..self.task.concepts().len()).filter_map(stock).any(|stock| stock <= MOST_DRAWS);
+        // Of a large stock no prompt comes twice by chance.
+        let first = if is_scarce { 0 } else { set };
+        let (mut seen, mut prompts) = (HashSet::new(), Vec::new());
+        for set in first..=set {
+            prompts = self.draw_unseen(set, per_concept, &mut seen);
+        }
+        prompts
+    }
+
+    /// Set number `set` of prompts that are not among those `seen`, which they join.
+    fn draw_unseen(
+        &self,
+        set: u64,
+        per_concept: usize,
+        seen: &mut HashSet<(ConceptId, Vec<TextPair>)>,
+    ) -> Vec<TextPrompt> {
         let total = self.task.concepts().len() * per_concept;
         let first = set * total as u64;
         let draw = |i: usize| {
@@ -67,7 +86,7 @@ impl TextSampler {
             (self.task.sample(ConceptId(i / per_concept), self.stream.purpose(), &mut rng), rng)
         };
         let drawn: Vec<_> = (0..total).into_par_iter().map(draw).collect();
-        let (mut seen, mut prompts) = (HashSet::new(), Vec::with_capacity(total));
+        let mut prompts = Vec::with_capacity(total);
         for (mut prompt, mut rng) in drawn {
             let mut draws = 1;
             while !seen.insert((prompt.concept, prompt.pairs.clone())) {
@@ -140,7 +159,7 @@ mod tests {
         let read = |_: &std::path::Path| Ok(Vec::new());
         let task = TextTaskConfig::read(&toml.parse().unwrap()).unwrap().build(&read).unwrap();
         assert_eq!(task.stock(ConceptId(0), Purpose::Probe), Some(4));
-        let prompts = TextSampler::new(task, Stream::new(0, Purpose::Probe)).balanced(1, 4);
+        let prompts = TextSampler::new(task.clone(), Stream::new(0, Purpose::Probe)).balanced(0, 4);
         let inputs = |concept: usize| {
             let mut inputs: Vec<&str> =
                 prompts[4 * concept..4 * (concept + 1)].iter().map(|prompt| prompt.pairs[0].input.as_str()).collect();
@@ -148,5 +167,11 @@ mod tests {
             inputs
         };
         assert!((0..6).all(|concept| inputs(concept) == ["0 0", "0 1", "1 0", "1 1"]));
+        let sampler = TextSampler::new(task, Stream::new(1, Purpose::Probe));
+        let mut both = [0, 1].map(|set| sampler.balanced(set, 2)).concat();
+        both.retain(|prompt| prompt.concept.0 == 0);
+        let mut inputs: Vec<&str> = both.iter().map(|prompt| prompt.pairs[0].input.as_str()).collect();
+        inputs.sort_unstable();
+        assert_eq!(inputs, ["0 0", "0 1", "1 0", "1 1"], "two sets of two share none");
     }
 }

@@ -20,7 +20,7 @@ pub struct Template {
 /// A prompt as a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// The text; it ends with the last answer and the line break behind it.
+    /// The text; it ends with the last answer and what stands behind every answer.
     pub text: String,
     /// Where the pairs stand in it.
     pub pairs: Vec<Spans>,
@@ -33,8 +33,6 @@ pub struct Spans {
     pub asked: usize,
     /// The answer itself.
     pub answer: Range<usize>,
-    /// End of the line break behind the answer.
-    pub line_end: usize,
 }
 
 /// What a template is, in messages.
@@ -73,9 +71,8 @@ impl Template {
             text.push_str(answer);
             let answer = start..text.len();
             text.push_str(&self.behind);
-            pairs.push(Spans { asked, line_end: answer.end + 1, answer });
+            pairs.push(Spans { asked, answer });
         }
-        text.truncate(pairs.last().map_or(text.len(), |last| last.line_end));
         Written { text, pairs }
     }
 }
@@ -102,11 +99,11 @@ mod tests {
     fn a_prompt_is_one_text_in_which_its_answers_are_found() {
         let template = Template::new("Input: {input}\nOutput: {output}\n\n").unwrap();
         let Written { text, pairs } = template.write(&prompt(Some("Opposites")));
-        assert_eq!(text, "Opposites\n\nInput: hot\nOutput: cold\n\nInput: big\nOutput: small\n");
+        assert_eq!(text, "Opposites\n\nInput: hot\nOutput: cold\n\nInput: big\nOutput: small\n\n");
         let asked: Vec<&str> = pairs.iter().map(|pair| &text[..pair.asked]).collect();
         assert!(asked.iter().all(|asked| asked.ends_with("Output:")), "{asked:?}");
-        let answers: Vec<&str> = pairs.iter().map(|pair| &text[pair.answer.start..pair.line_end]).collect();
-        assert_eq!(answers, ["cold\n", "small\n"]);
+        let answers: Vec<&str> = pairs.iter().map(|pair| &text[pair.answer.clone()]).collect();
+        assert_eq!(answers, ["cold", "small"]);
         assert!(template.write(&prompt(None)).text.starts_with("Input: hot"));
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use terminal::{Failure, say, say_json};
 
 use crate::cost::Cost;
-use crate::{DecoderConfig, ModelFolder};
+use crate::{DecoderConfig, ModelFolder, PretrainedError};
 
 /// The folder to look at.
 #[derive(Debug, Args)]
@@ -52,6 +52,10 @@ impl Check {
         self.machine.prepare()?;
         let folder = ModelFolder::open(&self.folder).map_err(Failure::from)?;
         let config = &folder.config;
+        if self.tokens as usize > config.positions {
+            let range = format!("at most the model's positions ({})", config.positions);
+            return Err(Failure::from(PretrainedError::out_of_range("--tokens", range, self.tokens)).into());
+        }
         let cost = Cost::of(config, self.prompts as usize * self.tokens as usize);
         let DecoderConfig { n_layers, d_model, n_heads, n_kv_heads, vocabulary, positions, .. } = *config;
         let found = Found {

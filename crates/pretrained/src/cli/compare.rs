@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use analysis::{CliError, Shown, TunedRun, check_tuning, write_tuning};
+use analysis::{AccuracyRow, CliError, Shown, TunedRun, check_tuning, write_tuning};
 use clap::Args;
 use data::Legend;
-use record::Folder;
-use terminal::say;
+use record::{Change, Folder};
+use terminal::{Failure, say};
+use toml::Table;
 
-use crate::LmRun;
+use crate::{LmRun, PretrainedError};
 
 /// The runs, and where to write.
 #[derive(Debug, Args)]
@@ -27,8 +28,11 @@ pub struct Compare {
 impl Compare {
     pub(super) fn run(self) -> Result<(), CliError> {
         let runs = self.runs.iter().map(|path| LmRun::open(path)).collect::<Result<Vec<_>, _>>()?;
+        let (first, tuned_from_it) = runs.split_first().expect("there are two at least");
+        tuned_from_it.iter().try_for_each(|run| check_tuned_from(first, run)).map_err(Failure::from)?;
+        runs.iter().try_for_each(check_measured)?;
         let legends = runs.iter().map(|run| Ok(run.legend()?)).collect::<Result<Vec<_>, CliError>>()?;
-        let tuned: Vec<TunedRun<'_>> = runs.iter().zip(&legends).map(|(run, legend)| tuned(run, legend)).collect();
+        let tuned: Vec<TunedRun<'_>> = runs.iter().zip(&legends).map(|(run, legend)| tuned(run, legend, &runs)).collect();
         check_tuning(&Folder::at(&self.out), self.force)?;
         let out = Folder::create(&self.out)?;
         write_tuning(&tuned, &out)?;
@@ -36,10 +40,42 @@ impl Compare {
     }
 }
 
-fn tuned<'a>(run: &'a LmRun, legend: &'a Legend) -> TunedRun<'a> {
+/// Errors if `run` does not ask what `first` asks, of the same model after tuning.
+fn check_tuned_from(first: &LmRun, run: &LmRun) -> Result<(), PretrainedError> {
+    if run.experiment.config.tuned.is_none() {
+        let reason = format!("it must be a run that was tuned from {}, but was not tuned", first.name());
+        return Err(PretrainedError::file(run.folder().path(), reason));
+    }
+    let asked = |run: &LmRun| {
+        let mut config: Table = run.experiment.config.to_toml().parse().expect("what was written as TOML is TOML");
+        config.retain(|field, _| !["name", "tuned", "finetune"].contains(&field));
+        config
+    };
+    match Change::between(&asked(first), &asked(run)).first() {
+        None => Ok(()),
+        Some(change) => {
+            let [before, after] = change.sides();
+            let reason = format!("{} must be as in {} ({before}), but is {after}", change.field, first.name());
+            Err(PretrainedError::file(run.folder().path(), reason))
+        }
+    }
+}
+
+/// Errors if there are no answers to compare.
+fn check_measured(run: &LmRun) -> Result<(), CliError> {
+    if run.folder().table::<AccuracyRow>().read()?.is_empty() {
+        let reason = format!("it must be measured before it is compared: {}", run.measure_again());
+        return Err(Failure::from(PretrainedError::file(run.folder().path(), reason)).into());
+    }
+    Ok(())
+}
+
+/// A run with its name, or with that of its folder where another has the same.
+fn tuned<'a>(run: &'a LmRun, legend: &'a Legend, all: &[LmRun]) -> TunedRun<'a> {
     let config = &run.experiment.config;
+    let is_alone = all.iter().filter(|other| other.experiment.config.name == config.name).count() == 1;
     TunedRun {
-        name: config.name.clone(),
+        name: if is_alone { config.name.clone() } else { run.name() },
         trainable: config.tuned.as_ref().map_or(String::new(), |tuned| tuned.free.to_string()),
         shown: Shown { folder: run.folder(), legend },
     }

@@ -11,7 +11,7 @@ use super::measure::{measure_all, say_summary};
 use super::work::Work;
 use crate::lora::{Adapters, Finetune as Tuning, Free, Progress, finetune};
 use crate::model::LanguageModel;
-use crate::run_folder::{check_lengths, examples};
+use crate::run_folder::{check_examples, check_lengths, examples};
 use crate::{LmRun, PretrainedError, Series, Tuned};
 
 /// What to tune, and where.
@@ -22,7 +22,7 @@ pub struct Finetune {
     /// Layers that get adapters: all, first=N or last=N [default: finetune.free, which is all]
     #[arg(long)]
     free: Option<Free>,
-    /// Replace a field: --set finetune.samples=10000; may be given many times
+    /// Replace the name, or a field of the section finetune: --set finetune.samples=10000; may be given many times
     #[arg(long = "set", value_name = "PATH=VALUE")]
     sets: Vec<String>,
     #[command(flatten)]
@@ -44,6 +44,11 @@ impl Finetune {
             let found = format!("one whose layers {} were tuned", tuned.free);
             return Err(Failure::from(PretrainedError::out_of_range("RUN", range, found)).into());
         }
+        let tunes = |set: &&String| set.starts_with("finetune.") || set.starts_with("name=");
+        if let Some(set) = self.sets.iter().find(|set| !tunes(set)) {
+            let range = "a change of name or finetune: task and measurements are those of RUN";
+            return Err(Failure::from(PretrainedError::out_of_range("--set", range, set)).into());
+        }
         let mut config = from.experiment.config.changed(&self.sets)?;
         config.finetune.free = self.free.unwrap_or(config.finetune.free);
         let free = config.finetune.free;
@@ -53,10 +58,11 @@ impl Finetune {
             let found = format!("one of {}", config.models.len());
             return Err(Failure::from(PretrainedError::out_of_range("RUN", "a run of one model", found)).into());
         }
-        let mut series = Series::open(&config.models).map_err(Failure::from)?;
+        let mut series = from.series().map_err(Failure::from)?;
         config.finetune.adapters(&series.last().config).map_err(Failure::from)?;
         let experiment = config.build()?;
         check_lengths(&experiment, &series).map_err(Failure::from)?;
+        check_examples(&experiment, &series, device).map_err(Failure::from)?;
         let run = LmRun::create(&self.out, experiment, &series)?;
         series.adapters = Some(tune(&run, &series, device).map_err(|error| run.ended(error))?);
         measure_all(&run, &series, device).map_err(|error| run.ended(error))?;

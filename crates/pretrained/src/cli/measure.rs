@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use analysis::{Accuracy, CliError, Common, Decodability, Entry, Listed, Machine, Needs, Shown, Summary, cd_accuracy};
 use clap::Args;
 use kernels::Device;
+use record::Seal;
 use terminal::{Failure, note, program_name, say, say_json};
 
 use super::work::Work;
 use crate::cost::Cost;
 use crate::run_folder::check_lengths;
+use crate::subject::tokens_at_once;
 use crate::{LmConfig, LmExperiment, LmRun, Series};
 
 /// What `lm measure` measures, in this order.
@@ -61,7 +63,11 @@ impl Measure {
         let device = self.machine.prepare()?;
         let mut config = self.change.resolve(&self.config)?;
         if !self.models.is_empty() {
-            config.models = self.models.iter().map(|path| whole(path)).collect();
+            config.models = self.models.clone();
+        }
+        // The configuration of a run that is there names the run.
+        if !Path::new(&self.config).with_file_name(Seal::FILE).exists() {
+            config.name_paths_wholly().map_err(Failure::from)?;
         }
         let mut series = Series::open(&config.models).map_err(Failure::from)?;
         let experiment = config.build()?;
@@ -72,11 +78,6 @@ impl Measure {
         measure_all(&run, &series, device).map_err(|error| run.ended(error))?;
         say_summary(&run, self.json)
     }
-}
-
-/// A path that means the same from every folder.
-pub(super) fn whole(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 /// Makes what is missing of the usual measurements, and the report.
@@ -117,7 +118,8 @@ fn expected(experiment: &LmExperiment, series: &Series) -> Result<Cost, CliError
     let resamples = study.probe.prompts_per_concept as f64 * study.probe.resamples as f64;
     let models = series.models().count() as f64;
     let passes = models * (study.eval.prompts_per_concept as f64 + resamples * (1.0 + permuted)) + resamples;
-    let at_once = tokens * study.probe.prompts_per_concept * study.probe.resamples;
+    let of_resample = tokens * study.probe.prompts_per_concept;
+    let at_once = (of_resample * study.probe.resamples).min(tokens_at_once(&series.last().config).max(of_resample));
     Ok(Cost::of(&series.last().config, at_once).times(passes * tokens as f64 / at_once as f64))
 }
 

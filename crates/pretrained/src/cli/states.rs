@@ -1,12 +1,13 @@
 //! `lm states`.
 
+use std::fs::remove_file;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use analysis::{CliError, Machine};
 use clap::Args;
 use probe::{Component, Layer};
-use record::{Npz, Output};
+use record::{Npz, Output, write_whole};
 use serde::{Deserialize, Serialize};
 use terminal::{Failure, note, say, say_json};
 
@@ -14,7 +15,7 @@ use super::work::Work;
 use crate::cost::Cost;
 use crate::model::LanguageModel;
 use crate::passes::{Member, Passed, Request, RowAt};
-use crate::{ModelFolder, PretrainedError};
+use crate::{DecoderConfig, ModelFolder, PretrainedError};
 
 /// Which states of what.
 #[derive(Debug, Args)]
@@ -63,9 +64,13 @@ impl States {
         let encoded = texts.iter().map(|text| Ok(folder.tokens.encode(text)?.ids));
         let sequences = encoded.collect::<Result<Vec<_>, PretrainedError>>().map_err(Failure::from)?;
         let tokens = sequences.iter().map(Vec::len).sum();
+        check_writable(&self.out)?;
         let (load_s, started) = (started.elapsed().as_secs_f64(), Instant::now());
         if !self.json {
-            note(&format!("{} texts, {tokens} tokens: about {}", sequences.len(), Cost::of(&folder.config, tokens)));
+            let DecoderConfig { n_layers, d_model, vocabulary, .. } = folder.config;
+            let kept = sequences.len() * ((n_layers + 1) * d_model + vocabulary);
+            let cost = Cost::of(&folder.config, tokens).keeping(kept);
+            note(&format!("{} texts, {tokens} tokens: about {cost}", sequences.len()));
         }
         let model = LanguageModel::new(&folder, device);
         let work = Work::new();
@@ -81,6 +86,16 @@ impl States {
     }
 }
 
+/// Errors if no file can be written at `path`: something else is there, or its folder takes none.
+fn check_writable(path: &Path) -> Result<(), CliError> {
+    if path.exists() && !path.is_file() {
+        return Err(Failure::from(PretrainedError::out_of_range("--out", "a file", path.display())).into());
+    }
+    let beside = path.with_added_extension("trial");
+    write_whole(&beside, b"")?;
+    remove_file(&beside).map_err(|error| Failure::from(PretrainedError::io("remove", &beside, error)).into())
+}
+
 /// The texts of a file, one a line.
 fn texts(path: &Path) -> Result<Vec<String>, PretrainedError> {
     if !path.is_file() {
@@ -90,6 +105,7 @@ fn texts(path: &Path) -> Result<Vec<String>, PretrainedError> {
         std::io::ErrorKind::InvalidData => PretrainedError::file(path, "it must be UTF-8, but is in another encoding"),
         _ => PretrainedError::io("read", path, error),
     })?;
+    let content = content.strip_prefix('\u{feff}').unwrap_or(&content);
     let lines = content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let text = |(number, line): (usize, &str)| {
         let line: Line = serde_json::from_str(line).map_err(|error| {

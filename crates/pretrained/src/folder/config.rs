@@ -171,6 +171,10 @@ impl DecoderConfig {
             format!("a divisor of num_attention_heads ({n_heads})")
         })?;
         let d_head = settings.size_or("head_dim", family.default_d_head(d_model, n_heads))?;
+        let of_head = if settings.get("head_dim").is_some() { "head_dim" } else { "num_attention_heads" };
+        settings.check(of_head, d_head >= 2 && d_head.is_multiple_of(2), || {
+            format!("such that a head's width is even and above 0 (it is {d_head})")
+        })?;
         let kind = family.kind();
         let epsilon = if kind.norm.centred { "layer_norm_eps" } else { "rms_norm_eps" };
         let norm = Norm { epsilon: settings.positive_or(epsilon, kind.norm.epsilon)?, ..kind.norm };
@@ -181,7 +185,6 @@ impl DecoderConfig {
             attention_out: attention_bias && family != Family::Qwen2,
             feed_forward: family == Family::GptNeoX || flag("mlp_bias", false)?,
         };
-        let scale_of = settings.positive_or("query_pre_attn_scalar", d_head as f32)?;
         let gemma = family == Family::Gemma2;
         let cap = |name: &str, default: f32| settings.optional_positive(name, gemma.then_some(default));
         let positions = settings.size_or("max_position_embeddings", 2048)?;
@@ -200,10 +203,11 @@ impl DecoderConfig {
             placement: kind.placement,
             parallel: family == Family::GptNeoX && flag("use_parallel_residual", true)?,
             query_key_norm: kind.query_key_norm,
-            clip_query_key_value: settings.optional_positive("clip_qkv", None)?,
+            clip_query_key_value: if family == Family::Olmo { settings.optional_positive("clip_qkv", None)? } else { None },
             biases,
-            rope: settings.rotation(d_head, if family == Family::GptNeoX { 0.25 } else { 1.0 }, positions)?,
-            attention_scale: if gemma { scale_of } else { d_head as f32 }.powf(-0.5),
+            rope: settings.rotation(d_head, (family == Family::GptNeoX).then_some(0.25), positions)?,
+            attention_scale: if gemma { settings.positive_or("query_pre_attn_scalar", 256.0)? } else { d_head as f32 }
+                .powf(-0.5),
             attention_cap: if gemma { cap("attn_logit_softcapping", 50.0)? } else { None },
             logit_cap: if gemma { cap("final_logit_softcapping", 30.0)? } else { None },
             windows: windows(family, settings, n_layers)?,
@@ -246,7 +250,7 @@ fn windows(family: Family, settings: &Settings, n_layers: usize) -> Result<Vec<O
     if let Some(kinds) = settings.layer_kinds(n_layers)? {
         return Ok(kinds.into_iter().map(|sliding| sliding.then_some(window)).collect());
     }
-    let first_sliding = settings.size_or("max_window_layers", 28)?;
+    let first_sliding = settings.count_or("max_window_layers", 28)?;
     let slides = |layer: usize| match family {
         Family::Gemma2 => layer.is_multiple_of(2),
         Family::Qwen2 | Family::Qwen3 => layer >= first_sliding,
@@ -304,8 +308,9 @@ mod tests {
         for name in ["rope_scaling", "rope_parameters"] {
             assert_eq!(rope(&format!(", \"{name}\": {{{fields}}}")).scaling, llama);
         }
-        let half = ", \"rope_parameters\": {\"partial_rotary_factor\": 0.5}";
-        assert_eq!([rope(half).dims, rope(", \"partial_rotary_factor\": 0.5").dims], [4, 4]);
+        let half = ", \"model_type\": \"gpt_neox\", \"rope_parameters\": {\"partial_rotary_factor\": 0.5}";
+        let plain = ", \"model_type\": \"gpt_neox\", \"partial_rotary_factor\": 0.5";
+        assert_eq!([half, plain].map(|more| rope(more).dims), [4, 4]);
     }
 
     /// As `transformers` takes `rope_scaling or rope_parameters`.
@@ -352,8 +357,14 @@ mod tests {
             (", \"rope_scaling\": 3", "rope_scaling must be an object, but is 3"),
             (", \"rope_scaling\": {\"type\": \"yarn\"}", "type must be default, linear or llama3, but is \"yarn\""),
             (", \"rope_parameters\": {\"rope_type\": \"linear\"}", "factor must be a number above 0, but is absent"),
-            (", \"partial_rotary_factor\": 0.4", "partial_rotary_factor must be so large that an even number"),
-            (", \"partial_rotary_factor\": 2", "partial_rotary_factor must be so large that an even number"),
+            (
+                ", \"model_type\": \"gpt_neox\", \"rotary_pct\": 0.4",
+                "rotary_pct must be so large that an even number of a head's 8 features is rotated, but is 0.4",
+            ),
+            (", \"partial_rotary_factor\": 0.5", "partial_rotary_factor must be absent or 1 for a model of this kind"),
+            (", \"head_dim\": 7", "head_dim must be such that a head's width is even and above 0 (it is 7), but is 7"),
+            (", \"num_attention_heads\": 24", "num_attention_heads must be such that a head's width is even"),
+            (", \"model_type\": \"gpt_neox\", \"partial_rotary_factor\": 2", "partial_rotary_factor must be so large that an even number"),
             (
                 ", \"model_type\": \"mamba\"",
                 "model_type must be one of llama, mistral, qwen2, qwen3, gemma2, olmo, olmo2, ",

@@ -63,6 +63,12 @@ impl Settings {
         Ok(self.read(field, "a whole number above 0 and at most 16777216", size)?.map(|size| size as usize))
     }
 
+    /// As [`size_or`](Self::size_or), but it may be 0.
+    pub(super) fn count_or(&self, field: &str, default: usize) -> Result<usize, PretrainedError> {
+        let count = self.read(field, "a whole number, 0 or more", Value::as_u64)?;
+        Ok(count.map_or(default, |count| count as usize))
+    }
+
     pub(super) fn size_or(&self, field: &str, default: usize) -> Result<usize, PretrainedError> {
         Ok(self.optional_size(field)?.unwrap_or(default))
     }
@@ -107,12 +113,14 @@ impl Settings {
     /// The rotation of a head's features, by the newer spelling (`rope_parameters`) or the older (`rope_theta`,
     /// `rope_scaling`; Pythia's `rotary_emb_base` and `rotary_pct`). Where both are there, `rope_scaling` counts.
     ///
+    /// `usual_share` is the share of a head's features that is rotated where nothing is said, none where all always are.
+    ///
     /// # Source
     /// `convert_rope_params_to_dict` of transformers 5.24.
     pub(super) fn rotation(
         &self,
         d_head: usize,
-        default_share: f32,
+        usual_share: Option<f32>,
         positions: usize,
     ) -> Result<Rotation, PretrainedError> {
         let inner = |field: &str| match self.get(field) {
@@ -130,21 +138,22 @@ impl Settings {
             first_of([(inner.as_ref(), "rope_theta"), (Some(self), "rope_theta"), (Some(self), "rotary_emb_base")])
                 .transpose()?
                 .unwrap_or(10_000.0);
-        let share = first_of([
+        let shares = [
             (inner.as_ref(), "partial_rotary_factor"),
             (Some(self), "partial_rotary_factor"),
             (Some(self), "rotary_pct"),
-        ])
-        .transpose()?
-        .unwrap_or(default_share);
+        ];
+        let share = first_of(shares).transpose()?.unwrap_or(usual_share.unwrap_or(1.0));
         let dims = (d_head as f32 * share) as usize;
-        if !dims.is_multiple_of(2) || dims == 0 || dims > d_head {
-            let range = format!("so large that an even number of a head's {d_head} features is rotated");
-            return Err(PretrainedError::out_of_range(
-                format!("{}: partial_rotary_factor", self.path.display()),
-                range,
-                share,
-            ));
+        let may_be = usual_share.is_some() || dims == d_head;
+        if !may_be || !dims.is_multiple_of(2) || dims == 0 || dims > d_head {
+            let says = |(settings, name): &(Option<&Self>, &str)| settings.is_some_and(|all| all.get(name).is_some());
+            let (settings, name) = shares.into_iter().find(says).unwrap_or(shares[1]);
+            let range = match usual_share {
+                Some(_) => format!("so large that an even number of a head's {d_head} features is rotated"),
+                None => "absent or 1 for a model of this kind, which rotates all features".to_owned(),
+            };
+            return Err(settings.unwrap_or(self).refused(name, range));
         }
         let scaling = inner.map_or(Ok(Scaling::None), |inner| inner.scaling(positions))?;
         Ok(Rotation { dims, base: f64::from(base), scaling })

@@ -41,19 +41,18 @@ impl Place {
 }
 
 impl Tensors {
-    /// Finds the tensors of `folder`, in one file or in those of an index.
+    /// Finds the tensors of `folder`, in one file or else in those of an index, as `transformers` does.
     ///
     /// # Errors
     /// When a file is missing, damaged or cut short, or a tensor of the index is not in its file.
     pub fn open(folder: &Path) -> Result<Self, PretrainedError> {
-        let index = folder.join(INDEX);
-        if !index.is_file() {
-            let single = folder.join(SINGLE);
-            if !single.is_file() {
-                let reason = format!("there must be a {SINGLE} or a {INDEX} in it");
-                return Err(PretrainedError::file(folder, reason));
-            }
+        let [single, index] = [SINGLE, INDEX].map(|name| folder.join(name));
+        if single.is_file() {
             return Self::of_files(&[single]);
+        }
+        if !index.is_file() {
+            let reason = format!("there must be a {SINGLE} or a {INDEX} in it");
+            return Err(PretrainedError::file(folder, reason));
         }
         let weight_map = read_index(&index)?;
         let mut names: Vec<&String> = weight_map.values().collect();

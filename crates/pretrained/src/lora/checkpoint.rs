@@ -11,7 +11,7 @@ use super::FinetuneConfig;
 use super::adapter::Adapters;
 use super::peft::to_bytes;
 use crate::PretrainedError;
-use crate::folder::DecoderConfig;
+use crate::folder::{DecoderConfig, ModelFolder};
 
 /// Name of the checkpoint's file.
 pub(crate) const FILE: &str = "checkpoint.safetensors";
@@ -35,6 +35,13 @@ pub(crate) struct TunedWith {
     pub(crate) base: String,
     pub(crate) seed: u64,
     pub(crate) finetune: FinetuneConfig,
+}
+
+impl TunedWith {
+    /// Of `model` as it lies in its folder.
+    pub(crate) fn of(model: &ModelFolder, seed: u64, finetune: &FinetuneConfig) -> Self {
+        Self { base: model.path.display().to_string(), seed, finetune: finetune.clone() }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

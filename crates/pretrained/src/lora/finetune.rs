@@ -127,7 +127,7 @@ fn run<B: Kernels>(
     device: &B::Device,
 ) -> Result<Adapters, PretrainedError> {
     let (config, path) = (tuning.config, folder.path().join(FILE));
-    let with = TunedWith { base: base(model), seed: tuning.seed, finetune: config.clone() };
+    let with = TunedWith::of(model.folder, tuning.seed, config);
     // Settings are checked before anything is read.
     config.adapters(model.config())?;
     let table = folder.table::<TuningLoss>();
@@ -183,8 +183,9 @@ fn tuner<'a, B: Kernels>(
 ) -> Result<Tuner<'a, B>, PretrainedError> {
     let config = tuning.config.adapters(model.config())?;
     check_memory(model)?;
+    let TunedWith { base, .. } = TunedWith::of(model.folder, tuning.seed, tuning.config);
     let state =
-        last.unwrap_or_else(|| TuningState::new(Adapters::new(tuning.seed, config, model.config(), base(model))));
+        last.unwrap_or_else(|| TuningState::new(Adapters::new(tuning.seed, config, model.config(), base)));
     let resident = Resident::read(model.config(), model.source, model.device.is_cpu(), device)?;
     Ok(Tuner::new(resident, state, tuning.config.learning_rate, tuning.seed, device))
 }
@@ -200,10 +201,6 @@ fn batch(
     let examples = (tuning.examples)(first..tuning.config.samples.min(first + size))?;
     examples.iter().try_for_each(|example| example.check(model.config().vocabulary))?;
     Ok((first, examples))
-}
-
-fn base(model: &LanguageModel<'_>) -> String {
-    model.folder.path.display().to_string()
 }
 
 /// Errors if the weights alone need more memory than there is: a process that runs out of it is killed.

@@ -17,7 +17,7 @@ mod tuner;
 mod tuning;
 
 pub use adapter::{AdapterConfig, Adapters, Free};
-pub(crate) use checkpoint::FILE as CHECKPOINT;
+pub(crate) use checkpoint::{FILE as CHECKPOINT, TunedWith, TuningState};
 pub use config::FinetuneConfig;
 pub use finetune::{Finetune, Progress, TuningLoss, bench_steps, finetune};
 pub use merged::Merged;

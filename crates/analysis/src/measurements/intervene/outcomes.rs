@@ -70,7 +70,8 @@ impl<'a> Outcomes<'a> {
         Self { study, null, plain: Values::of(plain), bootstrap }
     }
 
-    /// The rows of all interventions at one place: over all sources, then for each.
+    /// The rows of all interventions at one place: over all sources, then for each. Prompts of Null have no right answer, so
+    /// what is over all sources is without them.
     pub(super) fn rows<'b>(
         &self,
         place: Place,
@@ -85,7 +86,8 @@ impl<'a> Outcomes<'a> {
         kinds.sort_unstable();
         kinds.dedup();
         for kind in kinds {
-            let found = by_source.iter().enumerate().filter_map(|(source, outcomes)| {
+            let right = by_source.iter().enumerate().filter(|(source, _)| Some(ConceptId(*source)) != self.null);
+            let found = right.filter_map(|(source, outcomes)| {
                 let (.., values) = outcomes.iter().find(|(here, target, _)| *here == kind && target.is_none())?;
                 Some((source, values))
             });

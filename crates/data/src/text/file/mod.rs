@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use self::lines::{Line, read_lines};
 use super::settings::Concepts;
-use super::{PARTS, TextFile, TextPair, TextPrompt, TextSettings, TextTask, part};
+use super::{PARTS, TextFile, TextPair, TextPrompt, TextSettings, TextTask};
 use crate::{Concept, ConceptId, Purpose, TaskError};
 
 /// Fewest lines of a concept, half of them to train on: of fewer, a handful of prompts would be drawn again and again.
@@ -33,8 +33,8 @@ const MIN_LINES: usize = 20;
 /// | `instruction` | what names the concept; needed where `named` is true, and the same in all lines of a concept |
 ///
 /// A file has at least two concepts, in the order in which they first appear, with at least 20 lines each. Of the lines of
-/// a concept, counted from 0, training prompts are the even ones and all other prompts the odd ones. A prompt is a line
-/// drawn at random, so it may be drawn again. Under Null it has the inputs of any line, and answers drawn from all lines.
+/// a concept, counted from 0, the even ones are trained on and means are taken over them; the odd ones are measured. A
+/// prompt is a line drawn at random. Under Null it has the inputs of any line, and answers drawn from all lines.
 ///
 /// No two lines ask the same, because the concepts could not be told apart or a prompt to train on would be measured.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -101,6 +101,15 @@ impl FileConfig {
 
     fn at(&self, line: usize, trouble: String) -> TaskError {
         lines::refused(&self.file, line, trouble)
+    }
+}
+
+/// The part of the lines that prompts of `purpose` are drawn from. A line is a whole prompt, so what means are taken over must
+/// not be measured.
+fn part(purpose: Purpose) -> usize {
+    match purpose {
+        Purpose::Patch => super::part(Purpose::Train),
+        other => super::part(other),
     }
 }
 
@@ -240,10 +249,12 @@ mod tests {
     }
 
     #[test]
-    fn lines_to_train_on_serve_nothing_else() {
+    fn what_is_measured_is_neither_trained_on_nor_part_of_a_mean() {
         let task = build(&lines(20), &settings(false, false)).unwrap();
         let (train, probe) = (inputs(&task, 0, Purpose::Train), inputs(&task, 0, Purpose::Probe));
         assert!(train.iter().all(|prompt| !probe.contains(prompt)));
+        let (means, scored) = (inputs(&task, 0, Purpose::Patch), inputs(&task, 0, Purpose::Eval));
+        assert!(means.iter().all(|prompt| !scored.contains(prompt)));
         // The lines of both concepts have the same inputs, so Null shows that its part is theirs.
         assert!(inputs(&task, 2, Purpose::Train).iter().all(|prompt| !probe.contains(prompt)));
     }
