@@ -218,7 +218,10 @@ fn tuning_that_makes_no_sense_is_refused() {
     let mut changed = good.clone();
     *changed.last_mut().unwrap() ^= 0x40;
     std::fs::write(&weights, changed).unwrap();
-    refused(&["lm", "tdnv", tuned.to_str().unwrap()], &["adapter: its adapters must be those of checkpoint.safetensors"]);
+    refused(
+        &["lm", "tdnv", tuned.to_str().unwrap()],
+        &["adapter: its adapters must be those of checkpoint.safetensors"],
+    );
     std::fs::write(&weights, good).unwrap();
     // Compared is what was tuned with the run that it was tuned from.
     let compared = root.path().join("compared");

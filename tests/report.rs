@@ -185,7 +185,7 @@ fn the_algorithm_trace_enters_the_report() {
     let html = std::fs::read_to_string(run.join("report.html")).unwrap();
     assert_eq!(html.matches("<svg").count(), 5);
     assert!(
-        html.contains("the model is nearest to zero at every checkpoint"),
+        html.contains("answers are nearest to: zero from step 0 on."),
         "a model that has learned nothing answers with little"
     );
 }

@@ -32,7 +32,7 @@ pub use cli::{
 };
 pub use comparison::{
     Compared, Comparison, CorrelationMethod, CorrelationRow, Crossing, CurveRow, FallFrom, LagRow, MeanPairRow,
-    Measure, OverRuns, PointRow, Replacement, ReplacementRow, Scope, SweepRow, check_comparison, crossing,
+    Measure, OverRuns, PointRow, Replacement, ReplacementRow, Scope, SweepRow, check_comparison, crossing, differences,
     group_labels, pearson, spearman, write_comparison,
 };
 pub use exploration::{EXPLORE, Explored, check_page};
@@ -43,5 +43,5 @@ pub use report::{Frame, write_report};
 pub use run::REPORT;
 pub use scalars::{scalars, write_scalars};
 pub use show::{Section, Shown};
-pub use summary::{ConceptSummary, DecodabilitySummary, MissingTable, Summary};
+pub use summary::{ConceptSummary, DecodabilitySummary, MissingTable, Summary, has_emerged};
 pub use tuning::{TunedRun, TuningRow, check_tuning, tuning_rows, write_tuning};

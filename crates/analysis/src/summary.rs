@@ -96,8 +96,10 @@ pub struct DecodabilitySummary {
     pub first: f64,
     /// Held-out score at the end.
     pub last: f64,
-    /// 95% interval of `last`.
+    /// 95% interval of `last`, over half of the resamples.
     pub interval: [f64; 2],
+    /// Resamples in all.
+    pub resamples: usize,
     /// The score when the layer is chosen on the same resamples, as in the paper.
     pub optimistic: f64,
     /// Score at the end with permuted labels at the same layer.
@@ -113,6 +115,16 @@ pub struct DecodabilitySummary {
     /// Score of the bag of the demonstrations' answers, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bag: Option<f64>,
+}
+
+/// Resamples from which on an interval is one: of ten, five are scored, and all of them lie above chance by luck once in
+/// 32 times.
+const ENOUGH: usize = 10;
+
+/// Whether a concept can be read: the whole interval of held-out CD lies above chance. None where there are too few resamples
+/// to tell.
+pub fn has_emerged(interval: [f64; 2], chance: f64, resamples: usize) -> Option<bool> {
+    (resamples >= ENOUGH).then_some(interval[0] > chance)
 }
 
 impl DecodabilitySummary {
@@ -167,6 +179,23 @@ impl Summary {
         cd().find(|read| read.token == query)
     }
 
+    /// Whether the concept has emerged, in a sentence. None of language models, in which it is for the controls to tell, and
+    /// where CD was not measured.
+    pub(crate) fn verdict(&self) -> Option<String> {
+        let read = self.at_query().filter(|_| self.accuracy.is_empty())?;
+        let DecodabilitySummary { token, last, interval: [lo, hi], chance, resamples, .. } = read;
+        let found = format!("held-out CD at token {token} is {last:.2} [{lo:.2}, {hi:.2}]");
+        Some(match has_emerged(read.interval, *chance, *resamples) {
+            _ if self.concepts.len() == 1 => "With one concept there is none to be told from others.".to_owned(),
+            Some(true) => format!("The concept has emerged: {found}, above chance ({chance:.2})."),
+            Some(false) => format!("The concept has not emerged: {found}, and chance is {chance:.2}."),
+            None => format!(
+                "Whether the concept has emerged cannot be told from {resamples} resamples, but from {ENOUGH} on: {found}, \
+                 and chance is {chance:.2}."
+            ),
+        })
+    }
+
     /// The mean over the concepts that have such a number, each by its prior probability.
     pub(crate) fn mean(&self, of: impl Fn(&ConceptSummary) -> Option<f64>) -> Option<f64> {
         let numbers = || self.concepts.iter().filter_map(|concept| Some((concept.weight, of(concept)?)));
@@ -195,7 +224,7 @@ impl Summary {
                 "  {token:<4} {probe:<10} layer {layer}  {first:.2} → {last:.2} [{lo:.2}, {hi:.2}]  chance {chance:.2}{controls}\n"
             );
         }
-        text
+        text + &self.verdict().map_or(String::new(), |verdict| format!("{verdict}\n"))
     }
 
     fn errors(&self) -> String {
@@ -258,7 +287,7 @@ fn of_probe(
     let (fair, optimistic) = (chosen(Selection::HeldOut)?, chosen(Selection::Optimistic)?);
     let first = best.iter().filter(here).find(|row| row.selection == Selection::HeldOut)?;
     let of_probe = |row: &&DecodabilityRow| row.token == token && row.probe == ProbeReading::of(probe);
-    let chance = cd.iter().find(of_probe)?.chance;
+    let DecodabilityRow { chance, n: resamples, .. } = *cd.iter().rfind(of_probe)?;
     let control = |control: Control, layer: Layer| {
         let reading = ProbeReading::control(probe, control);
         let here = |row: &&DecodabilityRow| {
@@ -273,6 +302,7 @@ fn of_probe(
         first: first.score,
         last: fair.score,
         interval: [fair.lo, fair.hi],
+        resamples,
         optimistic: optimistic.score,
         shuffled: control(Control::Shuffled, fair.layer)?,
         chance,

@@ -1,5 +1,6 @@
 //! Which parameters training may change.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,17 @@ impl Free {
             Self::First(n) => layer <= n,
             Self::Last(n) => layer > n_layers.saturating_sub(n),
             Self::ReadOut => false,
+        }
+    }
+}
+
+impl fmt::Display for Free {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::First(n) => write!(f, "first={n}"),
+            Self::Last(n) => write!(f, "last={n}"),
+            Self::ReadOut => f.write_str("read_out"),
         }
     }
 }

@@ -10,8 +10,8 @@ use run::{ConfigError, apply, check_name, lay_over, read_as};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::lora::{FinetuneConfig, Free};
 use crate::PretrainedError;
+use crate::lora::{FinetuneConfig, Free};
 use crate::material::{Material, files_at, material};
 
 /// The presets built into the program, by name.

@@ -26,7 +26,11 @@ impl Cost {
         const WIDEST: usize = 4096;
         // A multiplication and an addition for every weight.
         let operations = 2.0 * (config.n_layers * config.parameters_of_block()) as f64 * tokens as f64;
-        Self { operations, rate: SHARE * products_per_second(config.d_model.min(WIDEST)), bytes: memory(config, tokens) }
+        Self {
+            operations,
+            rate: SHARE * products_per_second(config.d_model.min(WIDEST)),
+            bytes: memory(config, tokens),
+        }
     }
 
     /// The same so many times over, one behind the other.

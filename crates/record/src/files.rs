@@ -40,9 +40,7 @@ pub fn write_together(files: &[(impl AsRef<Path>, impl AsRef<[u8]>)]) -> Result<
     let through_links = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let files: Vec<(PathBuf, &[u8])> =
         files.iter().map(|(path, bytes)| (through_links(path.as_ref()), bytes.as_ref())).collect();
-    if let Some((path, _)) = files.iter().find(|(path, _)| path.exists() && !path.is_file()) {
-        return Err(RecordError::Occupied { path: path.clone(), reason: "is not a file".to_owned() });
-    }
+    files.iter().try_for_each(|(path, _)| check_free(path))?;
     let each = |action: &dyn Fn(&Path, &[u8]) -> io::Result<()>| {
         files
             .iter()
@@ -58,6 +56,28 @@ pub fn write_together(files: &[(impl AsRef<Path>, impl AsRef<[u8]>)]) -> Result<
         files.iter().for_each(|(path, _)| drop(disk::remove_file(&partial(path))));
     }
     written
+}
+
+/// Tries whether [`write_whole`] could write a file, and makes its folder; for who is to work for long before it writes.
+///
+/// # Errors
+/// When it could not.
+pub fn check_writable(path: &Path) -> Result<(), RecordError> {
+    check_free(path)?;
+    let trial = partial(path);
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        create_folder(folder)?;
+    }
+    write_through(&trial, b"")?;
+    remove_file(&trial)
+}
+
+/// Errors if something is there that is no file.
+fn check_free(path: &Path) -> Result<(), RecordError> {
+    if path.exists() && !path.is_file() {
+        return Err(RecordError::Occupied { path: path.to_owned(), reason: "is not a file".to_owned() });
+    }
+    Ok(())
 }
 
 /// Makes a folder that must not be there yet, so that it is there whole or not at all: under another name, which `fill`

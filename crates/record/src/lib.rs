@@ -49,8 +49,8 @@ pub use cells::Cells;
 pub use error::RecordError;
 pub use events::{Scalars, write_events};
 pub use files::{
-    leave, remove_empty_folder, remove_file, remove_folder, rename, write_folder, write_through, write_together,
-    write_whole,
+    check_writable, leave, remove_empty_folder, remove_file, remove_folder, rename, write_folder, write_through,
+    write_together, write_whole,
 };
 pub use folder::Folder;
 pub use holder::Holder;

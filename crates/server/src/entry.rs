@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use analysis::{Latest, Shown, legend_of};
+use analysis::{Latest, Shown, has_emerged, legend_of};
 use data::TaskRegistry;
 use run::{Config, RunDir};
 use serde::Serialize;
@@ -42,6 +42,8 @@ pub(crate) struct Line {
     steps: Option<usize>,
     /// When it will be trained if it goes on as it did, in seconds since 1970.
     ends: Option<u64>,
+    /// Whether the concept can be read.
+    emerged: bool,
     /// What was measured last.
     #[serde(flatten)]
     latest: Latest,
@@ -124,17 +126,24 @@ impl Entry {
             }
             Err(error) => return Err(format!("it cannot be read: {error}")),
         }
-        match Contents::of(&self.run) {
+        let resamples = match Contents::of(&self.run) {
             Contents::Training(config) => {
                 self.settings = Arc::new(config.fields());
                 self.follow(&config)?;
+                Some(config.probe.resamples)
             }
-            Contents::LanguageModel => self.line.state = Phase::LanguageModel,
+            Contents::LanguageModel => {
+                self.line.state = Phase::LanguageModel;
+                None
+            }
             Contents::Damaged(error) => return Err(error.to_string()),
-        }
+        };
         let legend = legend_of(&self.run, registry).map_err(|error| text(&error))?;
         let shown = Shown { folder: self.run.folder(), legend: &legend };
-        self.line.latest = Latest::read(&shown).map_err(|error| text(&error))?;
+        let latest = Latest::read(&shown).map_err(|error| text(&error))?;
+        let emerged = |[_, lo, hi]: [f64; 3]| Some(has_emerged([lo, hi], latest.chance, resamples?) == Some(true));
+        self.line.emerged = latest.cd.and_then(emerged).unwrap_or(false);
+        self.line.latest = latest;
         Ok(())
     }
 
@@ -167,7 +176,7 @@ impl Entry {
 
 impl Line {
     fn new(name: String, state: Phase, note: Option<String>) -> Self {
-        Self { name, state, note, step: None, steps: None, ends: None, latest: Latest::default() }
+        Self { name, state, note, step: None, steps: None, ends: None, emerged: false, latest: Latest::default() }
     }
 }
 

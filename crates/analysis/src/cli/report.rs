@@ -2,7 +2,7 @@
 
 use data::{Legend, TaskRegistry};
 use model::ModelConfig;
-use run::{Config, RunDir};
+use run::{Config, FinetuneConfig, RunDir};
 use terminal::{in_shell, program_name};
 
 use crate::cli::CliError;
@@ -48,6 +48,9 @@ fn facts(run: &RunDir, config: &Config, shown: &Shown<'_>) -> Result<Vec<(String
         ("Training", format!("{step} of {} steps of {} prompts{ended}", train.steps, train.batch_size)),
         ("Seed", config.seed.to_string()),
     ];
+    if let Some(FinetuneConfig { run, step, free, .. }) = &config.finetune {
+        facts.push(("Continues", format!("{run} from its step {step}; trained: {free}")));
+    }
     if let Some(made) = run.environment() {
         facts.push(("Version", format!("{} ({})", made.version, made.commit)));
         let products = made.products.map_or(String::new(), |products| format!(" (products in {products})"));

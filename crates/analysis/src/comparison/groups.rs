@@ -9,6 +9,12 @@ use super::Compared;
 /// same kind it continues from.
 const OF_THE_RUN: [&str; 6] = ["version", "name", "seed", "checkpoints.full", "finetune.run", "finetune.weights"];
 
+/// Fields that a label can name all of.
+const FEW: usize = 2;
+
+/// The label of what has no field that differs from most.
+const AS_MOST: &str = "as most are";
+
 /// A label a run. Runs that differ only in their seeds have the same: the fields that differ between the groups with
 /// their values; the name instead where every group has one of its own.
 pub fn group_labels(runs: &[Compared]) -> Vec<String> {
@@ -23,24 +29,35 @@ fn labels(runs: &[(String, BTreeMap<String, String>)]) -> Vec<String> {
         fields
     };
     let fields: Vec<BTreeMap<String, String>> = runs.iter().map(fields).collect();
-    let paths: BTreeSet<&String> = fields.iter().flat_map(BTreeMap::keys).collect();
-    let varies = |path: &&String| fields.iter().any(|run| run.get(*path) != fields[0].get(*path));
-    let varied: Vec<&String> = paths.into_iter().filter(varies).collect();
-    let setting = |run: &BTreeMap<String, String>, path: &str| {
-        let field = shortest(path, &varied);
-        run.get(path).map_or(format!("no {field}"), |value| format!("{field} = {}", value.trim_matches('"')))
-    };
-    let label = |run| varied.iter().map(|path| setting(run, path)).collect::<Vec<_>>().join(", ");
-    let labels: Vec<String> = fields.iter().map(label).collect();
+    let labels = differences(&fields);
     let names: Vec<String> = runs.iter().map(|(name, _)| name.clone()).collect();
     let distinct = |all: &[String]| all.iter().collect::<BTreeSet<_>>().len();
     let pairs = names.iter().zip(&labels).collect::<BTreeSet<_>>().len();
     match names.iter().min() {
         // Under several names the same experiment.
-        Some(first) if varied.is_empty() => vec![first.clone(); names.len()],
+        Some(first) if labels.iter().all(String::is_empty) => vec![first.clone(); names.len()],
         _ if distinct(&names) == pairs && distinct(&labels) == pairs => names,
         _ => labels,
     }
+}
+
+/// Of every set of fields those that are not the same in all, with their values. Where many differ, a value that more than half
+/// of the sets have is left out: it is the others that tell them apart.
+pub fn differences(sets: &[BTreeMap<String, String>]) -> Vec<String> {
+    let paths: BTreeSet<&String> = sets.iter().flat_map(BTreeMap::keys).collect();
+    let varies = |path: &&String| sets.iter().any(|fields| fields.get(*path) != sets[0].get(*path));
+    let varied: Vec<&String> = paths.into_iter().filter(varies).collect();
+    let is_usual = |value: Option<&String>, path: &String| {
+        varied.len() > FEW && 2 * sets.iter().filter(|fields| fields.get(path) == value).count() > sets.len()
+    };
+    let setting = |fields: &BTreeMap<String, String>, path: &String| {
+        let (value, field) = (fields.get(path), shortest(path, &varied));
+        let written = || value.map_or(format!("no {field}"), |value| format!("{field} = {}", value.trim_matches('"')));
+        (!is_usual(value, path)).then(written)
+    };
+    let label = |fields| varied.iter().filter_map(|path| setting(fields, path)).collect::<Vec<_>>().join(", ");
+    let as_most = |label: String| if label.is_empty() && !varied.is_empty() { AS_MOST.to_owned() } else { label };
+    sets.iter().map(label).map(as_most).collect()
 }
 
 /// The last parts of a path, as few as no other of `all` ends with.
@@ -106,9 +123,16 @@ mod tests {
         assert_eq!(found, ["no shared", "shared = 1"]);
         let found = labels(&[&["model.init=\"gpt2\""], &["task.weights=[1.0, 2.0]"]]);
         assert_eq!(found, ["init = gpt2, no weights", "init = fan_in, weights = [1.0, 2.0]"]);
-        let found =
-            labels(&[&["eval.n=1", "probe.n=2", "steps=3"], &["eval.n=2", "probe.n=2", "steps=3"], &["probe.n=1"]]);
+        let found = labels(&[&["eval.n=1", "probe.n=2", "steps=3"], &["eval.n=2", "probe.n=1", "steps=4"]]);
         assert_eq!(found[0], "eval.n = 1, probe.n = 2, steps = 3");
+    }
+
+    #[test]
+    fn where_many_fields_differ_what_most_have_is_left_out() {
+        let found = labels(&[&["a=1", "b=1", "c=1"], &["a=2", "b=1", "c=1"], &["a=1", "b=2", "c=2"], &["a=1", "b=1"]]);
+        assert_eq!(found, ["c = 1", "a = 2, c = 1", "b = 2, c = 2", "no c"]);
+        let found = labels(&[&["a=1"], &["a=2"], &["b=1"], &["c=1"], &["a=1", "d_model=4"], &["a=1"], &["a=1"]]);
+        assert_eq!(found[0], "as most are");
     }
 
     #[test]

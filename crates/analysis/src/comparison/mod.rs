@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use data::{Legend, Token};
 use probe::ProbeKind;
-use record::{Folder, RecordError};
+use record::{Folder, RecordError, Row};
 
 use crate::{PairRow, PatchRow};
 
@@ -26,7 +26,7 @@ mod write;
 use trajectory::trajectories;
 
 pub(crate) use groups::compare_labels;
-pub use groups::group_labels;
+pub use groups::{differences, group_labels};
 pub use lag::{Crossing, crossing};
 pub use rows::{
     CorrelationMethod, CorrelationRow, CurveRow, FallFrom, LagRow, MeanPairRow, Measure, PointRow, Replacement,
@@ -101,6 +101,12 @@ impl Comparison {
         found.pairs = paired.iter().flat_map(|(group, runs)| pairs::mean_pairs(group, runs)).collect();
         Ok(found)
     }
+}
+
+/// The rows of the last step.
+fn at_end<R: Row>(rows: &[R]) -> impl Iterator<Item = &R> {
+    let last = rows.iter().filter_map(Row::step).max();
+    rows.iter().filter(move |row| row.step() == last)
 }
 
 /// Rows by whatever they share, in the order of the keys.

@@ -1,19 +1,17 @@
 //! How well each two concepts are told apart, over several runs.
 
-use super::{MeanPairRow, OverRuns, collect_by};
+use super::{MeanPairRow, OverRuns, at_end, collect_by};
 use crate::PairRow;
 
 /// Means over the runs of a group, from each run's rows at its last checkpoint, in the order of the task's concepts.
 pub(super) fn mean_pairs(group: &str, runs: &[Vec<PairRow>]) -> Vec<MeanPairRow> {
-    let last = |rows: &[PairRow]| rows.iter().map(|row| row.step).max();
-    let at_end = runs.iter().flat_map(|rows| rows.iter().filter(move |row| Some(row.step) == last(rows)));
-    let at_end: Vec<&PairRow> = at_end.collect();
-    let place = |row: &PairRow| (row.token, row.concept.clone(), row.other.clone());
-    let mut places: Vec<_> = collect_by(at_end.iter().copied(), place).into_iter().collect();
-    places.sort_by_key(|(here, _)| at_end.iter().position(|row| place(row) == *here));
-    let mean = |((token, concept, other), rows): (_, Vec<&PairRow>)| {
+    let rows: Vec<(usize, &PairRow)> = runs.iter().flat_map(|rows| at_end(rows)).enumerate().collect();
+    let place = |(_, row): &(usize, &PairRow)| (row.token, row.concept.clone(), row.other.clone());
+    let mut places: Vec<_> = collect_by(&rows, place).into_iter().collect();
+    places.sort_by_key(|(_, rows)| rows[0].0);
+    let mean = |((token, concept, other), rows): (_, Vec<&(usize, &PairRow)>)| {
         let OverRuns { value: score, interval } =
-            OverRuns::mean(&rows.iter().map(|row| row.score).collect::<Vec<_>>())?;
+            OverRuns::mean(&rows.iter().map(|(_, row)| row.score).collect::<Vec<_>>())?;
         let (lo, hi) = (interval.map(|[lo, _]| lo), interval.map(|[_, hi]| hi));
         Some(MeanPairRow { group: group.to_owned(), token, concept, other, score, lo, hi, n: rows.len() })
     };

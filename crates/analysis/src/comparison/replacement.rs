@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use data::Token;
 use probe::Layer;
 
-use super::{OverRuns, Replacement, ReplacementRow, collect_by};
+use super::{OverRuns, Replacement, ReplacementRow, at_end, collect_by};
 use crate::{PatchKind, PatchRow};
 
 /// What replaces a state, in the order of the rows.
@@ -14,12 +14,8 @@ const BY: [Replacement; 5] =
 
 /// Means over the runs of a group, from each run's rows at its last patched checkpoint; steering is left out.
 pub(super) fn replacements(group: &str, runs: &[Vec<PatchRow>]) -> Vec<ReplacementRow> {
-    let last = |rows: &[PatchRow]| rows.iter().map(|row| row.step).max();
-    let replaced: Vec<(usize, &PatchRow)> = (runs.iter().enumerate())
-        .flat_map(|(run, rows)| rows.iter().map(move |row| (run, row, last(rows))))
-        .filter(|(_, row, last)| Some(row.step) == *last && row.strength.is_none())
-        .map(|(run, row, _)| (run, row))
-        .collect();
+    let at_end = runs.iter().enumerate().flat_map(|(run, rows)| at_end(rows).map(move |row| (run, row)));
+    let replaced: Vec<(usize, &PatchRow)> = at_end.filter(|(_, row)| row.strength.is_none()).collect();
     let places: BTreeSet<(Layer, Token)> = replaced.iter().map(|(_, row)| (row.layer, row.token)).collect();
     let row = |((layer, token), by): ((Layer, Token), Replacement)| {
         let here =

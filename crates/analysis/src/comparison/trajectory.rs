@@ -107,10 +107,10 @@ impl Trajectory {
     }
 
     /// Where CD has gone a part of its way up from the untrained model's; none unless its interval at the end lies above
-    /// that of the untrained model, or the way would be noise.
+    /// chance and that of the untrained model, or the way would be noise.
     fn rise(&self, share: f64) -> Option<Crossing> {
         let (first, last) = (self.intervals.first()?, self.intervals.last()?);
-        let risen = last[0] > first[1];
+        let risen = last[0] > first[1].max(self.points.last()?.chance);
         let curve: Vec<(f64, f64)> = self.points.iter().map(|point| (point.step as f64, point.cd)).collect();
         risen.then(|| crossing(&curve, curve[0].1, share)).flatten()
     }

@@ -32,7 +32,8 @@ impl Compare {
         tuned_from_it.iter().try_for_each(|run| check_tuned_from(first, run)).map_err(Failure::from)?;
         runs.iter().try_for_each(check_measured)?;
         let legends = runs.iter().map(|run| Ok(run.legend()?)).collect::<Result<Vec<_>, CliError>>()?;
-        let tuned: Vec<TunedRun<'_>> = runs.iter().zip(&legends).map(|(run, legend)| tuned(run, legend, &runs)).collect();
+        let tuned: Vec<TunedRun<'_>> =
+            runs.iter().zip(&legends).map(|(run, legend)| tuned(run, legend, &runs)).collect();
         check_tuning(&Folder::at(&self.out), self.force)?;
         let out = Folder::create(&self.out)?;
         write_tuning(&tuned, &out)?;

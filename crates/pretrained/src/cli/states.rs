@@ -1,13 +1,12 @@
 //! `lm states`.
 
-use std::fs::remove_file;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use analysis::{CliError, Machine};
 use clap::Args;
 use probe::{Component, Layer};
-use record::{Npz, Output, write_whole};
+use record::{Npz, Output, check_writable};
 use serde::{Deserialize, Serialize};
 use terminal::{Failure, note, say, say_json};
 
@@ -84,16 +83,6 @@ impl States {
         }
         Ok(say(&self.out.display().to_string())?)
     }
-}
-
-/// Errors if no file can be written at `path`: something else is there, or its folder takes none.
-fn check_writable(path: &Path) -> Result<(), CliError> {
-    if path.exists() && !path.is_file() {
-        return Err(Failure::from(PretrainedError::out_of_range("--out", "a file", path.display())).into());
-    }
-    let beside = path.with_added_extension("trial");
-    write_whole(&beside, b"")?;
-    remove_file(&beside).map_err(|error| Failure::from(PretrainedError::io("remove", &beside, error)).into())
 }
 
 /// The texts of a file, one a line.

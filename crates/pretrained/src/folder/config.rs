@@ -203,7 +203,11 @@ impl DecoderConfig {
             placement: kind.placement,
             parallel: family == Family::GptNeoX && flag("use_parallel_residual", true)?,
             query_key_norm: kind.query_key_norm,
-            clip_query_key_value: if family == Family::Olmo { settings.optional_positive("clip_qkv", None)? } else { None },
+            clip_query_key_value: if family == Family::Olmo {
+                settings.optional_positive("clip_qkv", None)?
+            } else {
+                None
+            },
             biases,
             rope: settings.rotation(d_head, (family == Family::GptNeoX).then_some(0.25), positions)?,
             attention_scale: if gemma { settings.positive_or("query_pre_attn_scalar", 256.0)? } else { d_head as f32 }
@@ -364,7 +368,10 @@ mod tests {
             (", \"partial_rotary_factor\": 0.5", "partial_rotary_factor must be absent or 1 for a model of this kind"),
             (", \"head_dim\": 7", "head_dim must be such that a head's width is even and above 0 (it is 7), but is 7"),
             (", \"num_attention_heads\": 24", "num_attention_heads must be such that a head's width is even"),
-            (", \"model_type\": \"gpt_neox\", \"partial_rotary_factor\": 2", "partial_rotary_factor must be so large that an even number"),
+            (
+                ", \"model_type\": \"gpt_neox\", \"partial_rotary_factor\": 2",
+                "partial_rotary_factor must be so large that an even number",
+            ),
             (
                 ", \"model_type\": \"mamba\"",
                 "model_type must be one of llama, mistral, qwen2, qwen3, gemma2, olmo, olmo2, ",

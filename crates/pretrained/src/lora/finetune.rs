@@ -184,8 +184,7 @@ fn tuner<'a, B: Kernels>(
     let config = tuning.config.adapters(model.config())?;
     check_memory(model)?;
     let TunedWith { base, .. } = TunedWith::of(model.folder, tuning.seed, tuning.config);
-    let state =
-        last.unwrap_or_else(|| TuningState::new(Adapters::new(tuning.seed, config, model.config(), base)));
+    let state = last.unwrap_or_else(|| TuningState::new(Adapters::new(tuning.seed, config, model.config(), base)));
     let resident = Resident::read(model.config(), model.source, model.device.is_cpu(), device)?;
     Ok(Tuner::new(resident, state, tuning.config.learning_rate, tuning.seed, device))
 }

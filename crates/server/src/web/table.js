@@ -54,7 +54,6 @@ const stateInWords = (run) => (run.state === "stopped" && run.step === null ? "n
 /** The cells of a run, behind the one to choose it. */
 function cells(run) {
   const cd = run.cd && `${number(run.cd[0], 2)} [${number(run.cd[1], 2)}, ${number(run.cd[2], 2)}]`;
-  const hasEmerged = run.cd && run.cd[1] > run.chance;
   const progress = run.steps === null ? [] : [made("progress", { max: run.steps, value: run.step ?? 0 })];
   if (progress.length) progress[0].setAttribute("aria-hidden", "true");
   const why = run.note ? [made("span", { name: "why", text: run.note, title: run.note })] : [];
@@ -65,7 +64,7 @@ function cells(run) {
     made("td", { text: inTime(secondsLeft(run)) }),
     made("td", { text: number(run.error, 3) }),
     made("td", { text: number(run.over_optimal, 2) }),
-    made("td", {}, hasEmerged ? made("b", { text: cd }) : cd ?? "–"),
+    made("td", {}, run.emerged ? made("b", { text: cd }) : cd ?? "–"),
     made("td", { text: run.chance ? number(run.chance, 2) : "–" }),
     ...columnsShown().map((field) => made("td", { text: settingOf(run, field) ?? "–" })),
   ];

@@ -23,6 +23,8 @@ const AROUND: u32 = 110 * UNITS;
 /// Strips of positions at most; of a longer prompt evenly spread ones are shown.
 const MOST_POSITIONS: usize = 12;
 const LONGEST_NAME: usize = 16;
+/// Names that there is space for beside the distances.
+const MOST_NAMED: usize = 14;
 
 /// The nearest predictor at every checkpoint, for one concept or position.
 struct Strip<'a> {
@@ -90,11 +92,16 @@ fn distance_panel(rows: &[AlgorithmRow], legend: &Legend, colors: &BTreeMap<&str
         )
     };
     let title = "Distance of the model from every algorithm".to_owned();
-    let mut curves: Vec<Curve> = colors.iter().map(curve).filter(|curve| curve.heights().count() > 0).collect();
-    // Where there is no space for all names, the nearest ones have theirs.
+    let is_usual = |name: &str| legend.role(name) != Role::Other;
+    let curves = colors.iter().map(|color| (is_usual(color.0), curve(color)));
+    let mut curves: Vec<(bool, Curve)> = curves.filter(|(_, curve)| curve.heights().count() > 0).collect();
+    // Where there is no space for all names, the nearest ones have theirs, and of very many those that every task has.
     let least = |curve: &Curve| curve.heights().fold(f64::INFINITY, f64::min);
-    curves.sort_by(|a, b| least(a).total_cmp(&least(b)));
-    Panel { title, x, y, curves }
+    curves.sort_by(|(_, a), (_, b)| least(a).total_cmp(&least(b)));
+    if curves.len() > MOST_NAMED {
+        curves.sort_by_key(|(is_usual, _)| !is_usual);
+    }
+    Panel { title, x, y, curves: curves.into_iter().map(|(_, curve)| curve).collect() }
 }
 
 /// Over all, for every concept in the task's order, and for every position.
@@ -154,21 +161,24 @@ pub(super) fn show(shown: &Shown<'_>) -> Result<Vec<Section>, MeasureError> {
     Ok(section.into_iter().collect())
 }
 
+/// Which predictor the answers are nearest to, phase by phase.
 fn algorithms_caption(rows: &[AlgorithmRow], legend: &Legend) -> String {
     let nearest = nearest(rows, legend, None, None);
-    let (first, last) = (nearest.first(), nearest.last());
-    first.zip(last).map_or(String::new(), |(first, last)| {
-        let since = nearest.iter().rev().take_while(|row| row.predictor == last.predictor).last().unwrap_or(last);
-        let course = if since.step == first.step {
-            format!("{} at every checkpoint", last.predictor)
-        } else {
-            format!("{} at first and to {} from step {} on", first.predictor, last.predictor, since.step)
-        };
-        format!(
-            "Of the closed-form predictors the model is nearest to {course}, at step {} at a squared distance of {:.4} of E[y²].",
-            last.step, last.distance
-        )
-    })
+    let Some(last) = nearest.last() else { return String::new() };
+    let phases = nearest.chunk_by(|a, b| a.predictor == b.predictor).map(|phase| {
+        let label = predictor_style(legend, &phase[0].predictor, 0).label;
+        match (phase[0].step, phase[phase.len() - 1].step) {
+            (from, to) if to == last.step => format!("{label} from step {from} on"),
+            (from, to) if from == to => format!("{label} at step {from}"),
+            (from, to) => format!("{label} from step {from} to {to}"),
+        }
+    });
+    let course = phases.collect::<Vec<_>>().join(", ");
+    format!(
+        "Of the closed-form predictors the model's answers are nearest to: {course}. At step {} their squared distance is {:.4} \
+         of E[y²].",
+        last.step, last.distance
+    )
 }
 
 #[cfg(test)]

@@ -127,7 +127,8 @@ fn emergence_caption(summary: &Summary, legend: &Legend) -> String {
             token.first, token.last, token.layer.0, token.chance
         )
     });
-    format!("Above: each concept's error, which at the end is {error:.3} of E[y²] on average{ratio}.{cd}")
+    let verdict = summary.verdict().map_or(String::new(), |verdict| format!("{verdict} "));
+    format!("{verdict}Above: each concept's error, which at the end is {error:.3} of E[y²] on average{ratio}.{cd}")
 }
 
 fn errors_table(summary: &Summary, legend: &Legend) -> ReportTable {

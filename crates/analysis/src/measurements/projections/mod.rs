@@ -67,10 +67,13 @@ impl Measurement for Projections {
         let layers = session.layers("--layer", layers)?;
         check_states(method, session.study)?;
         let token = probed(token, session.study)?;
-        let layers = match layers.is_empty() {
-            true => spread(&(0..=session.best_layer(token)?.0).map(Layer).collect::<Vec<_>>(), LAYERS),
-            false => layers,
+        let up_to_best = || {
+            // Where the embedding is the best layer nothing is read, and the last one tells more.
+            let best = Some(session.best_layer(token)?.0).filter(|&best| best > 0);
+            let last = best.unwrap_or(session.subjects.anatomy().n_layers);
+            Ok::<_, MeasureError>(spread(&(0..=last).map(Layer).collect::<Vec<_>>(), LAYERS))
         };
+        let layers = if layers.is_empty() { up_to_best()? } else { layers };
         Ok(Plan { method, steps: session.milestones(Vec::new())?, token, layers })
     }
 

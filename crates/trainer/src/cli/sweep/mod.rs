@@ -7,7 +7,8 @@
 use std::path::{Path, PathBuf};
 
 use analysis::{
-    CliError, Compared, SweepRow, check_comparison, compared, note_unfinished, say_summary, say_sweep, write_comparison,
+    CliError, Compared, SweepRow, check_comparison, compared, differences, note_unfinished, say_summary, say_sweep,
+    write_comparison,
 };
 use clap::Args;
 use data::{Legend, TaskRegistry};
@@ -92,6 +93,8 @@ type Made = (RunDir, Experiment);
 struct Member {
     index: usize,
     run: PathBuf,
+    /// What tells it from the others.
+    settings: String,
     #[serde(flatten)]
     status: Status,
 }
@@ -168,9 +171,10 @@ impl Sweep {
     fn complete(&self, members: Members, registry: &TaskRegistry) -> Result<(), CliError> {
         let Members { seal, out, experiments, .. } = members;
         let (mut there, mut failed) = (Vec::new(), Vec::new());
-        for (member, end) in self.complete_each(experiments, &out, &seal)? {
+        let settings = settings(experiments.iter());
+        for ((member, end), settings) in self.complete_each(experiments, &out, &seal)?.into_iter().zip(settings) {
             match end {
-                End::Failed(reason) => failed.push(format!("{}: {reason}", member.0.path().display())),
+                End::Failed(reason) => failed.push(format!("{} ({settings}): {reason}", member.0.path().display())),
                 _ => there.push(member),
             }
         }
@@ -237,8 +241,10 @@ impl Sweep {
 
 impl Members {
     fn list(&self) -> Vec<Member> {
+        let settings = settings(self.experiments.iter());
         let member = |(index, (experiment, run)): (usize, (&Experiment, &Option<RunDir>))| Member {
             index,
+            settings: settings[index].clone(),
             run: run.as_ref().map_or_else(|| self.out.join(experiment.config.run_name()), |run| run.path().to_owned()),
             status: Status::of(run.as_ref(), &experiment.config),
         };
@@ -246,12 +252,24 @@ impl Members {
     }
 }
 
+/// The settings of every run that are not those of all.
+fn settings<'a>(experiments: impl Iterator<Item = &'a Experiment>) -> Vec<String> {
+    let fields = experiments.map(|experiment| {
+        let mut fields = experiment.config.fields();
+        fields.remove("name");
+        fields
+    });
+    differences(&fields.collect::<Vec<_>>())
+}
+
 fn say_list(members: &[Member], json: bool) -> Result<(), Failure> {
     if json {
         return say_json(&members);
     }
     let width = (members.len() - 1).to_string().len();
-    let line = |Member { index, run, status }: &Member| format!("{index:>width$}  {}  {status}", run.display());
+    let line = |Member { index, run, settings, status }: &Member| {
+        format!("{index:>width$}  {}  {settings}  {status}", run.display())
+    };
     members.iter().try_for_each(|member| say(&line(member)))
 }
 
