@@ -50,14 +50,15 @@ pub(crate) fn check(folder: &Folder, found: &Material) -> Result<(), PretrainedE
     Err(PretrainedError::file(Path::new(path), reason))
 }
 
-/// The file at a path, or all files of the folder there by name.
+/// The file at a path, or all files of the folder there by name, but for hidden ones, which systems put there by themselves.
 pub(crate) fn files_at(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     let entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
     let mut files = entries.collect::<io::Result<Vec<_>>>()?;
-    files.retain(|file| file.is_file());
+    let is_hidden = |file: &Path| file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    files.retain(|file| file.is_file() && !is_hidden(file));
     files.sort();
     Ok(files)
 }
@@ -97,6 +98,7 @@ mod tests {
         fs::write(folder.join("one.txt"), vec![1; PIECE as usize + 5]).unwrap();
         let before = of();
         fs::write(folder.join("other.md"), "note").unwrap();
+        fs::write(folder.join(".hidden.txt"), "note").unwrap();
         assert_eq!(of(), before);
         fs::rename(folder.join("one.txt"), folder.join("two.txt")).unwrap();
         let renamed = of();

@@ -18,8 +18,8 @@ const UPPER: u32 = 400 * UNITS;
 const LETTERS: usize = 80;
 const LONGEST_NAME: usize = 25;
 
-/// Draws the last error (above) and the last accuracy of `probe` (below) of every run as a dot, over its group, with a line
-/// through the means of the groups, which stand in the order of their numbers.
+/// Draws the last error (above) and the last accuracy of `probe` (below) of every run as a dot, over its group, and the mean of
+/// each group. Where groups are told apart by one number they stand in its order, and a line goes through their means.
 ///
 /// # Units
 /// Error is over the optimal predictor's if every run has that, and else over the mean of y².
@@ -36,6 +36,7 @@ pub(super) fn ends(rows: &[SweepRow], probe: ProbeKind) -> Result<String, PlotEr
         return Err(PlotError::Empty { figure: "ends", origin: "sweep.csv (of two groups)" });
     };
     let (title, names) = group_names(&groups, LONGEST_NAME);
+    let means = if names.iter().all(|name| name.parse::<f64>().is_ok()) { Means::Joined } else { Means::Apart };
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     // Where there is no space for all names, some are left out rather than all cut.
     let every = (names.len() * (longest + 1)).div_ceil(LETTERS);
@@ -49,12 +50,13 @@ pub(super) fn ends(rows: &[SweepRow], probe: ProbeKind) -> Result<String, PlotEr
         title: "Error at the end, a dot a run".to_owned(),
         x: x.bare(),
         y,
-        curves: with_means(color_of(1), &dots(&|row| error(row)), scale),
+        curves: means.with_dots(color_of(1), &dots(&|row| error(row)), scale),
     };
     let whole = 0.0..1.0;
     let y = Axis::new(accuracy_of(probe), whole.clone(), labelled(ticks(&whole, 5), number));
-    let mut curves = with_means(color_of(0), &dots(&|row| row.cd), |cd| cd);
-    curves.push(Curve::new("chance", GREY, means(&dots(&|row| row.chance))).dashed((4, 10)));
+    let mut curves = means.with_dots(color_of(0), &dots(&|row| row.cd), |cd| cd);
+    let chance = means.levels("chance", GREY, &dots(&|row| row.chance), |chance| chance);
+    curves.extend(chance.into_iter().map(|level| level.dashed((4, 10))));
     let lower = Panel { title: format!("{} at the end", accuracy_of(probe)), x, y, curves };
     stacked(&[(&upper, UPPER), (&lower, HEIGHT - UPPER)])
 }
@@ -66,10 +68,40 @@ fn groups<'a>(rows: &[&'a SweepRow]) -> Vec<&'a str> {
     groups
 }
 
-/// The points, and the line through the mean at each place, all where `scale` puts them.
-fn with_means(color: RGBColor, points: &[(f64, f64)], scale: fn(f64) -> f64) -> Vec<Curve> {
-    let scaled = |points: &[(f64, f64)]| points.iter().map(|&(place, value)| (place, scale(value))).collect::<Vec<_>>();
-    vec![Curve::new("mean", color, scaled(&means(points))), Curve::new("", color, scaled(points)).dots()]
+/// How the means of groups are drawn.
+#[derive(Clone, Copy)]
+enum Means {
+    /// As one line.
+    Joined,
+    /// Each by itself: between names there is nothing.
+    Apart,
+}
+
+impl Means {
+    /// The points and their means, all where `scale` puts them.
+    fn with_dots(self, color: RGBColor, points: &[(f64, f64)], scale: fn(f64) -> f64) -> Vec<Curve> {
+        let dots = points.iter().map(|&(place, value)| (place, scale(value)));
+        let mut curves = self.levels("mean", color, points, scale);
+        curves.push(Curve::new("", color, dots).dots());
+        curves
+    }
+
+    fn levels(self, name: &str, color: RGBColor, points: &[(f64, f64)], scale: fn(f64) -> f64) -> Vec<Curve> {
+        /// Half of the width of a level, where places are 1 apart.
+        const HALF: f64 = 0.3;
+        let means: Vec<(f64, f64)> = means(points).into_iter().map(|(place, mean)| (place, scale(mean))).collect();
+        match self {
+            Self::Joined => vec![Curve::new(name, color, means)],
+            Self::Apart => {
+                let last = means.len().saturating_sub(1);
+                let level = |(number, (place, mean)): (usize, (f64, f64))| {
+                    let ends = [(place - HALF, mean), (place + HALF, mean)];
+                    Curve::new(if number == last { name } else { "" }, color, ends)
+                };
+                means.into_iter().enumerate().map(level).collect()
+            }
+        }
+    }
 }
 
 fn means(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
@@ -128,7 +160,8 @@ mod tests {
     fn a_mean_is_of_the_errors_and_not_of_their_logarithms() {
         assert_eq!(means(&[(1.0, 4.0), (0.0, 1.0), (0.0, 3.0)]), [(0.0, 2.0), (1.0, 4.0)]);
         let points = |curve: &Curve| curve.heights().collect::<Vec<_>>();
-        let [mean, dots] = with_means(GREY, &[(0.0, 1.0), (0.0, 100.0)], f64::log10).try_into().unwrap();
+        let found = Means::Joined.with_dots(GREY, &[(0.0, 1.0), (0.0, 100.0)], f64::log10);
+        let [mean, dots] = found.try_into().unwrap();
         assert_eq!((points(&mean), points(&dots)), (vec![50.5_f64.log10()], vec![0.0, 2.0]));
     }
 

@@ -47,7 +47,9 @@ pub(super) fn replacement(rows: &[ReplacementRow]) -> Result<String, PlotError> 
     let y = Axis::new("change of error / E[y²]", heights.clone(), labelled(ticks(&heights, 6), number));
     let runs = rows.iter().map(|row| row.n).max().unwrap_or(0);
     let group = if one_group { String::new() } else { format!(" ({})", shorten(&row.group, LONGEST_LABEL)) };
-    let title = format!("State at {} replaced: mean of {runs} runs{group}, with 95% interval", row.token);
+    let of_runs =
+        if runs == 1 { "one run".to_owned() } else { format!("mean of {runs} runs{group}, with 95% interval") };
+    let title = format!("State at {} replaced: {of_runs}", row.token);
     let panel = Panel { title, x, y, curves: curves(&rows) };
     panel.figure(HEIGHT)
 }

@@ -125,7 +125,7 @@ fn expected(experiment: &LmExperiment, series: &Series) -> Result<Cost, CliError
 
 /// What an interruption says; `again` is the command to go on with.
 fn interrupted(again: &str) -> String {
-    format!("interrupted; what was finished is kept. To go on: {again}")
+    format!("interrupted; tables that were finished before are kept, the one at work is not. To go on: {again}")
 }
 
 /// An interruption, with how to go on.

@@ -43,7 +43,11 @@ impl Stock {
         let is_folder = !matches!(files, [file] if file.path == path);
         let read: Vec<_> = files.par_iter().map(read_file).collect::<Result<_, _>>()?;
         if let (false, [None], [file]) = (is_folder, read.as_slice(), files) {
-            let found = if file.bytes.trim_ascii().is_empty() { "empty" } else { "none of these" };
+            let found = match utf8_or_latin1(&file.bytes) {
+                _ if file.bytes.trim_ascii().is_empty() => "empty",
+                Err(_) => "in another encoding than UTF-8 and Latin-1",
+                Ok(_) => "none of these",
+            };
             return Err(refused(path, &format!("must be {FORMATS}, but is {found}")));
         }
         if read.iter().all(Option::is_none) {

@@ -161,7 +161,10 @@ fn a_corpus_that_no_task_can_be_made_from_is_refused_in_a_sentence() {
         (vec![("brown", conllu)], "brown must be UTF-8, but is Latin-1 or another encoding".to_owned()),
         (vec![("brown", b" \n")], format!("brown must be {formats}, but is empty")),
         (vec![("brown", b"Plain text.")], format!("brown must be {formats}, but is none of these")),
-        (vec![("brown", b"\x80\x81")], format!("brown must be {formats}, but is none of these")),
+        (
+            vec![("brown", b"\x80\x81")],
+            format!("brown must be {formats}, but is in another encoding than UTF-8 and Latin-1"),
+        ),
         (vec![], format!("brown must have a file of {formats}, but has none")),
         (vec![("brown/a", b"Plain text.")], format!("brown must have a file of {formats}, but has none")),
         (
