@@ -355,6 +355,13 @@ mod tests {
     }
 
     #[test]
+    fn a_concept_has_emerged_where_the_whole_interval_of_enough_resamples_is_above_chance() {
+        assert_eq!(has_emerged([0.26, 0.4], 0.25, 10), Some(true));
+        assert_eq!(has_emerged([0.25, 0.4], 0.25, 10), Some(false));
+        assert_eq!(has_emerged([0.26, 0.4], 0.25, 9), None);
+    }
+
+    #[test]
     fn a_mean_over_concepts_weighs_them_by_their_prior() {
         let concept = |weight: f64, error: f64, over_bayes: Option<f64>| ConceptSummary {
             concept: String::new(),
