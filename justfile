@@ -12,7 +12,7 @@ test:
 
 # Let every change to the disk fail, in a run, a sweep of two and every measuring command, and go on each time
 faults:
-    cargo test --test main -- --ignored --nocapture faults > target/faults.log 2>&1 || (tail -n 40 target/faults.log; exit 1)
+    cargo test --test main -- --include-ignored --nocapture faults > target/faults.log 2>&1 || (tail -n 40 target/faults.log; exit 1)
     grep -o 'faults: .*' target/faults.log
 
 # Change files of every kind at random, so many times a kind, and read them

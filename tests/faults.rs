@@ -297,7 +297,6 @@ fn trained() -> (Files, Experiment) {
 }
 
 #[test]
-#[ignore = "takes minutes; `just faults` runs it"]
 fn exports_and_a_comparison_survive_every_fault() {
     let (before, experiment) = trained();
     let study = &experiment.study;
@@ -322,7 +321,7 @@ fn exports_and_a_comparison_survive_every_fault() {
 }
 
 #[test]
-#[ignore = "takes minutes; `just faults` runs it"]
+#[ignore = "takes half a minute; `just faults` runs it"]
 fn a_run_that_goes_on_from_another_survives_every_fault() {
     let (before, experiment) = trained();
     try_faults("a run that goes on from another", &before, IN_TURN, |place| {
@@ -339,7 +338,7 @@ fn a_run_that_goes_on_from_another_survives_every_fault() {
 }
 
 #[test]
-#[ignore = "takes minutes; `just faults` runs it"]
+#[ignore = "takes half a minute; `just faults` runs it"]
 fn a_language_model_s_run_survives_every_fault() {
     let sets = FEW.iter().filter(|word| **word != "--set").chain(&["task.bits=2"]).map(|&set| set.to_owned());
     let mut config = LmConfig::resolve("bitwise", &sets.collect::<Vec<_>>()).unwrap();

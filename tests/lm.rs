@@ -217,6 +217,9 @@ fn what_is_there_is_not_measured_again() {
         assert_eq!(only_run(root.path()), run, "no other folder is made");
         assert!(tables(&run) == before && modified(&run) == times);
     }
+    std::fs::remove_file(run.join("cd.csv")).unwrap();
+    succeed(&again);
+    assert!(tables(&run) == before, "what was deleted is made again");
 }
 
 /// When each of a run's tables was written.

@@ -167,7 +167,30 @@ fn a_folder_that_is_no_whole_model_is_refused() {
         refused(&measure("bitwise", path, out.to_str().unwrap(), &[]), words);
         assert!(!out.exists(), "{words:?}");
     }
+    let model = golden("smollm2");
+    let many = ["lm", "check", model.to_str().unwrap(), "--tokens", "513"];
+    refused(&many, &["--tokens must be at most the model's positions (512), but is 513"]);
     refused(&["lm", "check", "/nowhere"], &["/nowhere: it must be a folder with config.json"]);
+}
+
+#[test]
+fn states_that_are_no_numbers_are_no_result() {
+    let place = tempfile::tempdir().unwrap();
+    let [out, prompts] = ["runs", "prompts.jsonl"].map(|name| place.path().join(name));
+    std::fs::write(&prompts, "{\"text\": \"the cat\"}\n").unwrap();
+    let model = damaged("smollm2", |folder| {
+        change_tensors(folder, |all| {
+            let (.., bytes) = tensor(all, "layers.2.mlp.down_proj.weight");
+            // The largest of bf16: finite, but no sum of them is.
+            bytes.as_chunks_mut().0.iter_mut().for_each(|bytes| *bytes = 0x7f7f_u16.to_le_bytes());
+        });
+    });
+    let [path, prompts] = [model.path(), &prompts].map(|path| path.to_str().unwrap());
+    let words = ["every state at layer 3 must be finite, but is"];
+    refused(&measure("bitwise", path, out.to_str().unwrap(), &[]), &words);
+    let states = place.path().join("states.npz");
+    refused(&["lm", "states", "--model", path, "--prompts", prompts, "--out", states.to_str().unwrap()], &words);
+    assert!(!out.exists() && !states.exists());
 }
 
 #[test]

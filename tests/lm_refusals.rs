@@ -51,6 +51,11 @@ fn texts_that_are_no_prompts_are_refused() {
         refused(&command, words);
         assert!(!out.exists());
     }
+    let taken = ["lm", "states", "--model", model, "--prompts", file, "--out", place.path().to_str().unwrap()];
+    std::fs::write(&prompts, "{\"text\": \"a\"}\n").unwrap();
+    refused(&taken, &["is not a file"]);
+    let said = stderr(&emergence(&taken).output().unwrap());
+    assert!(!said.contains("step "), "it is said before the work: {said}");
     std::fs::remove_file(&prompts).unwrap();
     refused(&command, &["prompts.jsonl: it must be a file with JSON lines, but there is none"]);
 }

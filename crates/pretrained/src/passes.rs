@@ -115,7 +115,7 @@ impl Passes<'_> {
     /// Sends a request through. States are handed over layer by layer.
     ///
     /// # Errors
-    /// When weights cannot be read, `deliver` fails, or the watch says to stop.
+    /// When weights cannot be read, a state is not finite, `deliver` fails, or the watch says to stop.
     pub(crate) fn run<B: Kernels>(
         &self,
         request: &Request,
@@ -158,7 +158,8 @@ impl Passes<'_> {
             self.branch_off(request, &mut chunks, behind);
             self.hand_over(request, behind, &chunks, &added, deliver)?;
         }
-        Ok(Passed { last: self.gather(&request.last, &chunks, |at| chunks[at].h.clone()), reading })
+        let last = self.gather(&request.last, Layer(self.config.n_layers), &chunks, |at| chunks[at].h.clone())?;
+        Ok(Passed { last, reading })
     }
 
     /// The rows that are wanted behind a layer, if not all: behind the last one only those that are read.
@@ -232,25 +233,25 @@ impl Passes<'_> {
     ) -> Result<(), PretrainedError> {
         for &(component, _) in request.layers.iter().filter(|(_, at)| *at == layer) {
             let part = |at: usize, which: usize| added[at].as_ref().expect("kept where it is wanted")[which].clone();
-            let values = self.gather(&request.reads, chunks, |at| match component {
+            let values = self.gather(&request.reads, layer, chunks, |at| match component {
                 Component::Residual => chunks[at].h.clone(),
                 Component::Attention => part(at, 0),
                 Component::FeedForward => part(at, 1),
                 Component::Block => part(at, 0) + part(at, 1),
-            });
-            check_finite(&values, layer)?;
+            })?;
             deliver(LayerStates { component, layer, values })?;
         }
         Ok(())
     }
 
-    /// The rows at `places`, in their order, of what there is for every chunk.
+    /// The rows at `places`, in their order, of what there is for every chunk at `layer`.
     fn gather<B: Kernels>(
         &self,
         places: &[RowAt],
+        layer: Layer,
         chunks: &[Chunk<B>],
         of: impl Fn(usize) -> Tensor<B, 2>,
-    ) -> Vec<f32> {
+    ) -> Result<Vec<f32>, PretrainedError> {
         let d = self.config.d_model;
         let mut found = vec![0.0; places.len() * d];
         for (at, chunk) in chunks.iter().enumerate() {
@@ -259,17 +260,11 @@ impl Passes<'_> {
                 found[to * d..(to + 1) * d].copy_from_slice(values);
             }
         }
-        found
-    }
-}
-
-/// Errors if a state is none that anything can be read from.
-fn check_finite(states: &[f32], layer: Layer) -> Result<(), PretrainedError> {
-    match states.iter().find(|value| !value.is_finite()) {
-        None => Ok(()),
-        Some(value) => {
-            let range = "finite; the weights may be too large, or changed";
-            Err(PretrainedError::out_of_range(format!("every state at layer {}", layer.0), range, value))
+        match found.iter().find(|value| !value.is_finite()) {
+            None => Ok(found),
+            Some(value) => {
+                Err(PretrainedError::out_of_range(format!("every state at layer {}", layer.0), "finite", value))
+            }
         }
     }
 }

@@ -16,13 +16,13 @@ use crate::{ConceptId, Stream};
 const NULL: u64 = 1 << 63;
 
 /// Draws after which a stock that gave nothing new has nothing new: of a stock as large as the set the last one takes as
-/// many draws as the stock is large, on average.
+/// many draws as the stock is large, on average. A larger stock is not looked through for what earlier sets have.
 const MOST_DRAWS: usize = 1_000_000;
 
 /// Draws prompts of a task of text by their index in a stream.
 ///
-/// Within a prompt nothing is repeated where the task says so. Sets of one purpose and size share no prompt, as long as the
-/// task has prompts for all of them.
+/// Within a prompt nothing is repeated where the task says so. Sets of one purpose and size share no prompt where the task has
+/// so few that they would; of more than a million, two sets are not compared.
 #[derive(Clone, Debug)]
 pub struct TextSampler {
     task: Arc<dyn TextTask>,
@@ -63,7 +63,6 @@ impl TextSampler {
         let purpose = self.stream.purpose();
         let stock = |concept| self.task.stock(ConceptId(concept), purpose);
         let is_scarce = (0..self.task.concepts().len()).filter_map(stock).any(|stock| stock <= MOST_DRAWS);
-        // Of a large stock no prompt comes twice by chance.
         let first = if is_scarce { 0 } else { set };
         let (mut seen, mut prompts) = (HashSet::new(), Vec::new());
         for set in first..=set {

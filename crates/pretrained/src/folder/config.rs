@@ -186,6 +186,7 @@ impl DecoderConfig {
             feed_forward: family == Family::GptNeoX || flag("mlp_bias", false)?,
         };
         let gemma = family == Family::Gemma2;
+        let scaled_by = if gemma { settings.positive_or("query_pre_attn_scalar", 256.0)? } else { d_head as f32 };
         let cap = |name: &str, default: f32| settings.optional_positive(name, gemma.then_some(default));
         let positions = settings.size_or("max_position_embeddings", 2048)?;
         let act = if gemma { "hidden_activation" } else { "hidden_act" };
@@ -210,8 +211,7 @@ impl DecoderConfig {
             },
             biases,
             rope: settings.rotation(d_head, (family == Family::GptNeoX).then_some(0.25), positions)?,
-            attention_scale: if gemma { settings.positive_or("query_pre_attn_scalar", 256.0)? } else { d_head as f32 }
-                .powf(-0.5),
+            attention_scale: scaled_by.powf(-0.5),
             attention_cap: if gemma { cap("attn_logit_softcapping", 50.0)? } else { None },
             logit_cap: if gemma { cap("final_logit_softcapping", 30.0)? } else { None },
             windows: windows(family, settings, n_layers)?,

@@ -63,7 +63,7 @@ impl Settings {
         Ok(self.read(field, "a whole number above 0 and at most 16777216", size)?.map(|size| size as usize))
     }
 
-    /// As [`size_or`](Self::size_or), but it may be 0.
+    /// A number of things, of which there may be none.
     pub(super) fn count_or(&self, field: &str, default: usize) -> Result<usize, PretrainedError> {
         let count = self.read(field, "a whole number, 0 or more", Value::as_u64)?;
         Ok(count.map_or(default, |count| count as usize))
