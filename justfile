@@ -10,7 +10,7 @@ check:
 test:
     cargo test
 
-# Let every change to the disk fail, in a run, a sweep of two and every measuring command, and go on each time
+# Let every change to the disk fail, in runs, a sweep of two, exports, a comparison and every measuring command, and go on each time
 faults:
     cargo test --test main -- --include-ignored --nocapture faults > target/faults.log 2>&1 || (tail -n 40 target/faults.log; exit 1)
     grep -o 'faults: .*' target/faults.log
