@@ -3,7 +3,7 @@
     cargo build -p emergence
     python benches/account.py target/debug/emergence [SIZE ...]
 
-SIZE is a preset or a configuration; without any: benches/sizes/small.toml, benches/sizes/medium.toml and two-bases. Needs Linux,
+SIZE is a preset or a configuration; without any: benches/sizes/small.toml, benches/sizes/medium.toml and quickstart. Needs Linux,
 perf (Debian: linux-perf) and llvm-addr2line (llvm).
 
 Every row is processor time a step, of all threads together, as it was sampled 997 times a second. *Waiting* is what the threads have left:
@@ -22,9 +22,11 @@ from collections import Counter
 from multiprocessing import Pool
 from pathlib import Path
 
-SIZES = ["benches/sizes/small.toml", "benches/sizes/medium.toml", "two-bases"]
+SIZES = ["benches/sizes/small.toml", "benches/sizes/medium.toml", "quickstart"]
 WARM_UP, STEPS, HERTZ = 20, 400, 997
-PRODUCTS = ["attend", "feed_forward", "attend_gradient", "feed_forward_gradient"]
+OF_MAPS = ["attend", "feed_forward", "attend_gradient", "feed_forward_gradient"]
+MUON = "orthogonal"
+PRODUCTS = [*OF_MAPS, MUON]
 # The functions of this workspace that say what a sample is for; of a sample's frames the innermost counts.
 ROWS = {
     "norms": ["normalise", "add_normalise_gradient"],
@@ -32,8 +34,9 @@ ROWS = {
     "attention: softmax": ["softmax", "softmax_gradient"],
     "attention: products of heads": ["products", "mix_keys", "mix_queries"],
     "norms' scale and shift into maps and back": ["fold", "unfold"],
-    "biases, and room between the products": ["add_rows", "add_row_sums", "fill_rows", *PRODUCTS],
+    "biases, and room between the products": ["add_rows", "add_row_sums", "fill_rows", *OF_MAPS],
     "sequences side by side and back": ["by_token", "push_by_sequence", "at_outputs", "among_all"],
+    "Muon": [MUON],
     "Adam, sums of gradients, their norm": ["adam", "add_parts", "squares"],
     "read-in, read-out, loss": ["embed", "embed_gradient", "read_out", "read_out_gradient", "squared_error"],
     "drawing prompts": ["draw"],
