@@ -345,11 +345,12 @@ fn a_language_model_s_run_survives_every_fault() {
     config.models = vec![golden("smollm2")];
     let series = Series::open(&config.models).unwrap();
     try_faults("a language model's run", &Files::new(), IN_TURN, |place| {
-        let run = LmRun::create(place, config.clone().build()?, &series)?;
+        let experiment = config.clone().build()?;
+        let run = LmRun::create(place, &experiment, &series)?;
         let _lock = run.folder().lock()?;
-        let subjects = series.asked(&run.experiment, Device::Flex, &|_, _| true);
+        let subjects = series.asked(&experiment, Device::Flex, &|_, _| true);
         for entry in [Entry::of::<Accuracy>(), Entry::of::<Decodability>()] {
-            run.measure(&entry, &entry.defaults(), &subjects, Device::Flex)?;
+            run.measure(&entry, &entry.defaults(), &experiment.study, &subjects, Device::Flex)?;
         }
         run.report().map(drop)
     });

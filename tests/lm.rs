@@ -348,3 +348,20 @@ fn tasks_are_made_from_a_corpus_and_from_lines() {
         assert!(concepts.iter().all(|concept| found.iter().any(|it| it == concept)), "{found:?}");
     }
 }
+
+#[test]
+fn a_report_needs_neither_the_corpus_nor_the_model() {
+    let root = tempfile::tempdir().unwrap();
+    let [brown, model, out] = ["brown", "model", "out"].map(|name| root.path().join(name));
+    corpus(&brown);
+    write_files(&files(&golden("smollm2")), &model);
+    let set = format!("task.corpus={}", brown.display());
+    succeed(&measure("part-of-speech", model.to_str().unwrap(), out.to_str().unwrap(), &["--set", &set]));
+    let run = only_run(&out);
+    let report = std::fs::read(run.join("report.html")).unwrap();
+    std::fs::remove_file(run.join("report.html")).unwrap();
+    std::fs::rename(&brown, root.path().join("elsewhere")).unwrap();
+    std::fs::remove_dir_all(&model).unwrap();
+    succeed(&["lm", "report", run.to_str().unwrap()]);
+    assert_eq!(std::fs::read(run.join("report.html")).unwrap(), report);
+}

@@ -321,7 +321,7 @@ fn folders_of_language_models() {
 #[test]
 fn runs_of_language_models() {
     let (_root, path) = bitwise_run();
-    let open = || said(LmRun::open(&path), |it| it.experiment.config.to_toml());
+    let open = || said(LmRun::open(&path).and_then(|run| run.experiment()), |it| it.config.to_toml());
     check(
         ["config.toml", "seal.toml"]
             .map(|file| mutate(&format!("{file} of a run of a language model"), &path.join(file), Read::Same, open)),

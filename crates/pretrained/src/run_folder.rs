@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use analysis::{CliError, Entry, Explored, Frame, MeasureError, Session, Shown, write_report};
-use data::{Legend, Purpose, Stream, TextSampler};
+use data::{Legend, Purpose, Stream, TextSampler, TextTaskConfig};
 use kernels::Device;
-use probe::{Prompts, SubjectError, Subjects};
+use probe::{Prompts, Study, SubjectError, Subjects};
 use rayon::prelude::*;
 use record::{Folder, Made, Maker, RecordError, Seal, remove_empty_folder, remove_folder};
 use run::RunError;
@@ -31,8 +31,8 @@ pub struct LmRun {
     folder: Folder,
     /// The folders that were made for it, the innermost first.
     made: Vec<PathBuf>,
-    /// What is asked.
-    pub experiment: LmExperiment,
+    /// What it was made for.
+    pub config: LmConfig,
 }
 
 impl LmRun {
@@ -41,14 +41,15 @@ impl LmRun {
     ///
     /// # Errors
     /// When the disk fails, or the run is there and was made of another corpus or other weights.
-    pub fn create(root: &Path, experiment: LmExperiment, series: &Series) -> Result<Self, CliError> {
+    pub fn create(root: &Path, experiment: &LmExperiment, series: &Series) -> Result<Self, CliError> {
+        let config = experiment.config.clone();
         let mut digest = Sha256::new();
-        digest.update(experiment.config.to_toml());
+        digest.update(config.to_toml());
         for (step, model) in series.models() {
             digest.update(format!("{step} {:?} {}", model.config, model.tensors.bytes()));
         }
         let digest = record::hex(&digest.finalize()[..4]);
-        let path = root.join(format!("{}-{digest}", experiment.config.name));
+        let path = root.join(format!("{}-{digest}", config.name));
         let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
         let made = path.ancestors().take_while(missing).map(Path::to_owned).collect();
         let mut material = series.material().map_err(wrong)?;
@@ -56,12 +57,12 @@ impl LmRun {
         material::check(&Folder::at(&path), &material).map_err(wrong)?;
         let folder = Folder::create(&path)?.with_figures_in(FIGURES);
         folder.create_inside(FIGURES)?;
-        let text = experiment.config.to_toml();
+        let text = config.to_toml();
         let seal = Seal::of(text.parse().expect("a configuration that was written as TOML is TOML"));
         let seal = seal.with_files(material).to_toml();
         record::write_together(&[(path.join(CONFIG), text.as_bytes()), (path.join(Seal::FILE), seal.as_bytes())])?;
         folder.write_toml(Legend::FILE, &Legend::of_text(experiment.study.task.text().as_ref()))?;
-        Ok(Self { folder, made, experiment })
+        Ok(Self { folder, made, config })
     }
 
     /// Why its work ended. If what was asked for is wrong, the folders that were made for it go, unless something was
@@ -89,11 +90,10 @@ impl LmRun {
         tables || path.join(ADAPTER).join(CHECKPOINT).exists()
     }
 
-    /// Opens a run.
+    /// Opens a run, whose corpus and models may be elsewhere.
     ///
     /// # Errors
-    /// When the folder is no run of language models, its configuration or corpus was changed, or its task cannot be built
-    /// again.
+    /// When the folder is no run of language models, or its configuration was changed.
     pub fn open(path: &Path) -> Result<Self, CliError> {
         let folder = Folder::at(path).with_figures_in(FIGURES);
         let Some(table) = folder.read_toml::<Table>(CONFIG)? else {
@@ -108,10 +108,26 @@ impl LmRun {
             return Err(wrong(PretrainedError::file(path, reason)));
         }
         let unread = |error| RunError::Config { path: path.join(CONFIG), error };
-        let config: LmConfig = run::read_as(table).map_err(unread)?;
-        let experiment = config.build().map_err(unread)?;
-        material::check(&folder, &experiment.corpora).map_err(wrong)?;
-        Ok(Self { folder, made: Vec::new(), experiment })
+        Ok(Self { folder, made: Vec::new(), config: run::read_as(table).map_err(unread)? })
+    }
+
+    /// What it asks, with its corpus.
+    ///
+    /// # Errors
+    /// When its task cannot be built again, or its corpus was changed.
+    pub fn experiment(&self) -> Result<LmExperiment, CliError> {
+        let unread = |error| RunError::Config { path: self.folder.path().join(CONFIG), error };
+        let experiment = self.config.clone().build().map_err(unread)?;
+        material::check(&self.folder, &experiment.corpora).map_err(wrong)?;
+        Ok(experiment)
+    }
+
+    /// Checks that `other` was made of the same corpus and models, wherever they are now.
+    ///
+    /// # Errors
+    /// When it was not, or a seal cannot be read.
+    pub(crate) fn check_material_of(&self, other: &Self) -> Result<(), PretrainedError> {
+        Seal::read(&other.folder)?.map_or(Ok(()), |seal| material::check(&self.folder, seal.files()))
     }
 
     /// Where its tables are.
@@ -124,7 +140,7 @@ impl LmRun {
     /// # Errors
     /// When a folder cannot be opened, or was changed since the run was made.
     pub fn series(&self) -> Result<Series, PretrainedError> {
-        let mut series = Series::open(&self.experiment.config.models)?;
+        let mut series = Series::open(&self.config.models)?;
         material::check(&self.folder, &series.material()?)?;
         self.read_adapters(&mut series)?;
         Ok(series)
@@ -135,7 +151,7 @@ impl LmRun {
     /// # Errors
     /// When they cannot be read, or were changed since they were tuned.
     pub(crate) fn read_adapters(&self, series: &mut Series) -> Result<(), PretrainedError> {
-        let config = &self.experiment.config;
+        let config = &self.config;
         if config.tuned.is_some() {
             let (folder, model) = (self.folder.path().join(ADAPTER), series.last());
             let adapters = Adapters::read(&folder, &model.config)?;
@@ -171,10 +187,11 @@ impl LmRun {
         &self,
         entry: &Entry,
         matches: &clap::ArgMatches,
+        study: &Study,
         subjects: &dyn Subjects,
         device: Device,
     ) -> Result<Vec<PathBuf>, CliError> {
-        let session = Session { study: &self.experiment.study, subjects, folder: &self.folder, progress: &|_| {} };
+        let session = Session { study, subjects, folder: &self.folder, progress: &|_| {} };
         let planned = (entry.plan)(matches, &session).map_err(of_subject)?;
         let maker = self.maker(entry, planned.options, device);
         let write = (planned.measure)().map_err(of_subject)?;
@@ -185,8 +202,8 @@ impl LmRun {
     ///
     /// # Errors
     /// When a model or a table cannot be read, or there are more concepts than states asked for.
-    pub fn explore(&self, explored: &mut Explored, subjects: &dyn Subjects) -> Result<(), CliError> {
-        let session = Session { study: &self.experiment.study, subjects, folder: &self.folder, progress: &|_| {} };
+    pub fn explore(&self, explored: &mut Explored, study: &Study, subjects: &dyn Subjects) -> Result<(), CliError> {
+        let session = Session { study, subjects, folder: &self.folder, progress: &|_| {} };
         let legend = self.legend()?;
         explored.add(&self.name(), &session, &Shown { folder: &self.folder, legend: &legend }).map_err(of_subject)
     }
@@ -217,12 +234,14 @@ impl LmRun {
     /// When a table cannot be read, or a file not be written.
     pub fn report(&self) -> Result<PathBuf, CliError> {
         let legend = self.legend()?;
-        let LmExperiment { config, text, .. } = &self.experiment;
+        let config = &self.config;
         let kind = config.task.get("kind").and_then(|kind| kind.as_str()).unwrap_or("task").replace('_', " ");
+        let shots = TextTaskConfig::read(&config.task)?.settings.shots;
+        let shots = shots.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
         let models = config.models.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
         let mut facts = vec![
             ("Task", format!("{kind}, {} concepts", legend.concepts.len())),
-            ("Demonstrations", text.shots.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+            ("Demonstrations", shots),
             ("Model", models),
             ("Seed", config.seed.to_string()),
         ];
@@ -250,10 +269,16 @@ impl LmRun {
     /// The names in its tables.
     ///
     /// # Errors
-    /// When the file is damaged.
-    pub fn legend(&self) -> Result<Legend, RecordError> {
-        let of_task = || Legend::of_text(self.experiment.study.task.text().as_ref());
-        Ok(self.folder.read_toml(Legend::FILE)?.unwrap_or_else(of_task))
+    /// When the file is damaged or not there.
+    pub fn legend(&self) -> Result<Legend, CliError> {
+        let missing = || {
+            let reason = format!(
+                "it must be there for the names in the tables, but is not; write it again: {}",
+                self.measure_again()
+            );
+            wrong(PretrainedError::file(&self.folder.path().join(Legend::FILE), reason))
+        };
+        self.folder.read_toml(Legend::FILE)?.ok_or_else(missing)
     }
 }
 

@@ -31,7 +31,7 @@ impl Compare {
         let (first, tuned_from_it) = runs.split_first().expect("there are two at least");
         tuned_from_it.iter().try_for_each(|run| check_tuned_from(first, run)).map_err(Failure::from)?;
         runs.iter().try_for_each(check_measured)?;
-        let legends = runs.iter().map(|run| Ok(run.legend()?)).collect::<Result<Vec<_>, CliError>>()?;
+        let legends = runs.iter().map(|run| run.legend()).collect::<Result<Vec<_>, CliError>>()?;
         let tuned: Vec<TunedRun<'_>> =
             runs.iter().zip(&legends).map(|(run, legend)| tuned(run, legend, &runs)).collect();
         check_tuning(&Folder::at(&self.out), self.force)?;
@@ -43,17 +43,17 @@ impl Compare {
 
 /// Errors if `run` does not ask what `first` asks, of the same model after tuning.
 fn check_tuned_from(first: &LmRun, run: &LmRun) -> Result<(), PretrainedError> {
-    if run.experiment.config.tuned.is_none() {
+    if run.config.tuned.is_none() {
         let reason = format!("it must be a run that was tuned from {}, but was not tuned", first.name());
         return Err(PretrainedError::file(run.folder().path(), reason));
     }
     let asked = |run: &LmRun| {
-        let mut config: Table = run.experiment.config.to_toml().parse().expect("what was written as TOML is TOML");
+        let mut config: Table = run.config.to_toml().parse().expect("what was written as TOML is TOML");
         config.retain(|field, _| !["name", "tuned", "finetune"].contains(&field));
         config
     };
     match Change::between(&asked(first), &asked(run)).first() {
-        None => Ok(()),
+        None => first.check_material_of(run),
         Some(change) => {
             let [before, after] = change.sides();
             let reason = format!("{} must be as in {} ({before}), but is {after}", change.field, first.name());
@@ -73,8 +73,8 @@ fn check_measured(run: &LmRun) -> Result<(), CliError> {
 
 /// A run with its name, or with that of its folder where another has the same.
 fn tuned<'a>(run: &'a LmRun, legend: &'a Legend, all: &[LmRun]) -> TunedRun<'a> {
-    let config = &run.experiment.config;
-    let is_alone = all.iter().filter(|other| other.experiment.config.name == config.name).count() == 1;
+    let config = &run.config;
+    let is_alone = all.iter().filter(|other| other.config.name == config.name).count() == 1;
     TunedRun {
         name: if is_alone { config.name.clone() } else { run.name() },
         trainable: config.tuned.as_ref().map_or(String::new(), |tuned| tuned.free.to_string()),

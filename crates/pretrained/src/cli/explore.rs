@@ -30,9 +30,10 @@ impl Explore {
         for run in &runs {
             work.name(&run.name());
             let series = run.series().map_err(Failure::from)?;
-            run.explore(&mut explored, &series.asked(&run.experiment, device, &watch))?;
+            let experiment = run.experiment()?;
+            run.explore(&mut explored, &experiment.study, &series.asked(&experiment, device, &watch))?;
         }
-        explored.write(&runs[0].experiment.config.name, &out, self.page.force)?;
+        explored.write(&runs[0].config.name, &out, self.page.force)?;
         Ok(say(&out.display().to_string())?)
     }
 }

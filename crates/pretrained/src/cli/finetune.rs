@@ -12,7 +12,7 @@ use super::work::Work;
 use crate::lora::{Adapters, Finetune as Tuning, Free, Progress, finetune};
 use crate::model::LanguageModel;
 use crate::run_folder::{check_examples, check_lengths, examples};
-use crate::{LmRun, PretrainedError, Series, Tuned};
+use crate::{LmExperiment, LmRun, PretrainedError, Series, Tuned};
 
 /// What to tune, and where.
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ impl Finetune {
     pub(super) fn run(self) -> Result<(), CliError> {
         let device = self.machine.prepare()?;
         let from = LmRun::open(&self.run)?;
-        if let Some(tuned) = &from.experiment.config.tuned {
+        if let Some(tuned) = &from.config.tuned {
             let range = "a run of models as they were, which adapters are tuned on";
             let found = format!("one whose layers {} were tuned", tuned.free);
             return Err(Failure::from(PretrainedError::out_of_range("RUN", range, found)).into());
@@ -49,7 +49,8 @@ impl Finetune {
             let range = "a change of name or finetune: task and measurements are those of RUN";
             return Err(Failure::from(PretrainedError::out_of_range("--set", range, set)).into());
         }
-        let mut config = from.experiment.config.changed(&self.sets)?;
+        // The corpus must be what it was.
+        let mut config = from.experiment()?.config.changed(&self.sets)?;
         config.finetune.free = self.free.unwrap_or(config.finetune.free);
         let free = config.finetune.free;
         config.name = format!("{}-{}", config.name, free.to_string().replace('=', "-"));
@@ -63,22 +64,22 @@ impl Finetune {
         let experiment = config.build()?;
         check_lengths(&experiment, &series).map_err(Failure::from)?;
         check_examples(&experiment, &series, device).map_err(Failure::from)?;
-        let run = LmRun::create(&self.out, experiment, &series)?;
-        series.adapters = Some(tune(&run, &series, device).map_err(|error| run.ended(error))?);
-        measure_all(&run, &series, device).map_err(|error| run.ended(error))?;
+        let run = LmRun::create(&self.out, &experiment, &series)?;
+        series.adapters = Some(tune(&run, &experiment, &series, device).map_err(|error| run.ended(error))?);
+        measure_all(&run, &experiment, &series, device).map_err(|error| run.ended(error))?;
         say_summary(&run, self.json)
     }
 }
 
 /// Tunes adapters on the prompts to train on, from where that was stopped.
-fn tune(run: &LmRun, series: &Series, device: Device) -> Result<Adapters, CliError> {
+fn tune(run: &LmRun, experiment: &LmExperiment, series: &Series, device: Device) -> Result<Adapters, CliError> {
     let _lock = run.folder().lock()?;
     let work = Work::new();
     work.name("tuning");
-    let config = &run.experiment.config;
+    let config = &experiment.config;
     let model = LanguageModel::new(series.last(), device);
     let to_the_end = |_, _| true;
-    let examples = examples(&run.experiment, series, device, &to_the_end);
+    let examples = examples(experiment, series, device, &to_the_end);
     let tuning = Tuning { config: &config.finetune, seed: config.seed, examples: &examples };
     let mut watch = |progress: Progress| {
         work.say(progress.step, progress.steps, format!("loss {:.3}", progress.loss));

@@ -73,30 +73,36 @@ impl Measure {
         let experiment = config.build()?;
         check_lengths(&experiment, &series).map_err(Failure::from)?;
         expected(&experiment, &series)?.check_memory(device).map_err(Failure::from)?;
-        let run = LmRun::create(&self.out, experiment, &series)?;
+        let run = LmRun::create(&self.out, &experiment, &series)?;
         run.read_adapters(&mut series).map_err(|error| run.ended(Failure::from(error).into()))?;
-        measure_all(&run, &series, device).map_err(|error| run.ended(error))?;
+        measure_all(&run, &experiment, &series, device).map_err(|error| run.ended(error))?;
         say_summary(&run, self.json)
     }
 }
 
 /// Makes what is missing of the usual measurements, and the report.
-pub(super) fn measure_all(run: &LmRun, series: &Series, device: Device) -> Result<(), CliError> {
+pub(super) fn measure_all(
+    run: &LmRun,
+    experiment: &LmExperiment,
+    series: &Series,
+    device: Device,
+) -> Result<(), CliError> {
     let _lock = run.folder().lock()?;
     let path = run.folder().path();
     let work = Work::new();
     let again = format!("{} {}", program_name(), run.measure_again());
     work.stop().on_exit_say(interrupted(&again));
     let watch = |done, total| work.watch(done, total);
-    let subjects = series.asked(&run.experiment, device, &watch);
-    note(&format!("{}: about {}", path.display(), expected(&run.experiment, series)?));
+    let subjects = series.asked(experiment, device, &watch);
+    note(&format!("{}: about {}", path.display(), expected(experiment, series)?));
     for entry in &MEASURED {
         if run.has(entry, device)? {
             note(&format!("{}: already there", entry.name));
             continue;
         }
         work.name(entry.name);
-        run.measure(entry, &entry.defaults(), &subjects, device).map_err(|error| stopped(error, &again))?;
+        run.measure(entry, &entry.defaults(), &experiment.study, &subjects, device)
+            .map_err(|error| stopped(error, &again))?;
         run.report()?;
     }
     run.report()?;
@@ -176,13 +182,13 @@ impl Common for OfRun {
 pub(super) fn on_run(Listed { entry, common, options }: OnRun) -> Result<(), CliError> {
     let device = common.machine.prepare()?;
     let run = LmRun::open(&common.run)?;
-    let series = run.series().map_err(Failure::from)?;
+    let (experiment, series) = (run.experiment()?, run.series().map_err(Failure::from)?);
     let _lock = run.folder().lock()?;
     let work = Work::new();
     work.name(entry.name);
     let watch = |done, total| work.watch(done, total);
-    let subjects = series.asked(&run.experiment, device, &watch);
-    let paths = run.measure(entry, &options, &subjects, device);
+    let subjects = series.asked(&experiment, device, &watch);
+    let paths = run.measure(entry, &options, &experiment.study, &subjects, device);
     let paths = paths.map_err(|error| stopped(error, "the same command"))?;
     run.report()?;
     Ok(paths.iter().try_for_each(|path| say(&path.display().to_string()))?)
