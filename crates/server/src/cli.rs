@@ -29,7 +29,7 @@ pub struct Serve {
     #[arg(long)]
     token: bool,
     /// States shown of every run [default: as many as keep its page under 5 MB, at most 400]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
+    #[arg(long, value_name = "N", value_parser = terminal::whole::<u64>(2, None))]
     states: Option<u64>,
     /// What reads the states
     #[command(flatten)]

@@ -25,9 +25,11 @@ mod progress;
 mod shell;
 mod signals;
 mod speech;
+mod whole;
 
 pub use failure::{Failure, conclude};
 pub use progress::{Progress, clock};
 pub use shell::{in_shell, program_name};
 pub use signals::{Held, Stop, listen, stop_signal};
 pub use speech::{note, patient_note, say, say_json};
+pub use whole::whole;

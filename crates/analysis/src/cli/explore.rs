@@ -28,7 +28,7 @@ pub struct Explore {
 #[derive(Debug, Args)]
 pub struct PageArgs {
     /// States shown of every run [default: as many as keep the page under 5 MB, at most 400]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = terminal::whole::<usize>(0, None))]
     pub states: Option<usize>,
     /// File to write [default: explore.html in the run's folder; of several runs, beside the first]
     #[arg(long)]

@@ -23,7 +23,7 @@ pub struct Export {
     #[command(flatten)]
     on: OnRun,
     /// Checkpoint whose states or model are exported [default: the last]
-    #[arg(long)]
+    #[arg(long, value_parser = terminal::whole::<usize>(0, None))]
     step: Option<usize>,
     /// What to export [default: states; the model with --format hf, the tables with --format tensorboard]
     #[arg(long)]
@@ -32,11 +32,11 @@ pub struct Export {
     #[arg(long)]
     format: Option<Format>,
     /// Resample of the decodability table whose states are exported [default: 0]
-    #[arg(long)]
+    #[arg(long, value_parser = terminal::whole::<usize>(0, None))]
     resample: Option<usize>,
     /// Prompts of every concept that its mean activation is taken over, as given to `patch`; for --what prompts
     /// [default: 100]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", value_parser = terminal::whole::<u32>(1, Some(100_000)))]
     mean_prompts: Option<u32>,
     /// File or folder to write [default: STEP.npz, STEP.hf, prompts.npz or tensorboard in export/ in the run's folder]
     #[arg(long)]

@@ -101,7 +101,7 @@ pub struct Machine {
     #[arg(long, default_value = "flex", help = format!("Where the model runs: {}", DeviceChoice::NAMES))]
     device: DeviceChoice,
     /// Threads to use [default: one for every core]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_parser = terminal::whole::<u16>(1, Some(1024)))]
     threads: Option<u16>,
 }
 

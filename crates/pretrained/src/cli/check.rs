@@ -16,10 +16,10 @@ pub struct Check {
     /// A folder with config.json, tokenizer.json and *.safetensors
     folder: PathBuf,
     /// Prompts whose cost is said
-    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, default_value_t = 600, value_parser = terminal::whole::<u32>(1, Some(10_000_000)))]
     prompts: u32,
     /// Tokens of each
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 200, value_parser = terminal::whole::<u32>(1, Some(1_000_000)))]
     tokens: u32,
     #[command(flatten)]
     machine: Machine,

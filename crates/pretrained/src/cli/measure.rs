@@ -42,7 +42,7 @@ pub struct Measure {
 #[derive(Debug, Args)]
 pub(super) struct Change {
     /// Seed of all randomness, as --set seed=N
-    #[arg(long, value_parser = clap::value_parser!(u64).range(0..=i64::MAX as u64))]
+    #[arg(long, value_parser = terminal::whole::<u64>(0, Some(i64::MAX as u64)))]
     seed: Option<u64>,
     /// Replace a field: --set task.bits=4; may be given many times
     #[arg(long = "set", value_name = "PATH=VALUE")]

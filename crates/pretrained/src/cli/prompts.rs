@@ -19,7 +19,7 @@ pub struct Prompts {
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
     /// Prompts of every concept
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 1, value_parser = terminal::whole::<u32>(1, Some(1000)))]
     count: u32,
     #[command(flatten)]
     change: Change,

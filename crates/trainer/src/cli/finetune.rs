@@ -17,7 +17,7 @@ pub struct Finetune {
     /// The folder of the run to continue from
     run: PathBuf,
     /// Checkpoint to continue from [default: the last]
-    #[arg(long)]
+    #[arg(long, value_parser = terminal::whole::<usize>(0, None))]
     step: Option<usize>,
     /// Parameters that are trained: all, those of the first=N or last=N blocks, or read_out; all others stay frozen
     #[arg(long, default_value = "all")]

@@ -65,7 +65,7 @@ pub enum Command {
         #[arg(long)]
         anew: bool,
         /// Train for so many steps in all, more than the run was made for; the schedule of the learning rate stays
-        #[arg(long, value_name = "N", conflicts_with = "anew")]
+        #[arg(long, value_name = "N", conflicts_with = "anew", value_parser = terminal::whole::<usize>(0, None))]
         steps: Option<usize>,
         /// How to train
         #[command(flatten)]
@@ -109,13 +109,13 @@ pub enum Command {
         #[command(flatten)]
         machine: Machine,
         /// Steps that are timed
-        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        #[arg(long, default_value_t = 20, value_parser = terminal::whole::<u32>(1, Some(1_000_000)))]
         steps: u32,
         /// Steps of warm-up before them, which are not timed
-        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+        #[arg(long, default_value_t = 3, value_parser = terminal::whole::<u32>(0, Some(1_000_000)))]
         warm_up: u32,
         /// Models that are trained side by side, each on its share of the threads
-        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+        #[arg(long, default_value_t = 1, value_parser = terminal::whole::<u8>(1, Some(255)))]
         jobs: u8,
         /// Print JSON
         #[arg(long)]
@@ -127,7 +127,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Change {
     /// Seed of all randomness, as --set seed=N
-    #[arg(long, value_parser = clap::value_parser!(u64).range(0..=i64::MAX as u64))]
+    #[arg(long, value_parser = terminal::whole::<u64>(0, Some(i64::MAX as u64)))]
     seed: Option<u64>,
     /// Replace a field: --set train.steps=100; may be given many times
     #[arg(long = "set", value_name = "PATH=VALUE")]

@@ -26,14 +26,14 @@ pub struct HeadInterchange;
 #[derive(Clone, Debug, clap::Args, Serialize)]
 pub struct Options {
     /// Checkpoints to measure, as 0,500,1000 [default: the last]
-    #[arg(long, value_name = "STEPS", value_delimiter = ',')]
+    #[arg(long, value_name = "STEPS", value_delimiter = ',', value_parser = terminal::whole::<usize>(0, None))]
     step: Vec<usize>,
     /// Tokens at which a head's output is interchanged together
     #[arg(long, value_enum, value_delimiter = ',', default_value = "query_x,every_y")]
     places: Vec<Places>,
     /// Prompts of every concept that means are taken over
     #[arg(long, value_name = "N", default_value_t = FOUND_ON)]
-    #[arg(value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    #[arg(value_parser = terminal::whole::<u32>(2, Some(100_000)))]
     found_on: u32,
 }
 

@@ -37,11 +37,11 @@ pub struct HeadScores;
 #[derive(Clone, Debug, clap::Args, serde::Serialize)]
 pub struct Options {
     /// Checkpoints to measure, as 0,500,1000 [default: nine from first to last]
-    #[arg(long, value_name = "STEPS", value_delimiter = ',')]
+    #[arg(long, value_name = "STEPS", value_delimiter = ',', value_parser = terminal::whole::<usize>(0, None))]
     step: Vec<usize>,
     /// Prompts of every concept that a head's mean output is taken over
     #[arg(long, value_name = "N", default_value_t = MEAN_PROMPTS)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(value_parser = terminal::whole::<u32>(1, Some(100_000)))]
     mean_prompts: u32,
 }
 

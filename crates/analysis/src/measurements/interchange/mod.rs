@@ -41,10 +41,10 @@ pub struct Interchange;
 #[derive(Clone, Debug, clap::Args, Serialize)]
 pub struct Options {
     /// Checkpoints to measure, as 0,500,1000; subspaces are interchanged at the last one [default: nine from first to last]
-    #[arg(long, value_name = "STEPS", value_delimiter = ',')]
+    #[arg(long, value_name = "STEPS", value_delimiter = ',', value_parser = terminal::whole::<usize>(0, None))]
     step: Vec<usize>,
     /// Layers at which states are interchanged, 0 for the embedding, as 4,5,6 [default: all]
-    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',', value_parser = terminal::whole::<usize>(0, None))]
     layer: Vec<usize>,
     /// Tokens whose states are interchanged together
     #[arg(long, value_enum, value_delimiter = ',', default_value = "query_x,last_y,every_y")]
@@ -53,14 +53,14 @@ pub struct Options {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "linear,quadratic")]
     subspace: Vec<Subspace>,
     /// Layer of the subspaces [default: for each set of tokens the one where another twin's states move the answers most]
-    #[arg(long, value_name = "LAYER")]
+    #[arg(long, value_name = "LAYER", value_parser = terminal::whole::<usize>(0, None))]
     subspace_layer: Option<usize>,
     /// Numbers of directions of a subspace, as 1,4 [default: 1, 2, 4 and 8]
-    #[arg(long, value_name = "DIRECTIONS", value_delimiter = ',')]
+    #[arg(long, value_name = "DIRECTIONS", value_delimiter = ',', value_parser = terminal::whole::<usize>(0, None))]
     rank: Vec<usize>,
     /// Prompts of every concept that means are taken over, and on which directions are found
     #[arg(long, value_name = "N", default_value_t = FOUND_ON)]
-    #[arg(value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    #[arg(value_parser = terminal::whole::<u32>(2, Some(100_000)))]
     found_on: u32,
 }
 

@@ -38,21 +38,21 @@ pub struct Intervene;
 #[derive(Clone, Debug, clap::Args, Serialize)]
 pub struct Options {
     /// Checkpoints to change, as 500,1000 [default: the last]
-    #[arg(long, value_name = "STEPS", value_delimiter = ',')]
+    #[arg(long, value_name = "STEPS", value_delimiter = ',', value_parser = terminal::whole::<usize>(0, None))]
     step: Vec<usize>,
     /// Layers at which the state is replaced, from 1, as 18,21 [default: five around the one with the best CD, and four from
     /// the first to the last]
-    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',', value_parser = terminal::whole::<usize>(0, None))]
     layer: Vec<usize>,
     /// Layer at which the state is steered [default: the one with the best CD]
-    #[arg(long, value_name = "LAYER")]
+    #[arg(long, value_name = "LAYER", value_parser = terminal::whole::<usize>(0, None))]
     steer: Option<usize>,
     /// Demonstrations ahead of the query [default: the most that are measured, up to 4]
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = terminal::whole::<usize>(0, None))]
     shots: Option<usize>,
     /// Prompts of every concept that its mean activation is taken over
     #[arg(long, value_name = "N", default_value_t = MEAN_PROMPTS)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(value_parser = terminal::whole::<u32>(1, Some(100_000)))]
     mean_prompts: u32,
     /// Strengths of steering: how many times the difference of a concept's mean and the mean over concepts is added
     #[arg(long, value_delimiter = ',', default_value = "-2,-1,1,2")]

@@ -22,10 +22,10 @@ pub struct LayerExchange;
 #[derive(Clone, Debug, Default, clap::Args, serde::Serialize)]
 pub struct Options {
     /// Checkpoints to pair with each other, as 0,500,1000 [default: up to eight along the fall of the error]
-    #[arg(long, value_name = "STEPS", value_delimiter = ',')]
+    #[arg(long, value_name = "STEPS", value_delimiter = ',', value_parser = terminal::whole::<usize>(0, None))]
     step: Vec<usize>,
     /// Last layer of the early part, 0 for the embedding alone [default: half of the layers]
-    #[arg(long)]
+    #[arg(long, value_parser = terminal::whole::<usize>(0, None))]
     layer: Option<usize>,
 }
 

@@ -33,23 +33,23 @@ pub struct Patching;
 #[derive(Clone, Debug, clap::Args, Serialize)]
 pub struct Options {
     /// Checkpoints to patch, as 0,500,1000; the last one is steered as well [default: nine from first to last]
-    #[arg(long, value_name = "STEPS", value_delimiter = ',')]
+    #[arg(long, value_name = "STEPS", value_delimiter = ',', value_parser = terminal::whole::<usize>(0, None))]
     step: Vec<usize>,
     /// Layers at which the state is replaced, 0 for the embedding, as 4,5,6 [default: all]
-    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',', value_parser = terminal::whole::<usize>(0, None))]
     layer: Vec<usize>,
     /// Layer at which the state is steered [default: the one with the best CD, the last layer left out]
-    #[arg(long, value_name = "LAYER")]
+    #[arg(long, value_name = "LAYER", value_parser = terminal::whole::<usize>(0, None))]
     steer: Option<usize>,
     /// Pair whose y is predicted [default: the last, the query]
-    #[arg(long, value_name = "PAIR")]
+    #[arg(long, value_name = "PAIR", value_parser = terminal::whole::<usize>(0, None))]
     points: Option<usize>,
     /// Token whose state is changed
     #[arg(long, default_value = "x")]
     token: Changed,
     /// Prompts of every concept that its mean activation is taken over
     #[arg(long, value_name = "N", default_value_t = MEAN_PROMPTS)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(value_parser = terminal::whole::<u32>(1, Some(100_000)))]
     mean_prompts: u32,
     /// Strengths of steering: how many times the difference of a concept's mean and the mean over concepts is added
     #[arg(long, value_delimiter = ',', default_value = "-4,-2,-1,-0.5,0,0.5,1,2,4")]

@@ -39,9 +39,9 @@ pub struct Options {
     /// [default: the first of them]
     #[arg(long)]
     token: Option<ProbeToken>,
-    /// Layer to map, 0 for the embedding; may be given many times [default: a few from the embedding to the best one at
-    /// the end of training]
-    #[arg(long = "layer")]
+    /// Layers to map, 0 for the embedding, as 4,5,6 [default: a few from the embedding to the best one at the end of
+    /// training]
+    #[arg(long = "layer", value_name = "LAYERS", value_delimiter = ',', value_parser = terminal::whole::<usize>(0, None))]
     layers: Vec<usize>,
 }
 

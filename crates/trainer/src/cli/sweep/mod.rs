@@ -36,13 +36,13 @@ pub struct Sweep {
     #[arg(long = "set", value_name = "PATH=VALUE")]
     sets: Vec<String>,
     /// Runs that are trained at the same time and share the threads; on a GPU, N of them need N + 1 threads
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, default_value_t = 1, value_parser = terminal::whole::<u16>(1, Some(1024)))]
     jobs: u16,
     /// Begin no further run after one has failed
     #[arg(long)]
     fail_fast: bool,
     /// Begin or go on with at most so many runs
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = terminal::whole::<u16>(1, Some(65_535)))]
     max_runs: Option<u16>,
     #[command(flatten)]
     job: Job,
@@ -66,7 +66,7 @@ struct Part {
     #[arg(long)]
     list: bool,
     /// Complete the run at this place of --list alone, from 0; nothing is compared
-    #[arg(long, value_name = "I")]
+    #[arg(long, value_name = "I", value_parser = terminal::whole::<usize>(0, None))]
     index: Option<usize>,
     /// Compare the runs that are finished, and train none; exit code 1 if some are not
     #[arg(long)]

@@ -28,7 +28,7 @@ pub(super) struct Slurm {
     #[arg(long, requires = "for_slurm")]
     submit: bool,
     /// Tasks of one array at most; the cluster's limit is `MaxArraySize` of `scontrol show config`, less 1
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..), requires = "for_slurm")]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = terminal::whole::<u32>(1, None), requires = "for_slurm")]
     array_limit: u32,
     /// An option of sbatch for the array, as --sbatch=--time=02:00:00 or --sbatch=--gpus=1; may be given many times
     #[arg(long = "sbatch", value_name = "OPTION", allow_hyphen_values = true, requires = "for_slurm", value_parser = option)]
