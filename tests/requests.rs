@@ -275,14 +275,14 @@ fn a_request_about_a_run_is_checked_against_that_run() {
     check(&["patch", run, "--points", "7"], 2, &["--points", "between 1 and task.n_points (6)", "7"]);
     check(&["patch", run, "--points", "1", "--token", "y"], 2, &["--points", "between 2 and", "1"]);
     check(&["patch", run, "--token", "z"], 2, &["--token", "x, y", "z"]);
-    check(&["patch", run, "--mean-prompts", "0"], 2, &["--mean-prompts", "1..=100000", "0"]);
+    check(&["patch", run, "--mean-prompts", "0"], 2, &["--mean-prompts", "from 1 to 100000", "0"]);
     check(&["patch", run, "--strengths", "1,nan"], 2, &["--strengths", "between -1000000 and 1000000", "nan"]);
     check(&["patch", run, "--strengths", "1e308"], 2, &["--strengths", "between", "1e308"]);
     check(&["prune", run, "--step", "7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
     check(&["interchange-heads", run, "--step", "7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
     check(&["interchange-heads", run, "--places", "everywhere"], 2, &["--places", "every_y", "everywhere"]);
     check(&["heads", run, "--step", "7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
-    check(&["heads", run, "--mean-prompts", "0"], 2, &["--mean-prompts", "1..=100000", "0"]);
+    check(&["heads", run, "--mean-prompts", "0"], 2, &["--mean-prompts", "from 1 to 100000", "0"]);
     check(&["transplant", run, "--step", "0,7"], 2, &["step", "0, 1, 2, 4, 8, 10", "7"]);
     check(&["transplant", run, "--layer", "3"], 2, &["--layer", "(2)", "3"]);
 }
