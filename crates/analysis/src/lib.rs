@@ -26,9 +26,9 @@ mod tuning;
 
 #[cfg(feature = "cli")]
 pub use cli::{
-    Allowed, CliError, Command, Common, Compare, Explore, Export, Listed, Machine, MeasureCommand, OfRun, PageArgs,
-    Remeasure, command_line, compared, explored, legend_of, measure_now, note_trained, note_unfinished, report_run,
-    say_summary, say_sweep,
+    Allowed, Change, CliError, Command, Common, Compare, Explore, Export, Listed, Machine, MeasureCommand, OfRun,
+    PageArgs, Remeasure, command_line, compared, explored, legend_of, measure_now, note_trained, note_unfinished,
+    report_run, say_summary, say_sweep,
 };
 pub use comparison::{
     Compared, Comparison, CorrelationMethod, CorrelationRow, Crossing, CurveRow, FallFrom, LagRow, MeanPairRow,

@@ -17,7 +17,7 @@ mod train;
 
 pub use bench::{BenchPlan, BenchResult, bench};
 pub use cli::{
-    Among, Change, Command, Contents, Finetune, Job, Runs, State, Status, Sweep, command_line, complete, runs_below,
+    Among, Command, Contents, Finetune, Job, Runs, State, Status, Sweep, command_line, complete, runs_below,
 };
 pub use gradients::{Gradients, gradients};
 pub use observers::{

@@ -12,6 +12,7 @@ use terminal::{Failure, conclude, listen, note, say, say_json};
 
 use crate::{Shown, Summary};
 
+mod change;
 mod compare;
 mod error;
 mod explore;
@@ -20,6 +21,7 @@ mod listed;
 mod measure;
 mod report;
 
+pub use change::Change;
 pub use compare::{Compare, compared, note_unfinished, say_sweep};
 pub use error::CliError;
 pub use explore::{Explore, PageArgs, explored};

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use analysis::{Accuracy, CliError, Common, Decodability, Entry, Listed, Machine, Needs, Shown, Summary, cd_accuracy};
+use analysis::{
+    Accuracy, Change, CliError, Common, Decodability, Entry, Listed, Machine, Needs, Shown, Summary, cd_accuracy,
+};
 use clap::Args;
 use kernels::Device;
 use record::Seal;
@@ -38,30 +40,11 @@ pub struct Measure {
     json: bool,
 }
 
-/// Changes to a configuration.
-#[derive(Debug, Args)]
-pub(super) struct Change {
-    /// Seed of all randomness, as --set seed=N
-    #[arg(long, value_parser = terminal::whole::<u64>(0, Some(i64::MAX as u64)))]
-    seed: Option<u64>,
-    /// Replace a field: --set task.bits=4; may be given many times
-    #[arg(long = "set", value_name = "PATH=VALUE")]
-    sets: Vec<String>,
-}
-
-impl Change {
-    pub(super) fn resolve(&self, name: &str) -> Result<LmConfig, CliError> {
-        let seed = self.seed.map(|seed| format!("seed={seed}"));
-        let sets: Vec<String> = self.sets.iter().cloned().chain(seed).collect();
-        Ok(LmConfig::resolve(name, &sets)?)
-    }
-}
-
 impl Measure {
     pub(super) fn run(self) -> Result<(), CliError> {
         // Before anything else, because whatever works in parallel would start the threads itself.
         let device = self.machine.prepare()?;
-        let mut config = self.change.resolve(&self.config)?;
+        let mut config = LmConfig::resolve(&self.config, &self.change.sets()?)?;
         if !self.models.is_empty() {
             config.models = self.models.clone();
         }

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use analysis::CliError;
+use analysis::{Change, CliError};
 use clap::Args;
 use data::Purpose;
 use terminal::{Failure, say};
 
-use super::measure::Change;
-use crate::{ModelFolder, PretrainedError};
+use crate::{LmConfig, ModelFolder, PretrainedError};
 
 /// Which prompts to show.
 #[derive(Debug, Args)]
@@ -27,7 +26,7 @@ pub struct Prompts {
 
 impl Prompts {
     pub(super) fn run(self) -> Result<(), CliError> {
-        let experiment = self.change.resolve(&self.config)?.build()?;
+        let experiment = LmConfig::resolve(&self.config, &self.change.sets()?)?.build()?;
         let model = self.model.map(|path| ModelFolder::open(&path)).transpose().map_err(Failure::from)?;
         let study = &experiment.study;
         let drawn = study.balanced(Purpose::Eval, 0, self.count as usize)?;

@@ -4,13 +4,13 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use analysis::{Allowed, CliError, Machine};
-use clap::{Args, Parser, Subcommand};
+use analysis::{Allowed, Change, CliError, Machine};
+use clap::{Parser, Subcommand};
 use data::{TaskRegistry, answer};
 use model::{Device, Kernels, OnBackend};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use record::leave;
-use run::{Config, ConfigError, Experiment, PRESETS, RunDir, Source, Work};
+use run::{Config, Experiment, PRESETS, RunDir, Source, Work};
 use serde::Serialize;
 use terminal::{Failure, conclude, listen, note, say, say_json};
 
@@ -123,17 +123,6 @@ pub enum Command {
     },
 }
 
-/// Changes to a configuration.
-#[derive(Debug, Args)]
-pub struct Change {
-    /// Seed of all randomness, as --set seed=N
-    #[arg(long, value_parser = terminal::whole::<u64>(0, Some(i64::MAX as u64)))]
-    seed: Option<u64>,
-    /// Replace a field: --set train.steps=100; may be given many times
-    #[arg(long = "set", value_name = "PATH=VALUE")]
-    sets: Vec<String>,
-}
-
 /// The program `trainer`, for the tasks in `registry`. Without a command it trains the quickstart preset.
 pub fn command_line(registry: &TaskRegistry) -> ExitCode {
     // A bare program name means `train`, whose defaults only the parser knows.
@@ -153,7 +142,7 @@ impl Command {
     pub fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
         match self {
             Self::Train { config, change, job, out } => {
-                let experiment = change.resolve(&Source::named(&config))?.build(registry)?;
+                let experiment = Config::resolve(&Source::named(&config), &change.sets()?)?.build(registry)?;
                 let device = job.prepare(&experiment)?;
                 let run = RunDir::create(&out, &experiment)?;
                 job.run(&run, &run.as_lengthened(experiment)?, device)
@@ -178,19 +167,19 @@ impl Command {
             Self::Runs(runs) => runs.run(),
             Self::Finetune(finetune) => finetune.run(registry),
             Self::Show { config, change } => {
-                let config = change.resolve(&Source::named(&config))?;
+                let config = Config::resolve(&Source::named(&config), &change.sets()?)?;
                 config.clone().build(registry)?;
                 Ok(say(config.to_toml().trim_end())?)
             }
             Self::Tasks => Ok(registry.kinds().try_for_each(say)?),
             Self::Generate { config, change } => {
-                let experiment = change.resolve(&Source::named(&config))?.build(registry)?;
+                let experiment = Config::resolve(&Source::named(&config), &change.sets()?)?.build(registry)?;
                 let (requests, answers) = (io::stdin().lock(), io::stdout().lock());
                 let answered = answer(experiment.study.task.pairs(), requests, answers);
                 Ok(answered.map_err(|error| Failure::Run(error.into()))?)
             }
             Self::Bench { config, change, machine, steps, warm_up, jobs, json } => {
-                let experiment = change.resolve(&Source::named(&config))?.build(registry)?;
+                let experiment = Config::resolve(&Source::named(&config), &change.sets()?)?.build(registry)?;
                 let device = machine.device()?;
                 let jobs = usize::from(jobs);
                 experiment.check_memory(Work::Steps, device, machine.threads().div_ceil(jobs), jobs)?;
@@ -222,19 +211,6 @@ fn pools(threads: usize, jobs: usize) -> Result<Vec<ThreadPool>, Failure> {
     let threads = threads.div_ceil(jobs);
     let pools = (0..jobs).map(|_| ThreadPoolBuilder::new().num_threads(threads).build());
     pools.collect::<Result<_, _>>().map_err(|error| Failure::threads(jobs * threads, error))
-}
-
-impl Change {
-    fn resolve(&self, source: &Source) -> Result<Config, ConfigError> {
-        let set_again = |set: &&String| set.split('=').next().map(str::trim) == Some("seed");
-        if let (Some(_), Some(set)) = (self.seed, self.sets.iter().find(set_again)) {
-            let (field, range) = ("--set".to_owned(), "a field other than seed beside --seed".to_owned());
-            return Err(ConfigError::OutOfRange { field, range, value: set.clone() });
-        }
-        let seed = self.seed.map(|seed| format!("seed={seed}"));
-        let sets: Vec<String> = self.sets.iter().cloned().chain(seed).collect();
-        Config::resolve(source, &sets)
-    }
 }
 
 struct BenchHere<'a> {
