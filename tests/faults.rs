@@ -170,10 +170,11 @@ fn check_state(before: &Files, state: &Files, expected: &Files) -> Result<(), St
     both.try_for_each(|name| ensure(state.contains_key(name), || format!("{} is lost", name.display())))
 }
 
-/// Whether a file is none of the results: what has no name yet, locks, and the note of what failed.
+/// Whether a file is none of the results: what has no name yet, what is kept until a table is whole, locks, and the note of
+/// what failed.
 fn is_no_result(name: &Path) -> bool {
     let name = name.to_str().unwrap();
-    [".partial", "run.lock", "failure.txt"].iter().any(|part| name.contains(part))
+    [".partial", "unfinished-", "run.lock", "failure.txt"].iter().any(|part| name.contains(part))
 }
 
 /// Cuts off what was added to tables since they were flushed: it may never have come to the disk.

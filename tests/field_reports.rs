@@ -130,7 +130,7 @@ fn my_job_was_killed_since_it_did_not_leave_in_time() {
     // A command that measures leaves the table of before.
     let before = fs::read(run.join("cd.csv")).unwrap();
     let said = leaves_soon(&["cd", run.to_str().unwrap()], signal, || run.join("run.lock").exists());
-    assert!(said.contains("unchanged, and the same command starts again"), "{said}");
+    assert!(said.contains("as they were, and the same command goes on"), "{said}");
     assert!(fs::read(run.join("cd.csv")).unwrap() == before && !run.join("run.lock").exists());
 
     // One that measures all anew says what it left undone.

@@ -2,6 +2,8 @@
 
 mod text;
 
+use std::sync::Mutex;
+
 use data::{Prompt, TaskRegistry, Token};
 use probe::{
     Anatomy, Answers, Change, Component, Delivery, Edit, EvalConfig, Layer, Look, ProbeConfig, ProbeKind, ProbeToken,
@@ -218,16 +220,20 @@ impl Subject for Linear {
 }
 
 /// A hand-made training of three steps, in which attention comes to write more and more.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Training {
     anatomy: Anatomy,
+    /// The steps of the models that were read, in their order.
+    pub(crate) read: Mutex<Vec<usize>>,
+    /// The step at which no model can be read, if there is one.
+    pub(crate) damaged: Option<usize>,
 }
 
 impl Training {
     pub(crate) const STEPS: [usize; 3] = [0, 10, 20];
 
     pub(crate) fn new() -> Self {
-        Self { anatomy: Linear::new([0.0; 2], 0.0).anatomy }
+        Self { anatomy: Linear::new([0.0; 2], 0.0).anatomy, read: Mutex::default(), damaged: None }
     }
 
     fn share(step: usize) -> f64 {
@@ -255,7 +261,11 @@ impl Subjects for Training {
     }
 
     fn at(&self, step: usize) -> Result<Box<dyn Subject + '_>, SubjectError> {
-        self.exchanged(step, step, Layer(0))
+        self.read.lock().unwrap().push(step);
+        match self.damaged {
+            Some(damaged) if damaged == step => Err(SubjectError::Unreadable("it is damaged".into())),
+            _ => self.exchanged(step, step, Layer(0)),
+        }
     }
 
     fn exchanged(&self, early: usize, late: usize, up_to: Layer) -> Result<Box<dyn Subject + '_>, SubjectError> {

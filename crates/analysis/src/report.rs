@@ -55,23 +55,25 @@ mod tests {
 
     use clap::Command;
     use data::Legend;
-    use record::Folder;
+    use record::{Folder, Maker};
 
     use super::*;
     use probe::{Study, Subjects};
 
     use crate::fake::{TextTraining, Training, study, text_study};
-    use crate::{Entry, MapMethod, MapRow, Needs, Projections, Session, Summary};
+    use crate::{Entry, MapMethod, MapRow, MeasureError, Needs, Projections, Session, Summary};
 
     /// Figures that prompts of numbers do not have.
     const OF_TEXT: &[&str] = &["layers"];
 
     /// Measures with the options given, and checks that no table stays empty.
     fn measure(entry: &Entry, options: &[&str], folder: &Folder, study: &Study, subjects: &dyn Subjects) {
-        let session = Session { study, subjects, folder, progress: &|_| {} };
+        let session = Session { study, subjects, folder, parts: None, progress: &|_| {} };
         let command = (entry.add_options)(Command::new(entry.name));
         let matches = command.try_get_matches_from([&[entry.name], options].concat()).unwrap();
-        let tables = ((entry.plan)(&matches, &session).unwrap().measure)().unwrap()().unwrap();
+        let planned = (entry.plan)(&matches, &session).unwrap();
+        let tables: Result<_, MeasureError> = planned.make(&Maker::this_program(entry.name), || Ok(()));
+        let tables = tables.unwrap();
         let expected = (entry.tables)(folder).iter().map(|table| folder.path().join(table.file())).collect::<Vec<_>>();
         assert_eq!(tables, expected);
         for table in tables {

@@ -42,6 +42,7 @@ mod lock;
 mod made;
 mod npz;
 mod output;
+mod parts;
 mod seal;
 mod table;
 
@@ -58,5 +59,6 @@ pub use lock::Lock;
 pub use made::{COMMIT, Made, Maker};
 pub use npz::{Npz, Number};
 pub use output::{Output, check_folder, check_outside_runs, run_around};
+pub use parts::Parts;
 pub use seal::{Change, Seal, hex, leaves};
 pub use table::{AnyTable, Older, Row, Table};

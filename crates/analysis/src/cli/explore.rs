@@ -127,6 +127,7 @@ fn read(members: &[Member<'_>], states: Option<usize>, device: Device) -> Result
             study: &experiment.study,
             subjects: &Checkpoints::new(run, experiment, device),
             folder: run.folder(),
+            parts: None,
             progress: &|text| note(&format!("{name}: {text}")),
         };
         explored.add(name, &session, &Shown { folder: run.folder(), legend })?;

@@ -45,6 +45,9 @@ impl MeasureCommand {
     /// Measures, brings the report up to date, and says where the tables are.
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
         let (run, experiment, device) = self.common.on.open(registry)?;
+        let kept =
+            "interrupted; tables are as they were, and the same command goes on with the checkpoints that are left";
+        stop_signal().on_exit_say(kept.to_owned());
         if let Some(file) = &self.common.task {
             return self.ask(file, &run, &experiment, device, registry);
         }
@@ -70,6 +73,7 @@ impl MeasureCommand {
             study: &other.study,
             subjects: &Checkpoints::new(home, experiment, device),
             folder: home.folder(),
+            parts: None,
             progress: &|text| note(text),
         };
         // What is refused makes no folder. The lock of the run is that of all inside it.
@@ -78,9 +82,8 @@ impl MeasureCommand {
         let place = home.place_of(&lock, &other, file)?;
         session.folder = place.folder();
         let planned = (self.entry.plan)(&self.options, &session)?;
-        let maker = maker(self.entry.name, planned.options, &other, device);
-        let write = (planned.measure)()?;
-        let paths = Made::noting(place.folder(), &(self.entry.tables)(place.folder()), &maker, write)?;
+        let maker = maker(self.entry.name, planned.options.clone(), &other, device);
+        let paths = planned.make(&maker, || Ok::<_, CliError>(()))?;
         report_run(&place, &legend_of(&place, registry)?)?;
         beside_home(&place, home, registry)?;
         Ok(paths.iter().try_for_each(|path| say_path(path))?)
@@ -119,15 +122,13 @@ fn measure<L>(
         study: &experiment.study,
         subjects: &Checkpoints::new(run, experiment, device),
         folder: run.folder(),
+        parts: None,
         progress: &|text| note(text),
     };
     let planned = (entry.plan)(matches, &session)?;
     let lock = lock()?;
-    let (folder, maker) = (run.folder(), maker(entry.name, planned.options, experiment, device));
-    let write = (planned.measure)()?;
-    let write_all = || write().map_err(CliError::from).and_then(|paths| behind().map(|()| paths));
-    let paths = Made::noting(folder, &(entry.tables)(folder), &maker, write_all)?;
-    Ok((paths, lock))
+    let maker = maker(entry.name, planned.options.clone(), experiment, device);
+    Ok((planned.make(&maker, behind)?, lock))
 }
 
 /// Notes what makes the tables that training writes, `more` beside those that can be measured again.

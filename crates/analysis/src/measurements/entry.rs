@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches};
 use probe::{Study, Subject};
-use record::{AnyTable, Folder, RecordError};
+use record::{AnyTable, Folder, Made, Maker, Parts, RecordError};
 use toml::Table;
 
 use super::{Live, MeasureError, Measurement, Needs, Rows, Session};
@@ -35,12 +35,37 @@ pub struct Entry {
 pub struct Planned<'a> {
     /// The options as they were typed or defaulted.
     pub options: Table,
+    folder: &'a Folder,
+    tables: Vec<Box<dyn AnyTable>>,
     /// Measures, and leaves all tables as they are.
-    pub measure: Box<dyn FnOnce() -> Result<Measured<'a>, MeasureError> + 'a>,
+    measure: Box<dyn FnOnce(&Parts) -> Result<Write<'a>, MeasureError> + 'a>,
 }
 
-/// What was measured: writes the tables, and returns their paths.
-pub type Measured<'a> = Box<dyn FnOnce() -> Result<Vec<PathBuf>, RecordError> + 'a>;
+/// Writes what was measured.
+type Write<'a> = Box<dyn FnOnce() -> Result<(), RecordError> + 'a>;
+
+impl Planned<'_> {
+    /// Measures, writes the tables, does what comes `behind` them, and then notes what made them; returns their paths. What
+    /// is stopped goes on with the models that are left, if the maker is the same.
+    ///
+    /// # Errors
+    /// When a model cannot be read, the disk fails, or what comes behind does.
+    pub fn make<E: From<MeasureError> + From<RecordError>>(
+        self,
+        maker: &Maker,
+        behind: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Vec<PathBuf>, E> {
+        let parts = Parts::open(self.folder, maker)?;
+        let write = (self.measure)(&parts)?;
+        Made::noting(self.folder, &self.tables, maker, || {
+            write()?;
+            behind()?;
+            // Once it is noted nobody comes back to them.
+            parts.remove().map_err(E::from)
+        })?;
+        Ok(self.tables.iter().map(|table| self.folder.path().join(table.file())).collect())
+    }
+}
 
 /// Measures a model after some steps, appends to the tables, and gives what a person wants to see.
 pub type Append = fn(&Study, &dyn Subject, usize, &Shown<'_>) -> Result<Option<String>, MeasureError>;
@@ -82,15 +107,12 @@ fn plan<'a, M: Measurement>(matches: &clap::ArgMatches, session: &'a Session<'a>
     let plan = M::plan(options, session)?;
     // TOML has no whole number beyond i64; the plan has refused such a step or layer by its name.
     let typed = typed.map_err(|error| MeasureError::out_of_range("every option", "a value that TOML has", error))?;
-    let measure = move || {
-        let (rows, folder) = (M::measure(&plan, session)?, session.folder);
-        let write = move || {
-            rows.replace(folder)?;
-            Ok(M::Rows::tables(folder).iter().map(|table| folder.path().join(table.file())).collect())
-        };
-        Ok(Box::new(write) as Measured<'a>)
+    let folder = session.folder;
+    let measure = move |parts: &Parts| {
+        let rows = M::measure(&plan, &Session { parts: Some(parts), ..*session })?;
+        Ok(Box::new(move || rows.replace(folder)) as Write<'a>)
     };
-    Ok(Planned { options: typed, measure: Box::new(measure) })
+    Ok(Planned { options: typed, folder, tables: M::Rows::tables(folder), measure: Box::new(measure) })
 }
 
 impl LiveEntry {
@@ -110,4 +132,52 @@ fn append<M: Live>(
     let rows = M::at(study, subject, step)?;
     rows.append(shown.folder)?;
     Ok(M::headline(&rows, shown))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Training, study};
+    use crate::{ALL, Needs};
+
+    fn make(entry: &Entry, folder: &Folder, subjects: &Training) -> Result<Vec<PathBuf>, MeasureError> {
+        let session = Session { study: &study(), subjects, folder, parts: None, progress: &|_| {} };
+        (entry.plan)(&entry.defaults(), &session)?.make(&Maker::this_program(entry.name), || Ok(()))
+    }
+
+    /// The folder is as if nothing had happened, and the models that were measured before are not read again.
+    #[test]
+    fn a_measurement_that_was_stopped_goes_on_with_the_models_that_are_left() {
+        let places = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [whole, stopped] = places.each_ref().map(|place| Folder::create(place.path()).unwrap());
+        let [first, second, last] = Training::STEPS;
+        for entry in ALL.iter().filter(|entry| entry.needs != Needs::Scores) {
+            let at_once = Training::new();
+            make(entry, &whole, &at_once).unwrap();
+            let mut cut = Training::new();
+            cut.damaged = Some(last);
+            let left = Training::new();
+            if make(entry, &stopped, &cut).is_err() {
+                assert!(
+                    (entry.tables)(&stopped).iter().all(|table| table.is_ours().unwrap().is_none()),
+                    "{}",
+                    entry.name
+                );
+            }
+            make(entry, &stopped, &left).unwrap();
+            let files = places.each_ref().map(|place| contents(place.path()));
+            assert_eq!(files[0], files[1], "{}", entry.name);
+            if entry.name == "cd" {
+                assert_eq!(*at_once.read.lock().unwrap(), [first, second, last]);
+                assert_eq!(*left.read.lock().unwrap(), [last]);
+            }
+        }
+    }
+
+    fn contents(folder: &std::path::Path) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        let name = |path: &PathBuf| PathBuf::from(path.file_name().unwrap());
+        paths.iter().map(|path| (name(path), std::fs::read(path).unwrap())).collect()
+    }
 }

@@ -46,7 +46,7 @@ pub use decodability::{
     BestLayerRow, Decodability, DecodabilityRow, LabelledStates, Selection, control_rows, decodability_rows,
     rows_of_states,
 };
-pub use entry::{Append, Entry, LiveEntry, Measured, Planned};
+pub use entry::{Append, Entry, LiveEntry, Planned};
 pub use errors::{Errors, MetricRow, Split};
 pub use head_ablation::{AblationRow, HeadAblation};
 pub use head_interchange::{HeadInterchange, HeadInterchangeRow};
@@ -156,6 +156,12 @@ pub trait Rows: Default + Send {
     /// The tables, empty or not.
     fn tables(folder: &Folder) -> Vec<Box<dyn AnyTable>>;
 
+    /// What stands in the tables.
+    ///
+    /// # Errors
+    /// When a table cannot be read.
+    fn read(folder: &Folder) -> Result<Self, RecordError>;
+
     /// Writes the tables anew.
     ///
     /// # Errors
@@ -177,6 +183,10 @@ impl<R: Row> Rows for Vec<R> {
         vec![Box::new(folder.table::<R>())]
     }
 
+    fn read(folder: &Folder) -> Result<Self, RecordError> {
+        folder.table().read()
+    }
+
     fn replace(&self, folder: &Folder) -> Result<(), RecordError> {
         folder.table().replace(self)
     }
@@ -193,6 +203,10 @@ impl<R: Row> Rows for Vec<R> {
 impl<A: Row, B: Row> Rows for (Vec<A>, Vec<B>) {
     fn tables(folder: &Folder) -> Vec<Box<dyn AnyTable>> {
         vec![Box::new(folder.table::<A>()), Box::new(folder.table::<B>())]
+    }
+
+    fn read(folder: &Folder) -> Result<Self, RecordError> {
+        Ok((folder.table().read()?, folder.table().read()?))
     }
 
     fn replace(&self, folder: &Folder) -> Result<(), RecordError> {

@@ -35,7 +35,7 @@ impl Needs {
 #[cfg(test)]
 mod tests {
     use data::Legend;
-    use record::Folder;
+    use record::{Folder, Maker};
 
     use super::*;
     use crate::fake::{Counter, TextTraining, text_study};
@@ -55,10 +55,11 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::create(place.path()).unwrap();
         let (study, subjects) = (text_study(), TextTraining::new());
-        let session = Session { study: &study, subjects: &subjects, folder: &folder, progress: &|_| {} };
+        let session = Session { study: &study, subjects: &subjects, folder: &folder, parts: None, progress: &|_| {} };
         let legend = legend(&study);
-        let measure =
-            |entry: &Entry| (entry.plan)(&entry.defaults(), &session).and_then(|planned| Ok((planned.measure)()?()?));
+        let measure = |entry: &Entry| -> Result<_, MeasureError> {
+            (entry.plan)(&entry.defaults(), &session)?.make(&Maker::this_program(entry.name), || Ok(()))
+        };
         for entry in ALL {
             match (entry.needs, measure(entry)) {
                 (Needs::Numbers, Err(error)) => assert_eq!(error.to_string(), sentence(entry.name)),

@@ -2,7 +2,7 @@
 
 use data::Token;
 use probe::{Layer, ProbeError, ProbeKind, Study, Subject, SubjectError, Subjects};
-use record::{Folder, RecordError};
+use record::{Folder, Parts, RecordError};
 use thiserror::Error;
 
 use super::{BestLayerRow, Rows, Selection, sorted, spread};
@@ -11,6 +11,7 @@ use super::{BestLayerRow, Rows, Selection, sorted, spread};
 const MILESTONES: usize = 4;
 
 /// The models, the questions, and the folder of the tables.
+#[derive(Clone, Copy)]
 pub struct Session<'a> {
     /// What is asked.
     pub study: &'a Study,
@@ -18,6 +19,8 @@ pub struct Session<'a> {
     pub subjects: &'a dyn Subjects,
     /// Where tables are.
     pub folder: &'a Folder,
+    /// Where the rows of models that were measured are kept until all are, if anywhere.
+    pub parts: Option<&'a Parts>,
     /// Is told how the work goes on.
     pub progress: &'a dyn Fn(&str),
 }
@@ -60,7 +63,8 @@ impl MeasureError {
 }
 
 impl Session<'_> {
-    /// Goes over the models at `steps`, telling each step before it is measured, and joins what `measure` finds.
+    /// Goes over the models at `steps`, telling each step before it is measured, and joins what `measure` finds. What was
+    /// found before the same work was stopped is not measured again. A measurement does this once.
     pub(crate) fn over_steps<R: Rows>(
         &self,
         steps: &[usize],
@@ -68,8 +72,20 @@ impl Session<'_> {
     ) -> Result<R, MeasureError> {
         let mut rows = R::default();
         for &step in steps {
+            let part = format!("step-{step}");
+            let before = self.parts.and_then(|parts| parts.get(&part));
+            // What cannot be read is measured again.
+            if let Some(found) = before.and_then(|part| R::read(&part).ok()) {
+                (self.progress)(&format!("step {step}: measured before"));
+                rows.join(found);
+                continue;
+            }
             (self.progress)(&format!("step {step}"));
-            rows.join(measure(&*self.subjects.at(step)?, step)?);
+            let found = measure(&*self.subjects.at(step)?, step)?;
+            if let Some(parts) = self.parts.filter(|_| steps.len() > 1) {
+                parts.add(&part, |part| found.replace(part))?;
+            }
+            rows.join(found);
         }
         Ok(rows)
     }

@@ -114,7 +114,9 @@ fn expected(experiment: &LmExperiment, series: &Series) -> Result<Cost, CliError
 
 /// What an interruption says; `again` is the command to go on with.
 fn interrupted(again: &str) -> String {
-    format!("interrupted; tables that were finished before are kept, the one at work is not. To go on: {again}")
+    format!(
+        "interrupted; finished tables are kept, and so are the models that were measured for the one at work. To go on: {again}"
+    )
 }
 
 /// An interruption, with how to go on.

@@ -1,0 +1,91 @@
+//! What was finished of work that was stopped.
+
+use crate::files::{remove_folder, write_folder};
+use crate::{Folder, Maker, RecordError};
+
+const MAKER: &str = "maker.toml";
+
+/// The finished parts of work that is not whole yet: a folder each, in one beside the tables that the work is to write.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    folder: Folder,
+    maker: Maker,
+}
+
+impl Parts {
+    /// Those that `maker` finished in `folder`. Those of the same command by another maker go.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn open(folder: &Folder, maker: &Maker) -> Result<Self, RecordError> {
+        let inside = Folder::at(folder.path().join(format!("unfinished-{}", maker.command)));
+        let parts = Self { folder: inside, maker: maker.clone() };
+        let made_by = parts.folder.read_toml::<Maker>(MAKER).ok().flatten();
+        if made_by.as_ref() != Some(maker) {
+            parts.remove()?;
+        }
+        Ok(parts)
+    }
+
+    /// The folder of a part that was finished.
+    pub fn get(&self, part: &str) -> Option<Folder> {
+        let path = self.folder.path().join(part);
+        path.exists().then(|| Folder::at(path))
+    }
+
+    /// Adds a part, in the place of one of that name.
+    ///
+    /// # Errors
+    /// When the disk or `fill` fails; the part is not there then.
+    pub fn add(&self, part: &str, fill: impl FnOnce(&Folder) -> Result<(), RecordError>) -> Result<(), RecordError> {
+        let path = self.folder.path().join(part);
+        if path.exists() {
+            remove_folder(&path)?;
+        }
+        if !self.folder.path().exists() {
+            Folder::create(self.folder.path())?.write_toml(MAKER, &self.maker)?;
+        }
+        write_folder(&path, |path| fill(&Folder::at(path)))
+    }
+
+    /// Removes all of them, once the work is whole or is to begin anew.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn remove(&self) -> Result<(), RecordError> {
+        if self.folder.path().exists() { remove_folder(self.folder.path()) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_maker_goes_on_from_finished_parts() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::at(place.path());
+        let [cd, sites] = ["cd", "sites"].map(Maker::this_program);
+        let other = Maker { options: "step = [0]".parse().unwrap(), ..cd.clone() };
+        let open = |maker| Parts::open(&folder, maker).unwrap();
+        open(&cd).add("one", |part| part.write("rows", b"1")).unwrap();
+        open(&sites).add("one", |part| part.write("rows", b"2")).unwrap();
+        let rows = |parts: Parts| parts.get("one").map(|part| std::fs::read(part.path().join("rows")).unwrap());
+        assert_eq!([&cd, &sites].map(|maker| rows(open(maker))), [Some(b"1".to_vec()), Some(b"2".to_vec())]);
+        assert_eq!(rows(open(&other)), None);
+        assert_eq!(rows(open(&cd)), None);
+        open(&sites).remove().unwrap();
+        assert!(std::fs::read_dir(place.path()).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn a_part_is_whole_or_not_there() {
+        let place = tempfile::tempdir().unwrap();
+        let parts = Parts::open(&Folder::at(place.path()), &Maker::this_program("cd")).unwrap();
+        let cut = parts.add("one", |part| {
+            part.write("rows", b"1")?;
+            Err(RecordError::malformed(place.path(), "what stops it"))
+        });
+        assert!(cut.is_err() && parts.get("one").is_none());
+    }
+}
