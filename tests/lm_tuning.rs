@@ -6,7 +6,8 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use crate::lm::{assert_same_tables, bitwise_run, golden, measure, modified, rows, tables, values};
-use crate::program::{emergence, files, kill, only_run, stderr, succeed};
+use crate::lm_refusals::refused;
+use crate::program::{emergence, files, kill, only_run, stderr, succeed, write_files};
 
 /// Tunes `run` with small settings in the folder `out`.
 fn finetune<'a>(run: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
@@ -60,6 +61,30 @@ fn a_model_is_tuned_measured_and_compared() {
     let found = rows(&compared.join("tuning.csv"));
     assert_eq!(values(&found, "trainable"), ["", "first=1"]);
     assert!(compared.join("tuning.svg").is_file() && compared.join("tuning.png").is_file());
+}
+
+#[test]
+fn a_comparison_is_of_one_model_which_need_not_be_there() {
+    let root = tempfile::tempdir().unwrap();
+    let [model, before, after, tuned, compared] =
+        ["model", "before", "after", "tuned", "compared"].map(|name| root.path().join(name));
+    write_files(&files(&golden("smollm2")), &model);
+    let measured = |out: &Path| {
+        succeed(&measure("bitwise", model.to_str().unwrap(), out.to_str().unwrap(), &[]));
+        only_run(out)
+    };
+    let run = measured(&before);
+    succeed(&finetune(&run, &tuned, &["--set", "finetune.samples=8"]));
+    let weights = model.join("model.safetensors");
+    let mut changed = std::fs::read(&weights).unwrap();
+    *changed.last_mut().unwrap() ^= 1;
+    std::fs::write(&weights, changed).unwrap();
+    let of_others = measured(&after);
+    std::fs::remove_dir_all(&model).unwrap();
+    let tuned = only_run(&tuned);
+    let [run, of_others, tuned, out] = [&run, &of_others, &tuned, &compared].map(|path| path.to_str().unwrap());
+    refused(&["lm", "compare", of_others, tuned, "--out", out], &["its SHA-256 must be", "as when", of_others]);
+    succeed(&["lm", "compare", run, tuned, "--out", out]);
 }
 
 /// Starts a command, interrupts it when `begun`, and waits for its end.

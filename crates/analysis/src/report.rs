@@ -68,7 +68,7 @@ mod tests {
 
     /// Measures with the options given, and checks that no table stays empty.
     fn measure(entry: &Entry, options: &[&str], folder: &Folder, study: &Study, subjects: &dyn Subjects) {
-        let session = Session { study, subjects, folder, parts: None, progress: &|_| {} };
+        let session = Session::new(study, subjects, folder, &|_| {});
         let command = (entry.add_options)(Command::new(entry.name));
         let matches = command.try_get_matches_from([&[entry.name], options].concat()).unwrap();
         let planned = (entry.plan)(&matches, &session).unwrap();

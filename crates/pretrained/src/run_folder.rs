@@ -191,7 +191,7 @@ impl LmRun {
         subjects: &dyn Subjects,
         device: Device,
     ) -> Result<Vec<PathBuf>, CliError> {
-        let session = Session { study, subjects, folder: &self.folder, parts: None, progress: &|_| {} };
+        let session = Session::new(study, subjects, &self.folder, &|_| {});
         let planned = (entry.plan)(matches, &session).map_err(of_subject)?;
         let maker = self.maker(entry, planned.options.clone(), device);
         planned.make(&maker, || Ok(())).map_err(of_subject)
@@ -202,7 +202,7 @@ impl LmRun {
     /// # Errors
     /// When a model or a table cannot be read, or there are more concepts than states asked for.
     pub fn explore(&self, explored: &mut Explored, study: &Study, subjects: &dyn Subjects) -> Result<(), CliError> {
-        let session = Session { study, subjects, folder: &self.folder, parts: None, progress: &|_| {} };
+        let session = Session::new(study, subjects, &self.folder, &|_| {});
         let legend = self.legend()?;
         explored.add(&self.name(), &session, &Shown { folder: &self.folder, legend: &legend }).map_err(of_subject)
     }

@@ -123,13 +123,9 @@ fn read(members: &[Member<'_>], states: Option<usize>, device: Device) -> Result
     let note = patient_note();
     let mut explored = Explored::new(members.len(), states);
     for Member { run, experiment, legend, name } in members {
-        let session = Session {
-            study: &experiment.study,
-            subjects: &Checkpoints::new(run, experiment, device),
-            folder: run.folder(),
-            parts: None,
-            progress: &|text| note(&format!("{name}: {text}")),
-        };
+        let subjects = Checkpoints::new(run, experiment, device);
+        let progress = |text: &str| note(&format!("{name}: {text}"));
+        let session = Session::new(&experiment.study, &subjects, run.folder(), &progress);
         explored.add(name, &session, &Shown { folder: run.folder(), legend })?;
     }
     Ok(explored)

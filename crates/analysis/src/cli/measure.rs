@@ -68,14 +68,9 @@ impl MeasureCommand {
     ) -> Result<(), CliError> {
         let other = home.other_task(experiment, file, registry)?;
         other.check_memory(Work::Measuring, Device::Flex, self.common.on.machine.threads(), 1)?;
-        let note = patient_note();
-        let mut session = Session {
-            study: &other.study,
-            subjects: &Checkpoints::new(home, experiment, device),
-            folder: home.folder(),
-            parts: None,
-            progress: &|text| note(text),
-        };
+        let (note, subjects) = (patient_note(), Checkpoints::new(home, experiment, device));
+        let progress = |text: &str| note(text);
+        let mut session = Session::new(&other.study, &subjects, home.folder(), &progress);
         // What is refused makes no folder. The lock of the run is that of all inside it.
         (self.entry.plan)(&self.options, &session)?;
         let lock = home.lock()?;
@@ -117,14 +112,9 @@ fn measure<L>(
     lock: impl FnOnce() -> Result<L, RunError>,
     behind: impl FnOnce() -> Result<(), CliError>,
 ) -> Result<(Vec<PathBuf>, L), CliError> {
-    let note = patient_note();
-    let session = Session {
-        study: &experiment.study,
-        subjects: &Checkpoints::new(run, experiment, device),
-        folder: run.folder(),
-        parts: None,
-        progress: &|text| note(text),
-    };
+    let (note, subjects) = (patient_note(), Checkpoints::new(run, experiment, device));
+    let progress = |text: &str| note(text);
+    let session = Session::new(&experiment.study, &subjects, run.folder(), &progress);
     let planned = (entry.plan)(matches, &session)?;
     let lock = lock()?;
     let maker = maker(entry.name, planned.options.clone(), experiment, device);

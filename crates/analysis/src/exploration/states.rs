@@ -119,12 +119,12 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::create(place.path()).unwrap();
         let (study, subjects) = (study(), Training::new());
-        let session = Session { study: &study, subjects: &subjects, folder: &folder, parts: None, progress: &|_| {} };
+        let session = Session::new(&study, &subjects, &folder, &|_| {});
         let found = planes(&session);
         assert_eq!((found.labels.len(), found.planes.len(), found.over_layers), (10, 6, false));
         assert!(found.planes.is_sorted_by_key(|plane| (plane.layer, plane.token.starts_with('y'))));
         let (text_study, text) = (text_study(), TextTraining::new());
-        let session = Session { study: &text_study, subjects: &text, folder: &folder, parts: None, progress: &|_| {} };
+        let session = Session::new(&text_study, &text, &folder, &|_| {});
         assert!(!planes(&session).planes.is_empty());
     }
 }

@@ -37,9 +37,11 @@ pub struct Planned<'a> {
     pub options: Table,
     folder: &'a Folder,
     tables: Vec<Box<dyn AnyTable>>,
-    /// Measures, and leaves all tables as they are.
-    measure: Box<dyn FnOnce(&Parts) -> Result<Write<'a>, MeasureError> + 'a>,
+    measure: Measure<'a>,
 }
+
+/// Measures, and leaves all tables as they are.
+type Measure<'a> = Box<dyn FnOnce(&Parts) -> Result<Write<'a>, MeasureError> + 'a>;
 
 /// Writes what was measured.
 type Write<'a> = Box<dyn FnOnce() -> Result<(), RecordError> + 'a>;
@@ -141,7 +143,8 @@ mod tests {
     use crate::{ALL, Needs};
 
     fn make(entry: &Entry, folder: &Folder, subjects: &Training) -> Result<Vec<PathBuf>, MeasureError> {
-        let session = Session { study: &study(), subjects, folder, parts: None, progress: &|_| {} };
+        let study = study();
+        let session = Session::new(&study, subjects, folder, &|_| {});
         (entry.plan)(&entry.defaults(), &session)?.make(&Maker::this_program(entry.name), || Ok(()))
     }
 

@@ -55,7 +55,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::create(place.path()).unwrap();
         let (study, subjects) = (text_study(), TextTraining::new());
-        let session = Session { study: &study, subjects: &subjects, folder: &folder, parts: None, progress: &|_| {} };
+        let session = Session::new(&study, &subjects, &folder, &|_| {});
         let legend = legend(&study);
         let measure = |entry: &Entry| -> Result<_, MeasureError> {
             (entry.plan)(&entry.defaults(), &session)?.make(&Maker::this_program(entry.name), || Ok(()))

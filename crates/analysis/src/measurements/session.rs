@@ -19,10 +19,10 @@ pub struct Session<'a> {
     pub subjects: &'a dyn Subjects,
     /// Where tables are.
     pub folder: &'a Folder,
-    /// Where the rows of models that were measured are kept until all are, if anywhere.
-    pub parts: Option<&'a Parts>,
     /// Is told how the work goes on.
     pub progress: &'a dyn Fn(&str),
+    /// Where the rows of models that were measured are kept until all are, if anywhere.
+    pub(super) parts: Option<&'a Parts>,
 }
 
 /// Why a measurement was not made.
@@ -62,7 +62,12 @@ impl MeasureError {
     }
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    /// Of all of these.
+    pub fn new(study: &'a Study, subjects: &'a dyn Subjects, folder: &'a Folder, progress: &'a dyn Fn(&str)) -> Self {
+        Self { study, subjects, folder, progress, parts: None }
+    }
+
     /// Goes over the models at `steps`, telling each step before it is measured, and joins what `measure` finds. What was
     /// found before the same work was stopped is not measured again. A measurement does this once.
     pub(crate) fn over_steps<R: Rows>(
