@@ -54,9 +54,9 @@ class Run:
 
     @property
     def state(self) -> str:
-        """`finished`, `failed`, `unfinished`, or `language model`, which is not trained to a number of steps.
+        """`finished`, `trained` but not all measured, `unfinished`, `failed`, or `language model`, which has no steps.
 
-        Whether a process works on an unfinished run is what `emergence runs list` says.
+        Whether a process works on a run that is not finished is what `emergence runs list` says.
         """
         if "train.steps" not in self.settings:
             return "language model"
@@ -64,7 +64,12 @@ class Run:
             return "failed"
         ended = self.path / "ended.toml"
         end = tomllib.loads(ended.read_text("utf-8"))["step"] if ended.exists() else self.settings["train.steps"]
-        return "finished" if end in self.steps else "unfinished"
+        if end not in self.steps:
+            return "unfinished"
+        noted = self.path / "made.toml"
+        tables = tomllib.loads(noted.read_text("utf-8")) if noted.exists() else {}
+        # The map is what is measured last. Of runs that an older program trained nothing is noted.
+        return "finished" if "map.csv" in tables or "training.csv" not in tables else "trained"
 
 
 def runs(*folders: str | Path) -> list[Run]:

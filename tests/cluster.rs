@@ -154,10 +154,12 @@ fn a_task_that_is_warned_asks_to_be_queued_again_and_no_other() {
         let mut task = std::process::Command::new("sh");
         task.arg(place.path().join("out/slurm/array-0.sh")).env("PATH", path);
         let names = [("SLURM_ARRAY_JOB_ID", "70"), ("SLURM_ARRAY_TASK_ID", "3"), ("SLURM_JOB_ID", "70")];
+        // `srun` does not look at this itself.
+        task.env("SLURM_CPUS_PER_TASK", "8");
         task.envs(names).status().unwrap().code()
     };
     for (code, calls) in [(0, 1), (1, 2), (130, 4)] {
-        assert_eq!(run(&format!("exit {code}")), Some(code));
+        assert_eq!(run(&format!("[ \"$SRUN_CPUS_PER_TASK\" = 8 ] && exit {code}; exit 9")), Some(code));
         let text = std::fs::read_to_string(programs.path().join("calls")).unwrap();
         assert_eq!(text.lines().count(), calls, "{text}");
     }

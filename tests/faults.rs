@@ -16,7 +16,7 @@ use model::{Device, Free};
 use pretrained::{LmConfig, LmRun, Series};
 use probe::{ProbeKind, Subjects};
 use record::Folder;
-use record::faults::{Change, Fault, Watch};
+use record::faults::{DiskChange, Fault, Watch};
 use run::{Checkpoints, Config, Experiment, FinetuneConfig, RunDir, Runs, Source};
 use terminal::Failure;
 use trainer::{Stop, complete};
@@ -53,7 +53,7 @@ const EVERY: Choice = |_, faults| faults;
 const IN_TURN: Choice = |number, faults| vec![faults[number % faults.len()]];
 
 /// The faults that a change can meet.
-fn faults_of(change: &Change) -> Vec<Fault> {
+fn faults_of(change: &DiskChange) -> Vec<Fault> {
     let can_be = |fault: &Fault| match fault {
         Fault::Error | Fault::Cut => true,
         Fault::Short => change.what == "write",
@@ -101,7 +101,7 @@ fn try_faults(name: &str, before: &Files, chosen: Choice, work: impl Fn(&Path) -
 }
 
 /// What comes of work that is looked on at, and the changes that it asks for.
-fn watched(watch: Watch, work: impl Fn() -> Result<(), CliError>) -> (Result<(), String>, Vec<Change>) {
+fn watched(watch: Watch, work: impl Fn() -> Result<(), CliError>) -> (Result<(), String>, Vec<DiskChange>) {
     let outcome = work().map_err(|error| match Failure::from(error) {
         Failure::Run(error) => format!("{error:#}"),
         other => panic!("a disk that fails is no {other:?}"),
@@ -121,17 +121,17 @@ fn refill(folder: &Path, with: &Files) {
 }
 
 /// Whether a change is one of a lock, whose names are random.
-fn is_of_a_lock(change: &Change) -> bool {
+fn is_of_a_lock(change: &DiskChange) -> bool {
     change.path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("run.lock"))
 }
 
 /// The file that a change is about, without what it has behind its name until it is whole.
-fn target(change: &Change) -> PathBuf {
+fn target(change: &DiskChange) -> PathBuf {
     let path = change.path.to_str().unwrap();
     PathBuf::from(path.strip_suffix(".partial").unwrap_or(path))
 }
 
-fn check_message(outcome: Result<(), String>, place: &Path, change: &Change) -> Result<(), String> {
+fn check_message(outcome: Result<(), String>, place: &Path, change: &DiskChange) -> Result<(), String> {
     let Err(message) = outcome else {
         // What is given back is no longer needed.
         return ensure(is_of_a_lock(change) && change.what == "remove", || "no error".to_owned());
@@ -142,7 +142,7 @@ fn check_message(outcome: Result<(), String>, place: &Path, change: &Change) -> 
 }
 
 /// Checks that what had its name before the fault still has it, if it has in the end.
-fn check_kept(before: &[Change], place: &Path, expected: &Files) -> Result<(), String> {
+fn check_kept(before: &[DiskChange], place: &Path, expected: &Files) -> Result<(), String> {
     let renamed = before.iter().filter(|change| change.what == "rename" && !is_of_a_lock(change));
     renamed.map(target).try_for_each(|path| {
         let inside = path.strip_prefix(place).unwrap();
@@ -178,7 +178,7 @@ fn is_no_result(name: &Path) -> bool {
 }
 
 /// Cuts off what was added to tables since they were flushed: it may never have come to the disk.
-fn lose_what_was_not_flushed(changes: &[Change]) {
+fn lose_what_was_not_flushed(changes: &[DiskChange]) {
     let mut added: BTreeMap<PathBuf, usize> = BTreeMap::new();
     let (met, before) = changes.split_last().unwrap();
     for change in before {

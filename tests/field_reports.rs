@@ -114,7 +114,7 @@ fn my_job_was_killed_since_it_did_not_leave_in_time() {
     // While the second checkpoint is measured.
     let measuring = || only(&out).is_some_and(|run| run.join("checkpoints/00000001.unmeasured").exists());
     let said = leaves_soon(&train, signal, measuring);
-    assert!(said.contains("everything is saved; go on with"), "{said}");
+    assert!(said.contains("the last checkpoint is saved; go on with"), "{said}");
     let run = only_run(&out);
     assert!(!run.join("run.lock").exists());
     // While its measurement is made again.

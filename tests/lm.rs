@@ -235,7 +235,8 @@ fn measurements_of_a_run_are_added_to_its_report() {
     let intervene = ["lm", "intervene", run_name, "--layer", "1,2", "--mean-prompts", "4", "--strengths", "1"];
     succeed(&intervene);
     let found = rows(&run.join("interventions.csv"));
-    assert_eq!(values(&found, "layer"), ["1", "2", "3"].map(str::to_owned)[..values(&found, "layer").len()]);
+    let layers = values(&found, "layer");
+    assert!(["1", "2"].iter().all(|layer| layers.contains(&(*layer).to_owned())), "{layers:?}");
     let before = tables(&run);
     succeed(&intervene);
     assert!(tables(&run) == before, "the same is found again");

@@ -17,8 +17,11 @@ fn configurations(folder: &str) -> Vec<PathBuf> {
 
 /// The experiments, without the presets that are built into the program.
 fn experiments() -> Vec<PathBuf> {
-    let built_in = |path: &PathBuf| PRESETS.iter().any(|(name, _)| path.file_stem().unwrap() == *name);
-    configurations("experiments").into_iter().filter(|path| !built_in(path)).collect()
+    configurations("experiments").into_iter().filter(|path| !is_built_in(path)).collect()
+}
+
+fn is_built_in(path: &Path) -> bool {
+    PRESETS.iter().any(|(name, _)| path.file_stem().unwrap() == *name)
 }
 
 fn assert_begins_with_a_question(path: &Path) {
@@ -47,10 +50,11 @@ fn a_sweep_is_named_as_its_file_and_begins_with_a_question() {
 
 #[test]
 fn the_command_for_the_papers_size_is_one() {
-    for path in experiments() {
+    for path in configurations("experiments") {
         let text = std::fs::read_to_string(&path).unwrap();
         let command = text.lines().find_map(|line| line.strip_prefix("#     train paper"));
-        let sets = command.unwrap_or_else(|| panic!("{} has no command", path.display()));
+        assert!(command.is_some() || is_built_in(&path), "{} has no command", path.display());
+        let Some(sets) = command else { continue };
         let sets: Vec<String> = sets.split(" --set ").skip(1).map(str::to_owned).collect();
         let config = Config::resolve(&Source::named("paper"), &sets).unwrap();
         assert_eq!(config.model.d_model, 256);

@@ -2,8 +2,8 @@
 //!
 //! A [`Measurement`] is a question to the models of a run, its tables and its figures; [`ALL`] lists them. [`Comparison`]
 //! puts several runs side by side, and [`write_report`] draws what the tables of one say. The library asks a
-//! [`Subject`](probe::Subject) and writes to a [`Folder`](record::Folder): it knows no backend, no training run and no
-//! terminal. Its feature `cli`, on by default, is the command line that brings them.
+//! [`Subject`](probe::Subject) and writes to a [`Folder`](record::Folder): it knows no backend and no training run. Its
+//! feature `cli`, on by default, is the command line that brings them.
 
 #[cfg(feature = "cli")]
 mod cli;
@@ -26,7 +26,7 @@ mod tuning;
 
 #[cfg(feature = "cli")]
 pub use cli::{
-    Allowed, Change, CliError, Command, Common, Compare, Explore, Export, Listed, Machine, MeasureCommand, OfRun,
+    Allowed, CliError, Command, Common, Compare, Explore, Export, Listed, Machine, MeasureCommand, OfRun, Overrides,
     PageArgs, Remeasure, command_line, compared, explored, legend_of, measure_now, note_trained, note_unfinished,
     report_run, say_summary, say_sweep,
 };
@@ -40,7 +40,6 @@ pub use export::{StatesExport, write_prompts};
 pub use latest::Latest;
 pub use measurements::*;
 pub use report::{Frame, write_report};
-pub use run::REPORT;
 pub use scalars::{scalars, write_scalars};
 pub use show::{Section, Shown};
 pub use summary::{ConceptSummary, DecodabilitySummary, MissingTable, Summary, has_emerged};

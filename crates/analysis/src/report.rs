@@ -1,7 +1,7 @@
 //! The figures and the report of a run, from its tables alone.
 
 use plots::page::{Report, render};
-use run::REPORT;
+use record::REPORT;
 
 use crate::MeasureError;
 use crate::measurements::ALL;

@@ -76,7 +76,10 @@ pub struct FunctionFamiliesConfig {
 }
 
 /// Supports that the Bayes mixture of sparse linear functions is computed for; with more there is no such predictor.
-const MOST_SUPPORTS: usize = 5000;
+const MOST_SUPPORTS: usize = 5_000;
+
+/// Numbers that the covariances of all supports may have together, for the same reason.
+const MOST_NUMBERS: usize = 20_000_000;
 
 impl FunctionFamiliesConfig {
     /// Checks every field.
@@ -211,7 +214,7 @@ impl FunctionFamilies {
     }
 }
 
-/// All choices of `rank` of `d_x` coordinates, if they are not too many.
+/// All choices of `rank` of `d_x` coordinates, if they and their covariances are not too many.
 fn supports(d_x: usize, rank: usize) -> Option<Vec<Vec<usize>>> {
     let mut factors = 0..rank.min(d_x - rank);
     let count = factors.try_fold(1_usize, |count, i| Some(count.checked_mul(d_x - i)? / (i + 1)))?;
@@ -221,7 +224,7 @@ fn supports(d_x: usize, rank: usize) -> Option<Vec<Vec<usize>>> {
         (next..=last).map(move |coordinate| [shorter.as_slice(), &[coordinate]].concat())
     };
     let grow = |found: Vec<Vec<usize>>, _| found.into_iter().flat_map(longer).collect();
-    (count <= MOST_SUPPORTS).then(|| (0..rank).fold(vec![Vec::new()], grow))
+    (count <= MOST_SUPPORTS && count * rank * rank <= MOST_NUMBERS).then(|| (0..rank).fold(vec![Vec::new()], grow))
 }
 
 impl Task for FunctionFamilies {
@@ -377,7 +380,7 @@ mod tests {
     fn supports_are_all_subsets_of_a_size() {
         assert_eq!(supports(4, 2).unwrap(), [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]);
         assert_eq!(supports(20, 3).unwrap().len(), 1140);
-        assert!(supports(64, 32).is_none() && supports(4096, 2).is_none());
+        assert!(supports(64, 32).is_none() && supports(4096, 2).is_none() && supports(1001, 1000).is_none());
         assert_eq!(supports(33, 32).unwrap().len(), 33);
         assert_eq!(supports(4096, 4096).unwrap(), [(0..4096).collect::<Vec<_>>()]);
     }

@@ -8,7 +8,7 @@ use rand_distr::{Distribution, StandardNormal};
 use serde::Deserialize;
 
 use crate::checks::check_count;
-use crate::predictors::{dot, log_normal, softmax};
+use crate::predictors::{dot, log_normal, softmax, with_rounding};
 use crate::{Basis, Predictor, Prompt, Purpose, Role, TaskError};
 
 /// `task.pool`: training prompts take their weights from a pool, which is drawn once.
@@ -37,6 +37,7 @@ pub struct PoolConfig {
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     config: PoolConfig,
+    w_std: f64,
     /// `[concepts][size][rank]`
     vectors: Arc<Vec<Vec<Vec<f64>>>>,
 }
@@ -53,7 +54,7 @@ impl PoolConfig {
             };
             (0..self.size).map(vector).collect()
         };
-        Ok(Pool { config: self, vectors: Arc::new((0..).zip(bases).map(of_basis).collect()) })
+        Ok(Pool { config: self, w_std, vectors: Arc::new((0..).zip(bases).map(of_basis).collect()) })
     }
 }
 
@@ -70,8 +71,8 @@ impl Pool {
 
     /// The predictor that knows the pool.
     pub(crate) fn memorising(&self, bases: &[Basis], weights: Vec<f64>, noise_variance: f64) -> Memorising {
-        // Pairs are stored as f32, so y is never known better than to their rounding.
-        let noise_variance = noise_variance.max(f64::from(f32::EPSILON).powi(2));
+        let rank = bases.iter().map(Basis::rank).max().unwrap_or_default();
+        let noise_variance = with_rounding(noise_variance, self.w_std.powi(2) * rank as f64);
         let role = if self.config.measured { Role::Optimal } else { Role::Other };
         Memorising { vectors: self.vectors.clone(), bases: bases.to_vec(), weights, noise_variance, role }
     }
@@ -192,6 +193,17 @@ mod tests {
         let posterior = named(&all, "memorising").posterior(&measured[0]).unwrap();
         assert!((posterior[0].iter().sum::<f64>() - 1.0).abs() < 1e-12);
         assert!(posterior[19][measured[0].concept.0] > 0.99);
+    }
+
+    #[test]
+    fn small_weights_without_noise_are_told_apart_as_well() {
+        let pool = Some(PoolConfig { size: 4, seed: 3, measured: true });
+        let small =
+            SparseRegressionConfig { pool, w_std: 1e-8, noise_variance: 0.0, ..SparseRegressionConfig::paper() };
+        let task = Arc::new(small.build().unwrap());
+        let all = task.predictors();
+        // A signal of variance 4e-16, of which nothing is left after ten pairs.
+        assert!(error(named(&all, "memorising"), &prompts(&task, Purpose::Eval)) < 1e-6 * 4e-16);
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod device;
 mod embedding_readout;
 mod error;
 mod f64_matmul;
+mod freed_memory;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod host_memory;
@@ -54,6 +55,7 @@ pub use device::{Device, DeviceChoice, OnBackend};
 pub use embedding_readout::{Embed, EmbedInputs, ReadOut, ReadOutInputs};
 pub use error::DeviceError;
 pub use f64_matmul::{linear, product};
+pub use freed_memory::keep_freed_memory;
 #[cfg(feature = "gpu")]
 pub use gpu::GpuRuntime;
 pub use loss::{SquaredError, SquaredErrorInputs};

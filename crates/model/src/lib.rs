@@ -47,7 +47,9 @@ pub use config::{Architecture, Init, ModelConfig};
 pub use error::ModelError;
 pub use format::{GPT2_MARK, decode, encode, gpt2};
 pub use free::Free;
-pub use kernels::{AdamStep, Device, DeviceChoice, DeviceError, Kernels, OnBackend, Updates, products_per_second};
+pub use kernels::{
+    AdamStep, Device, DeviceChoice, DeviceError, Kernels, OnBackend, Updates, keep_freed_memory, products_per_second,
+};
 pub use latent::Latent;
 pub use loss::squared_error;
 pub use lstm::Lstm;

@@ -55,7 +55,7 @@ impl Cost {
     pub(crate) fn check_memory(self, device: Device) -> Result<(), PretrainedError> {
         match device.memory() {
             Some(most) if self.bytes > most => Err(PretrainedError::out_of_range(
-                "the memory for probe.prompts_per_concept and probe.resamples",
+                "the memory for eval.prompts_per_concept, probe.prompts_per_concept and probe.resamples",
                 format!("at most {:.1} GB on {device}", most as f64 / 1e9),
                 format!("about {:.1} GB; half of the prompts take about half of it", self.bytes as f64 / 1e9),
             )),

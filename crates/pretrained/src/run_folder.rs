@@ -255,7 +255,7 @@ impl LmRun {
         ];
         let frame = Frame { title: config.name.clone(), facts, config: config.to_toml(), reproduce };
         write_report(&Shown { folder: &self.folder, legend: &legend }, frame)?;
-        Ok(self.folder.path().join(analysis::REPORT))
+        Ok(self.folder.path().join(record::REPORT))
     }
 
     /// The command that makes what is missing of its usual measurements.

@@ -36,7 +36,7 @@ pub enum Fault {
 
 /// A change that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct DiskChange {
     /// `create`, `write`, `flush`, `rename` or `remove`.
     pub what: &'static str,
     /// The file or folder, under the name that it had before.
@@ -54,7 +54,7 @@ struct Watched {
     folder: PathBuf,
     /// The number of a change, from 1 on, and what happens to it.
     fault: Option<(usize, Fault)>,
-    changes: Mutex<Vec<Change>>,
+    changes: Mutex<Vec<DiskChange>>,
 }
 
 static WATCHED: RwLock<Vec<Arc<Watched>>> = RwLock::new(Vec::new());
@@ -77,7 +77,7 @@ impl Watch {
     }
 
     /// What was asked for until now, with what failed.
-    pub fn changes(&self) -> Vec<Change> {
+    pub fn changes(&self) -> Vec<DiskChange> {
         self.0.changes().clone()
     }
 }
@@ -88,7 +88,7 @@ impl Drop for Watch {
     }
 }
 
-impl Change {
+impl DiskChange {
     /// Whether it needs room on the disk.
     pub fn grows(&self) -> bool {
         matches!(self.what, "create" | "write")
@@ -96,12 +96,12 @@ impl Change {
 }
 
 impl Watched {
-    fn changes(&self) -> MutexGuard<'_, Vec<Change>> {
+    fn changes(&self) -> MutexGuard<'_, Vec<DiskChange>> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// As [`portion`].
-    fn portion(&self, change: Change) -> (usize, Result<()>) {
+    fn portion(&self, change: DiskChange) -> (usize, Result<()>) {
         let (grows, bytes) = (change.grows(), change.bytes);
         let mut changes = self.changes();
         changes.push(change);
@@ -131,6 +131,6 @@ pub(crate) fn portion(what: &'static str, path: &Path, bytes: usize) -> (usize, 
     let watched = WATCHED.read().unwrap_or_else(PoisonError::into_inner);
     match watched.iter().find(|watched| path.starts_with(&watched.folder)) {
         None => (bytes, Ok(())),
-        Some(watched) => watched.portion(Change { what, path: path.to_owned(), bytes }),
+        Some(watched) => watched.portion(DiskChange { what, path: path.to_owned(), bytes }),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use crate::{RecordError, disk, lock};
 
 /// Held by whoever writes, and forever by a program that leaves.
-static WRITING: RwLock<()> = RwLock::new(());
+pub(crate) static WRITING: RwLock<()> = RwLock::new(());
 
 /// To be held while something is written that is to be whole.
 pub(crate) fn writing() -> RwLockReadGuard<'static, ()> {
@@ -81,7 +81,8 @@ fn check_free(path: &Path) -> Result<(), RecordError> {
 }
 
 /// Makes a folder that must not be there yet, so that it is there whole or not at all: under another name, which `fill`
-/// gets, then on the disk, then under its own.
+/// gets, then on the disk, then under its own. `fill` writes with [`write_through`]: [`write_whole`] would wait for itself
+/// once the program is about to [`leave`].
 ///
 /// # Errors
 /// When the disk or `fill` fails; nothing of the folder stays then.
@@ -96,7 +97,7 @@ pub fn write_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<(), RecordEr
 }
 
 /// The name of what is not whole yet.
-fn partial(path: &Path) -> PathBuf {
+pub(crate) fn partial(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".partial");
     PathBuf::from(name)

@@ -12,6 +12,9 @@ use serde::de::DeserializeOwned;
 use crate::files::{create_folder, remove_file, write_whole};
 use crate::{Holder, Lock, RecordError, Row, Table, lock};
 
+/// The report in a folder, whichever program made it.
+pub const REPORT: &str = "report.html";
+
 /// A folder with tables, figures and files.
 ///
 /// # Errors

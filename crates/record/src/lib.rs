@@ -53,12 +53,12 @@ pub use files::{
     check_writable, leave, remove_empty_folder, remove_file, remove_folder, rename, write_folder, write_through,
     write_together, write_whole,
 };
-pub use folder::Folder;
+pub use folder::{Folder, REPORT};
 pub use holder::Holder;
 pub use lock::Lock;
 pub use made::{COMMIT, Made, Maker};
 pub use npz::{Npz, Number};
 pub use output::{Output, check_folder, check_outside_runs, run_around};
 pub use parts::Parts;
-pub use seal::{Change, Seal, hex, leaves};
+pub use seal::{FieldChange, Seal, hex, leaves};
 pub use table::{AnyTable, Older, Row, Table};

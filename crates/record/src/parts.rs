@@ -1,6 +1,6 @@
 //! What was finished of work that was stopped.
 
-use crate::files::{remove_folder, write_folder};
+use crate::files::{partial, remove_folder, rename, writing};
 use crate::{Folder, Maker, RecordError};
 
 const MAKER: &str = "maker.toml";
@@ -39,13 +39,17 @@ impl Parts {
     /// When the disk or `fill` fails; the part is not there then.
     pub fn add(&self, part: &str, fill: impl FnOnce(&Folder) -> Result<(), RecordError>) -> Result<(), RecordError> {
         let path = self.folder.path().join(part);
-        if path.exists() {
-            remove_folder(&path)?;
+        let partial = partial(&path);
+        for before in [&partial, &path].into_iter().filter(|before| before.exists()) {
+            remove_folder(before)?;
         }
         if !self.folder.path().exists() {
             Folder::create(self.folder.path())?.write_toml(MAKER, &self.maker)?;
         }
-        write_folder(&path, |path| fill(&Folder::at(path)))
+        // Not held while `fill` writes, which holds it itself: a program that is about to leave would let neither go on.
+        fill(&Folder::create(&partial)?)?;
+        let _writing = writing();
+        rename(&partial, &path)
     }
 
     /// Removes all of them, once the work is whole or is to begin anew.
@@ -59,7 +63,11 @@ impl Parts {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use super::*;
+    use crate::files::WRITING;
 
     #[test]
     fn only_the_same_maker_goes_on_from_finished_parts() {
@@ -87,5 +95,23 @@ mod tests {
             Err(RecordError::malformed(place.path(), "what stops it"))
         });
         assert!(cut.is_err() && parts.get("one").is_none());
+        parts.add("one", |part| part.write("rows", b"2")).unwrap();
+        assert!(parts.get("one").is_some());
+    }
+
+    #[test]
+    fn a_program_that_waits_to_leave_does_not_stop_a_part_half_way() {
+        let place = tempfile::tempdir().unwrap();
+        let parts = Parts::open(&Folder::at(place.path()), &Maker::this_program("cd")).unwrap();
+        let (done, is_done) = mpsc::channel();
+        std::thread::spawn(move || {
+            let added = parts.add("one", |part| {
+                std::thread::spawn(|| drop(WRITING.write()));
+                std::thread::sleep(Duration::from_millis(200));
+                part.write("rows", b"1")
+            });
+            done.send(added.is_ok())
+        });
+        assert_eq!(is_done.recv_timeout(Duration::from_secs(30)), Ok(true));
     }
 }

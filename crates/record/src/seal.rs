@@ -24,7 +24,7 @@ pub struct Seal {
 
 /// A field that has another value than the sealed one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct FieldChange {
     /// Its path, with dots between the parts.
     pub field: String,
     /// The sealed value as TOML; none where the field was not there.
@@ -106,12 +106,12 @@ impl Seal {
     }
 
     /// Fields whose value in `found` is another than the sealed one, by their paths.
-    pub fn changes(&self, found: &Table) -> Vec<Change> {
-        Change::between(&self.values, found)
+    pub fn changes(&self, found: &Table) -> Vec<FieldChange> {
+        FieldChange::between(&self.values, found)
     }
 }
 
-impl Change {
+impl FieldChange {
     /// Fields whose values in `sealed` and `found` differ, by their paths.
     pub fn between(sealed: &Table, found: &Table) -> Vec<Self> {
         let (sealed, found) = (leaves(sealed), leaves(found));
@@ -137,7 +137,7 @@ impl Change {
     }
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for FieldChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [sealed, found] = self.sides();
         write!(f, "{} must be {sealed}, but is {found}", self.field)

@@ -100,7 +100,7 @@ impl RunDir {
         if path.join(CONFIG).is_file() {
             let place = Self::open(&path)?;
             let (asked, now) = (place.config()?.to_table(), other.config.to_table());
-            let changes = record::Change::between(&placeless(&asked), &placeless(&now));
+            let changes = record::FieldChange::between(&placeless(&asked), &placeless(&now));
             let is_moved = changes.is_empty() && asked != now;
             // Before the run was lengthened, or what the task names was moved.
             if is_moved || self.earlier_configs(&other.config)?.iter().any(|earlier| earlier.to_table() == asked) {

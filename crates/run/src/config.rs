@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use data::{Legend, PromptShape, TaskRegistry};
 use model::{Architecture, Free, ModelConfig};
 use probe::{Anatomy, EvalConfig, ProbeConfig, Study};
-use record::{Change, Seal, leaves};
+use record::{FieldChange, Seal, leaves};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -156,8 +156,8 @@ impl Config {
     }
 
     /// Settings that `other` has otherwise, or that one of the two does not have; the values here are the sealed ones.
-    pub fn changes_to(&self, other: &Self) -> Vec<Change> {
-        Change::between(&self.to_table(), &other.to_table())
+    pub fn changes_to(&self, other: &Self) -> Vec<FieldChange> {
+        FieldChange::between(&self.to_table(), &other.to_table())
     }
 
     /// The configuration as a table.

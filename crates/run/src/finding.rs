@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use data::Legend;
-use record::{Change, Folder, RecordError};
+use record::{FieldChange, Folder, RecordError};
 use toml::Table;
 
 use crate::checkpoints::CHECKPOINTS;
@@ -143,13 +143,13 @@ fn free_folder(root: &Path, config: &Config) -> PathBuf {
 }
 
 /// Names the settings in which the run is measured otherwise, and the command that measures it as is asked.
-fn measured_otherwise(run: &RunDir, changes: &[Change]) -> RunError {
-    let set = |change: &Change| {
+fn measured_otherwise(run: &RunDir, changes: &[FieldChange]) -> RunError {
+    let set = |change: &FieldChange| {
         let set = format!("{}={}", change.field, change.sides()[1]);
         let plain = set.chars().all(|letter| letter.is_alphanumeric() || "._=-+".contains(letter));
         if plain { format!(" --set {set}") } else { format!(" --set '{set}'") }
     };
-    let difference = |change: &Change| {
+    let difference = |change: &FieldChange| {
         let [sealed, found] = change.sides();
         format!("{} is {sealed} there, and {found} is asked for", change.field)
     };
@@ -161,12 +161,12 @@ fn measured_otherwise(run: &RunDir, changes: &[Change]) -> RunError {
 }
 
 /// How `asked` differs from `there` in how a run is measured.
-pub(crate) fn measuring_changes(there: &Config, asked: &Config) -> Vec<Change> {
+pub(crate) fn measuring_changes(there: &Config, asked: &Config) -> Vec<FieldChange> {
     let [there, asked] = [there, asked].map(|config| {
         let measuring = |(section, _): &(String, _)| section == "eval" || section == "probe";
         config.to_table().into_iter().filter(measuring).collect::<Table>()
     });
-    Change::between(&there, &asked)
+    FieldChange::between(&there, &asked)
 }
 
 #[cfg(test)]

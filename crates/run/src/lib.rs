@@ -43,7 +43,7 @@ pub use error::{ConfigError, RunError};
 pub use finding::{Runs, runs_in};
 pub use memory::Work;
 pub use resolve::{PRESETS, Source, apply, lay_over, read_as};
-pub use run_dir::{Environment, REPORT, RunDir};
+pub use run_dir::{Environment, RunDir};
 pub use schedule::Schedule;
 pub use subject::{Checkpoints, ModelSubject};
 pub use sweep::Sweep;

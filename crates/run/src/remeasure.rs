@@ -1,7 +1,7 @@
 //! Other settings of what is measured, for a run that is there: its weights stay, its tables are made anew.
 
 use data::TaskRegistry;
-use record::{AnyTable, Change, Lock, Seal};
+use record::{AnyTable, FieldChange, Lock, Seal};
 
 use crate::resolve::{apply, read_as};
 use crate::run_dir::CONFIG;
@@ -19,11 +19,11 @@ impl RunDir {
         let mut table = before.config.to_table();
         sets.iter().try_for_each(|set| apply(&mut table, set)).map_err(refused)?;
         let config: Config = read_as(table).map_err(refused)?;
-        let trained = |change: &&Change| {
+        let trained = |change: &&FieldChange| {
             let measured = ["name", "eval.", "probe.", "checkpoints.full"];
             !measured.iter().any(|field| change.field.starts_with(field))
         };
-        let changes = Change::between(&before.config.to_table(), &config.to_table());
+        let changes = FieldChange::between(&before.config.to_table(), &config.to_table());
         if let Some(change) = changes.iter().find(trained) {
             let ([sealed, found], field) = (change.sides(), change.field.clone());
             let range = format!("{sealed} as in training, for only what is measured can be changed");

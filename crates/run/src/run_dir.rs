@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use model::{Device, Weights};
-use record::{Folder, RecordError, Row, Table, hex};
+use record::{Folder, REPORT, RecordError, Row, Table, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -15,8 +15,6 @@ const ENVIRONMENT: &str = "environment.toml";
 pub(crate) const START: &str = "start.safetensors";
 const PLOTS: &str = "plots";
 const EXPORT: &str = "export";
-/// The report in the folder of a run, whichever program made it.
-pub const REPORT: &str = "report.html";
 const FAILURE: &str = "failure.txt";
 
 /// Where a run was made.

@@ -6,7 +6,7 @@
 use std::fs;
 
 use data::TaskRegistry;
-use record::{Change, Lock, RecordError, Seal};
+use record::{FieldChange, Lock, RecordError, Seal};
 use toml::{Table, Value};
 
 use crate::elsewhere::without_place;
@@ -87,7 +87,7 @@ impl RunDir {
     pub(crate) fn check_seal(&self, found: &Table) -> Result<bool, RunError> {
         version(found).map_err(|error| self.bad_config(error))?;
         let Some(seal) = Seal::read(self.folder())? else { return Ok(false) };
-        match Change::between(&placeless(seal.values()), &placeless(found)).as_slice() {
+        match FieldChange::between(&placeless(seal.values()), &placeless(found)).as_slice() {
             [] => Ok(true),
             changes => Err(RunError::Changed { path: self.path().join(CONFIG), changes: listed(changes) }),
         }
@@ -140,7 +140,7 @@ pub(crate) fn placeless(config: &Table) -> Table {
     config
 }
 
-pub(crate) fn listed(changes: &[Change]) -> String {
+pub(crate) fn listed(changes: &[FieldChange]) -> String {
     changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 

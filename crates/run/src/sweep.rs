@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use record::{Change, Folder, Seal};
+use record::{FieldChange, Folder, Seal};
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -123,7 +123,7 @@ impl Sweep {
         let now = runs(seal);
         let gone: Vec<Value> = runs(&sealed).into_iter().filter(|run| !now.contains(run)).collect();
         let Some(first) = gone.first() else { return Ok(()) };
-        let changes = listed(&Change::between(&file(&sealed), &file(seal)));
+        let changes = listed(&FieldChange::between(&file(&sealed), &file(seal)));
         let path = folder.path().join(Self::SEAL);
         Err(RunError::OtherSweep { path, missing: gone.len(), first: first.to_string(), changes })
     }

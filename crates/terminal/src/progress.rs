@@ -36,6 +36,11 @@ impl Progress {
         self.reach(place);
     }
 
+    /// Where the count of the pace began.
+    pub fn first(&self) -> usize {
+        self.first
+    }
+
     /// Shows that the work has come to `place`.
     pub fn reach(&self, place: usize) {
         self.bar.set_position(place as u64);

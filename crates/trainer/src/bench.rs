@@ -38,8 +38,8 @@ pub struct BenchResult {
     pub gflop_per_step: f64,
     /// `gflop_per_step` over the median time, in 10⁹ operations a second, of all models together.
     pub gflop_per_second: f64,
-    /// `gflop_per_second` over the rate of the machine's products at this width, measured between the steps; where
-    /// those are the products that the steps are made of.
+    /// `gflop_per_second` of one model over the rate of the machine's products at this width on that model's threads,
+    /// measured between the steps; where those are the products that the steps are made of.
     pub share_of_products: Option<f64>,
     /// Time to draw a batch, by itself, over the median time of a step.
     pub sampling_share: f64,

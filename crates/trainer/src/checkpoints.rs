@@ -64,7 +64,7 @@ impl<'scope, B: Kernels> Checkpoints<'scope, B> {
         Ok(Self::Beside { due, thread: Builder::new().spawn_scoped(scope, keep)? })
     }
 
-    /// Hands over the next one, as soon as the one before is saved.
+    /// Hands over the next one, as soon as the one before is saved and measured.
     ///
     /// # Errors
     /// When an observer or the disk failed, at this one or one before.

@@ -142,7 +142,7 @@ pub fn train<B: Kernels>(
                 // Weights are good, and saved, if a next step could be taken from them.
                 pending.check()?;
                 let checkpoint = checkpoint(experiment, step, &model, &optimizer);
-                // The keeper holds what must be.
+                // The keeper holds while it saves. A program that is ended while it measures loses the steps since then.
                 working.take();
                 checkpoints = checkpoints.hand_over(checkpoint, due.then(|| model.clone()))?;
                 pending.last_good = Some(step);

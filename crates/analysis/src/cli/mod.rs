@@ -5,29 +5,29 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use data::{Legend, TaskRegistry};
-use model::{Device, DeviceChoice};
+use model::{Device, DeviceChoice, keep_freed_memory};
 use record::leave;
 use run::{Experiment, RunDir, Work};
 use terminal::{Failure, conclude, listen, note, say, say_json};
 
 use crate::{Shown, Summary};
 
-mod change;
 mod compare;
 mod error;
 mod explore;
 mod export;
 mod listed;
 mod measure;
+mod overrides;
 mod report;
 
-pub use change::Change;
 pub use compare::{Compare, compared, note_unfinished, say_sweep};
 pub use error::CliError;
 pub use explore::{Explore, PageArgs, explored};
 pub use export::Export;
 pub use listed::{Common, Listed};
 pub use measure::{MeasureCommand, OfRun, Remeasure, measure_now, note_trained};
+pub use overrides::Overrides;
 pub use report::{legend_of, report_run};
 
 /// Measure the checkpoints of a run, compare runs, export hidden states, and draw the report.
@@ -127,13 +127,14 @@ impl Machine {
         words
     }
 
-    /// Makes the threads and finds the device; call it once, before any work.
+    /// Makes the threads, keeps memory between steps, and finds the device; call it once, before any work.
     ///
     /// # Errors
     /// When the system has no room for the threads, or the device does not answer.
     pub fn prepare(&self) -> Result<Device, Failure> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads()).build_global();
         pool.map_err(|error| Failure::threads(self.threads(), error))?;
+        keep_freed_memory();
         self.device()
     }
 

@@ -35,6 +35,8 @@ pub struct Entry {
 pub struct Planned<'a> {
     /// The options as they were typed or defaulted.
     pub options: Table,
+    /// What follows from the options and from tables that training changes, such as the best layers.
+    plan: String,
     folder: &'a Folder,
     tables: Vec<Box<dyn AnyTable>>,
     measure: Measure<'a>,
@@ -48,7 +50,7 @@ type Write<'a> = Box<dyn FnOnce() -> Result<(), RecordError> + 'a>;
 
 impl Planned<'_> {
     /// Measures, writes the tables, does what comes `behind` them, and then notes what made them; returns their paths. What
-    /// is stopped goes on with the models that are left, if the maker is the same.
+    /// is stopped goes on with the models that are left, if maker and plan are the same.
     ///
     /// # Errors
     /// When a model cannot be read, the disk fails, or what comes behind does.
@@ -57,7 +59,9 @@ impl Planned<'_> {
         maker: &Maker,
         behind: impl FnOnce() -> Result<(), E>,
     ) -> Result<Vec<PathBuf>, E> {
-        let parts = Parts::open(self.folder, maker)?;
+        let mut of_parts = maker.clone();
+        of_parts.facts.insert("plan".to_owned(), self.plan);
+        let parts = Parts::open(self.folder, &of_parts)?;
         let write = (self.measure)(&parts)?;
         Made::noting(self.folder, &self.tables, maker, || {
             write()?;
@@ -109,12 +113,12 @@ fn plan<'a, M: Measurement>(matches: &clap::ArgMatches, session: &'a Session<'a>
     let plan = M::plan(options, session)?;
     // TOML has no whole number beyond i64; the plan has refused such a step or layer by its name.
     let typed = typed.map_err(|error| MeasureError::out_of_range("every option", "a value that TOML has", error))?;
-    let folder = session.folder;
+    let (folder, planned) = (session.folder, format!("{plan:?}"));
     let measure = move |parts: &Parts| {
         let rows = M::measure(&plan, &Session { parts: Some(parts), ..*session })?;
         Ok(Box::new(move || rows.replace(folder)) as Write<'a>)
     };
-    Ok(Planned { options: typed, folder, tables: M::Rows::tables(folder), measure: Box::new(measure) })
+    Ok(Planned { options: typed, plan: planned, folder, tables: M::Rows::tables(folder), measure: Box::new(measure) })
 }
 
 impl LiveEntry {
@@ -138,8 +142,11 @@ fn append<M: Live>(
 
 #[cfg(test)]
 mod tests {
+    use probe::{Layer, ProbeKind};
+
     use super::*;
     use crate::fake::{Training, study};
+    use crate::measurements::decodability::{BestLayerRow, Selection};
     use crate::{ALL, Needs};
 
     fn make(entry: &Entry, folder: &Folder, subjects: &Training) -> Result<Vec<PathBuf>, MeasureError> {
@@ -175,6 +182,28 @@ mod tests {
                 assert_eq!(*left.read.lock().unwrap(), [last]);
             }
         }
+    }
+
+    /// Training that went on in between can make another layer the best.
+    #[test]
+    fn what_another_plan_finished_is_measured_again() {
+        let places = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [whole, stopped] = places.each_ref().map(|place| Folder::create(place.path()).unwrap());
+        let [first, second, last] = Training::STEPS;
+        let separation = ALL.iter().find(|entry| entry.name == "separation").unwrap();
+        let mut cut = Training::new();
+        cut.damaged = Some(last);
+        make(separation, &stopped, &cut).unwrap_err();
+        let (probe, selection, token) = (ProbeKind::CD, Selection::HeldOut, study().tokens[0]);
+        let best = BestLayerRow { step: last, token, probe, selection, layer: Layer(1), score: 1.0, lo: 1.0, hi: 1.0 };
+        for folder in [&whole, &stopped] {
+            folder.table::<BestLayerRow>().replace(std::slice::from_ref(&best)).unwrap();
+        }
+        let left = Training::new();
+        make(separation, &whole, &Training::new()).unwrap();
+        make(separation, &stopped, &left).unwrap();
+        assert_eq!(*left.read.lock().unwrap(), [first, second, last]);
+        assert_eq!(contents(places[0].path()), contents(places[1].path()));
     }
 
     fn contents(folder: &std::path::Path) -> Vec<(PathBuf, Vec<u8>)> {

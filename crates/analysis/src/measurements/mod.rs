@@ -33,6 +33,8 @@ mod session;
 pub(crate) mod shots;
 mod tdnv;
 
+use std::fmt::Debug;
+
 use clap::Args;
 use probe::{Study, Subject};
 use record::{AnyTable, Folder, RecordError, Row};
@@ -113,8 +115,8 @@ pub trait Measurement: 'static {
 
     /// What a user can choose; recorded with the tables.
     type Options: Args + Serialize;
-    /// The options, checked and complete.
-    type Plan;
+    /// The options, checked and complete. What was finished by another plan is not used.
+    type Plan: Debug;
     /// What is written.
     type Rows: Rows;
 

@@ -78,6 +78,12 @@ impl Predictor for Zero {
 }
 
 /// Log density of a normal distribution at a distance from its mean.
+/// The variance of what a function of variance `signal` does not say about y. Pairs are stored as f32, so y is never known
+/// better than to their rounding.
+pub(crate) fn with_rounding(noise_variance: f64, signal: f64) -> f64 {
+    noise_variance.max(signal * f64::from(f32::EPSILON).powi(2)).max(f64::MIN_POSITIVE)
+}
+
 pub(crate) fn log_normal(residual: f64, variance: f64) -> f64 {
     -0.5 * (residual * residual / variance + variance.ln() + (2.0 * std::f64::consts::PI).ln())
 }

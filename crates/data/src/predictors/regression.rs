@@ -1,6 +1,6 @@
 //! Bayesian linear regression on some coordinates, and the predictors that are one such regression.
 
-use super::{Predictor, dot, log_normal};
+use super::{Predictor, dot, log_normal, with_rounding};
 use crate::{Basis, Prompt, Role};
 
 /// Ridge regression over all coordinates: the best linear predictor that does not infer the concept.
@@ -84,8 +84,6 @@ pub(crate) struct Regression {
 impl Regression {
     /// The prior: independent weights of variance `weight_variance` on the basis, none elsewhere.
     pub(crate) fn prior(basis: &Basis, weight_variance: f64, noise_variance: f64) -> Self {
-        // Pairs are stored as f32, so y is never known better than to their rounding.
-        let rounding = weight_variance * basis.rank() as f64 * f64::from(f32::EPSILON).powi(2);
         let rank = basis.rank();
         let mut root = vec![0.0; rank * rank];
         root.iter_mut().step_by(rank + 1).for_each(|diagonal| *diagonal = weight_variance.sqrt());
@@ -93,7 +91,7 @@ impl Regression {
             coordinates: basis.coordinates().to_vec(),
             mean: vec![0.0; rank],
             root,
-            noise_variance: noise_variance.max(rounding).max(f64::MIN_POSITIVE),
+            noise_variance: with_rounding(noise_variance, weight_variance * rank as f64),
         }
     }
 

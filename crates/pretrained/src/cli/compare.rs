@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use analysis::{AccuracyRow, CliError, Shown, TunedRun, check_tuning, write_tuning};
 use clap::Args;
 use data::Legend;
-use record::{Change, Folder};
+use record::{FieldChange, Folder};
 use terminal::{Failure, say};
 use toml::Table;
 
@@ -52,7 +52,7 @@ fn check_tuned_from(first: &LmRun, run: &LmRun) -> Result<(), PretrainedError> {
         config.retain(|field, _| !["name", "tuned", "finetune"].contains(&field));
         config
     };
-    match Change::between(&asked(first), &asked(run)).first() {
+    match FieldChange::between(&asked(first), &asked(run)).first() {
         None => first.check_material_of(run),
         Some(change) => {
             let [before, after] = change.sides();

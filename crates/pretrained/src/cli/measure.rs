@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use analysis::{
-    Accuracy, Change, CliError, Common, Decodability, Entry, Listed, Machine, Needs, Shown, Summary, cd_accuracy,
+    Accuracy, CliError, Common, Decodability, Entry, Listed, Machine, Needs, Overrides, Shown, Summary, cd_accuracy,
 };
 use clap::Args;
 use kernels::Device;
@@ -29,7 +29,7 @@ pub struct Measure {
     #[arg(long = "model", value_name = "FOLDER")]
     models: Vec<PathBuf>,
     #[command(flatten)]
-    change: Change,
+    overrides: Overrides,
     #[command(flatten)]
     machine: Machine,
     /// Folder that runs are made in
@@ -44,12 +44,15 @@ impl Measure {
     pub(super) fn run(self) -> Result<(), CliError> {
         // Before anything else, because whatever works in parallel would start the threads itself.
         let device = self.machine.prepare()?;
-        let mut config = LmConfig::resolve(&self.config, &self.change.sets()?)?;
+        let sets = self.overrides.sets()?;
+        let mut config = LmConfig::resolve(&self.config, &sets)?;
         if !self.models.is_empty() {
             config.models = self.models.clone();
         }
-        // The configuration of a run that is there names the run.
-        if !Path::new(&self.config).with_file_name(Seal::FILE).exists() {
+        // The configuration of a run that is there names that run as it stands.
+        let file = Path::new(&self.config);
+        let of_a_run = file.is_file() && file.with_file_name(Seal::FILE).exists();
+        if !(of_a_run && sets.is_empty() && self.models.is_empty()) {
             config.name_paths_wholly().map_err(Failure::from)?;
         }
         let mut series = Series::open(&config.models).map_err(Failure::from)?;
@@ -108,7 +111,10 @@ fn expected(experiment: &LmExperiment, series: &Series) -> Result<Cost, CliError
     let models = series.models().count() as f64;
     let passes = models * (study.eval.prompts_per_concept as f64 + resamples * (1.0 + permuted)) + resamples;
     let of_resample = tokens * study.probe.prompts_per_concept;
-    let at_once = (of_resample * study.probe.resamples).min(tokens_at_once(&series.last().config).max(of_resample));
+    let of_resamples =
+        (of_resample * study.probe.resamples).min(tokens_at_once(&series.last().config).max(of_resample));
+    // Accuracy sends all its prompts through together.
+    let at_once = of_resamples.max(tokens * study.eval.prompts_per_concept);
     Ok(Cost::of(&series.last().config, at_once).times(passes * tokens as f64 / at_once as f64))
 }
 
@@ -142,7 +148,7 @@ pub(super) fn say_summary(run: &LmRun, json: bool) -> Result<(), CliError> {
             found.r_squared, found.lo, found.hi, found.spearman, found.n
         ))?;
     }
-    Ok(say(&format!("report: {}", run.folder().path().join(analysis::REPORT).display()))?)
+    Ok(say(&format!("report: {}", run.folder().path().join(record::REPORT).display()))?)
 }
 
 /// A measurement of the list on a run of language models.

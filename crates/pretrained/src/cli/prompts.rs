@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use analysis::{Change, CliError};
+use analysis::{CliError, Overrides};
 use clap::Args;
 use data::Purpose;
 use terminal::{Failure, say};
@@ -21,12 +21,12 @@ pub struct Prompts {
     #[arg(long, default_value_t = 1, value_parser = terminal::whole::<u32>(1, Some(1000)))]
     count: u32,
     #[command(flatten)]
-    change: Change,
+    overrides: Overrides,
 }
 
 impl Prompts {
     pub(super) fn run(self) -> Result<(), CliError> {
-        let experiment = LmConfig::resolve(&self.config, &self.change.sets()?)?.build()?;
+        let experiment = LmConfig::resolve(&self.config, &self.overrides.sets()?)?.build()?;
         let model = self.model.map(|path| ModelFolder::open(&path)).transpose().map_err(Failure::from)?;
         let study = &experiment.study;
         let drawn = study.balanced(Purpose::Eval, 0, self.count as usize)?;

@@ -41,7 +41,9 @@ impl Work {
     pub(super) fn say(&self, done: usize, total: usize, beside: String) {
         // Who does not get to the bar goes on with the work.
         let Ok(mut shown) = self.shown.try_lock() else { return };
-        let begins = shown.as_ref().is_none_or(|(length, _)| *length != total) || done == 0;
+        // Of several threads, that with the first step need not be the first to get here.
+        let goes_on = |(length, progress): &(usize, Progress)| *length == total && progress.first() <= done && done > 0;
+        let begins = !shown.as_ref().is_some_and(goes_on);
         if begins {
             shown.insert((total, Progress::new("step", total))).1.go_on_at(done);
         }

@@ -15,7 +15,7 @@ use crate::folder::{DecoderConfig, Expected, Settings, Tensors};
 const CONFIG: &str = "adapter_config.json";
 const TENSORS: &str = "adapter_model.safetensors";
 
-/// Fields of `adapter_config.json` that ask for what is not done here; each must be absent, null, false, 0 or empty.
+/// Fields of `adapter_config.json` that ask for what is not done here; each must be absent, null, false or empty.
 const UNSUPPORTED: [&str; 18] = [
     "alora_invocation_tokens",
     "alpha_pattern",

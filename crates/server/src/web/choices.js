@@ -104,10 +104,14 @@ function fillControls() {
     label.append(box, name);
     return label;
   };
-  const names = element("columns").querySelectorAll("label");
+  const labels = [...element("columns").querySelectorAll("label")];
   // They are made anew only where they are others, so that a tick keeps the focus.
-  if ([...names].map((label) => label.textContent).join() !== fields.join()) {
+  if (labels.map((label) => label.textContent).join() !== fields.join()) {
     element("columns").replaceChildren(element("columns").querySelector("legend"), ...fields.map(toggle));
+  } else {
+    labels.forEach((label) => {
+      label.querySelector("input").checked = shown.includes(label.textContent);
+    });
   }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use analysis::{Change, CliError};
+use analysis::{CliError, Overrides};
 use clap::Args;
 use data::TaskRegistry;
 use model::Free;
@@ -23,7 +23,7 @@ pub struct Finetune {
     #[arg(long, default_value = "all")]
     free: Free,
     #[command(flatten)]
-    change: Change,
+    overrides: Overrides,
     #[command(flatten)]
     job: Job,
     /// Folder that runs are made in
@@ -34,7 +34,7 @@ pub struct Finetune {
 impl Finetune {
     pub(super) fn run(mut self, registry: &TaskRegistry) -> Result<(), CliError> {
         let its_own = |set: &&String| set.split(['.', '=']).next().map(str::trim) == Some("finetune");
-        if let Some(set) = self.change.fields.iter().find(its_own) {
+        if let Some(set) = self.overrides.fields.iter().find(its_own) {
             let range = "a change of another section than finetune, which --step and --free are for";
             return Err(Failure::Request(anyhow::anyhow!("--set must be {range}, but is {set:?}")).into());
         }
@@ -43,8 +43,8 @@ impl Finetune {
         let step = self.step.map_or_else(|| from.last_step(), Ok)?;
         let start = from.checkpoint(&before, step)?;
         // First of all changes, so that --set can name it otherwise.
-        self.change.fields.insert(0, format!("name={}-finetune", before.config.name));
-        let mut config = Config::resolve(&from.source(), &self.change.sets()?)?;
+        self.overrides.fields.insert(0, format!("name={}-finetune", before.config.name));
+        let mut config = Config::resolve(&from.source(), &self.overrides.sets()?)?;
         config.finetune =
             Some(FinetuneConfig { run: before.config.run_name(), step, weights: start.digest(), free: self.free });
         let experiment = config.build(registry)?;

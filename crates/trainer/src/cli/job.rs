@@ -56,8 +56,8 @@ impl Job {
             note(&format!("figures, kept up to date from the first minute on: {}", run.report().display()));
         }
         let (stop, started) = (stop_signal(), Instant::now());
-        let go_on = format!("everything is saved; go on with: {} resume {}", program_name(), in_shell(run.path()));
-        stop.on_exit_say(format!("interrupted, {go_on}"));
+        let go_on = format!("go on with: {} resume {}", program_name(), in_shell(run.path()));
+        stop.on_exit_say(format!("interrupted, the last checkpoint is saved; {go_on}"));
         let outcome = complete(run, &run.lock()?, experiment, device, self.quiet, &stop)?;
         if !self.quiet {
             note(&format!("took {}", clock(started.elapsed())));
@@ -66,7 +66,7 @@ impl Job {
         match outcome {
             Outcome::Finished => say_summary(run, &Legend::of(experiment.study.task.pairs().as_ref()), self.json),
             Outcome::Interrupted(step) => {
-                Err(Failure::Interrupted(format!("interrupted after step {step}, {go_on}")).into())
+                Err(Failure::Interrupted(format!("interrupted after step {step}, everything is saved; {go_on}")).into())
             }
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use analysis::{Allowed, Change, CliError, Machine};
+use analysis::{Allowed, CliError, Machine, Overrides};
 use clap::{Parser, Subcommand};
 use data::{TaskRegistry, answer};
 use model::{Device, Kernels, OnBackend};
@@ -49,7 +49,7 @@ pub enum Command {
         config: String,
         /// Changes to it
         #[command(flatten)]
-        change: Change,
+        overrides: Overrides,
         /// How to train
         #[command(flatten)]
         job: Job,
@@ -84,7 +84,7 @@ pub enum Command {
         config: String,
         /// Changes to it
         #[command(flatten)]
-        change: Change,
+        overrides: Overrides,
     },
     /// List the tasks this program knows
     Tasks,
@@ -96,7 +96,7 @@ pub enum Command {
         config: String,
         /// Changes to it
         #[command(flatten)]
-        change: Change,
+        overrides: Overrides,
     },
     /// Time the training step
     Bench {
@@ -104,7 +104,7 @@ pub enum Command {
         config: String,
         /// Changes to it
         #[command(flatten)]
-        change: Change,
+        overrides: Overrides,
         /// Where to run
         #[command(flatten)]
         machine: Machine,
@@ -141,8 +141,8 @@ impl Command {
     /// When the request is wrong, what it asks for fails, or it is interrupted.
     pub fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
         match self {
-            Self::Train { config, change, job, out } => {
-                let experiment = Config::resolve(&Source::named(&config), &change.sets()?)?.build(registry)?;
+            Self::Train { config, overrides, job, out } => {
+                let experiment = Config::resolve(&Source::named(&config), &overrides.sets()?)?.build(registry)?;
                 let device = job.prepare(&experiment)?;
                 let run = RunDir::create(&out, &experiment)?;
                 job.run(&run, &run.as_lengthened(experiment)?, device)
@@ -166,20 +166,20 @@ impl Command {
             Self::Sweep(sweep) => sweep.run(registry),
             Self::Runs(runs) => runs.run(),
             Self::Finetune(finetune) => finetune.run(registry),
-            Self::Show { config, change } => {
-                let config = Config::resolve(&Source::named(&config), &change.sets()?)?;
+            Self::Show { config, overrides } => {
+                let config = Config::resolve(&Source::named(&config), &overrides.sets()?)?;
                 config.clone().build(registry)?;
                 Ok(say(config.to_toml().trim_end())?)
             }
             Self::Tasks => Ok(registry.kinds().try_for_each(say)?),
-            Self::Generate { config, change } => {
-                let experiment = Config::resolve(&Source::named(&config), &change.sets()?)?.build(registry)?;
+            Self::Generate { config, overrides } => {
+                let experiment = Config::resolve(&Source::named(&config), &overrides.sets()?)?.build(registry)?;
                 let (requests, answers) = (io::stdin().lock(), io::stdout().lock());
                 let answered = answer(experiment.study.task.pairs(), requests, answers);
                 Ok(answered.map_err(|error| Failure::Run(error.into()))?)
             }
-            Self::Bench { config, change, machine, steps, warm_up, jobs, json } => {
-                let experiment = Config::resolve(&Source::named(&config), &change.sets()?)?.build(registry)?;
+            Self::Bench { config, overrides, machine, steps, warm_up, jobs, json } => {
+                let experiment = Config::resolve(&Source::named(&config), &overrides.sets()?)?.build(registry)?;
                 let device = machine.device()?;
                 let jobs = usize::from(jobs);
                 experiment.check_memory(Work::Steps, device, machine.threads().div_ceil(jobs), jobs)?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use analysis::CliError;
 use clap::{Args, Subcommand};
-use record::Change;
+use record::FieldChange;
 use run::{RunDir, RunError, runs_in};
 use serde::Serialize;
 use terminal::{Failure, note, say, say_json};
@@ -128,29 +128,21 @@ impl Listed {
 }
 
 /// A line for a setting that one of two runs has otherwise than the other, or not at all.
-fn difference(change: &Change) -> String {
+fn difference(change: &FieldChange) -> String {
     let [one, other] = change.sides();
     format!("{}  {one}  {other}", change.field)
 }
 
+/// Cleans every run that it can, and fails at the end if there was one that it could not.
 fn clean(runs: &[RunDir], remove: bool) -> Result<(), CliError> {
-    let mut bytes = 0;
+    let (mut bytes, mut failed) = (0, None);
     for run in runs {
-        let config = match Contents::of(run) {
-            Contents::Training(config) => config,
-            Contents::LanguageModel => continue,
-            Contents::Damaged(error) => return Err(error.into()),
-        };
-        // While a process has the run, any of these may be in use.
-        let _lock = match remove {
-            true => Some(run.lock()?),
-            false => None,
-        };
-        for unneeded in run.unneeded(&config)? {
-            bytes += unneeded.bytes;
-            say(&format!("{}  {:.1} MB", unneeded.folder.display(), unneeded.bytes as f64 / 1e6))?;
-            if remove {
-                run.remove(&unneeded)?;
+        match clean_run(run, remove) {
+            Ok(more) => bytes += more,
+            Err(error) => {
+                if let Some(before) = failed.replace(error) {
+                    note(&Failure::from(before).to_string());
+                }
             }
         }
     }
@@ -160,5 +152,28 @@ fn clean(runs: &[RunDir], remove: bool) -> Result<(), CliError> {
         (_, false) => format!("--yes removes {megabytes:.1} MB"),
         (_, true) => format!("removed {megabytes:.1} MB"),
     });
-    Ok(())
+    failed.map_or(Ok(()), Err)
+}
+
+/// Says what of a run is not needed, or removes it; gives its bytes.
+fn clean_run(run: &RunDir, remove: bool) -> Result<u64, CliError> {
+    let config = match Contents::of(run) {
+        Contents::Training(config) => config,
+        Contents::LanguageModel => return Ok(0),
+        Contents::Damaged(error) => return Err(error.into()),
+    };
+    // While a process has the run, any of these may be in use.
+    let _lock = match remove {
+        true => Some(run.lock()?),
+        false => None,
+    };
+    let mut bytes = 0;
+    for unneeded in run.unneeded(&config)? {
+        bytes += unneeded.bytes;
+        say(&format!("{}  {:.1} MB", unneeded.folder.display(), unneeded.bytes as f64 / 1e6))?;
+        if remove {
+            run.remove(&unneeded)?;
+        }
+    }
+    Ok(bytes)
 }

@@ -147,7 +147,7 @@ impl Sweep {
         let runs = RunDir::create_all(out, &experiments)?;
         seal_in_turn(seal, out)?;
         let stop = stop_signal();
-        stop.on_exit_say("interrupted, everything is saved; go on with the same command".to_owned());
+        stop.on_exit_say("interrupted, the last checkpoints are saved; go on with the same command".to_owned());
         let runs: Vec<_> = runs.into_iter().zip(experiments).collect();
         let ends = self.complete_all(&runs, device, &stop)?;
         let done = ends.iter().filter(|end| matches!(end, End::Done)).count();

@@ -123,6 +123,9 @@ fn as_ranges(numbers: &[usize]) -> String {
     ranges.collect::<Vec<_>>().join(",")
 }
 
+/// From 22.05 on `srun` does not take over what the script asked for, and may bind a task to one core.
+const HAND_DOWN_CORES: &str = "[ -z \"$SLURM_CPUS_PER_TASK\" ] || export SRUN_CPUS_PER_TASK=\"$SLURM_CPUS_PER_TASK\"\n";
+
 struct Scripts<'a> {
     command: String,
     name: &'a str,
@@ -143,7 +146,7 @@ impl Scripts<'_> {
         format!(
             "{head}#SBATCH --array={tasks}\n#SBATCH --time=01:00:00\n#SBATCH --signal=TERM@120\n#SBATCH --requeue\n\
              #SBATCH --open-mode=append\n{options}\n\
-             srun --ntasks=1 {command} --index {place}\ncode=$?\n\
+             {HAND_DOWN_CORES}srun --ntasks=1 {command} --index {place}\ncode=$?\n\
              # The warning ahead of the time limit: all is saved, and this task is to go on. Without its own number it would be\n\
              # the whole array, which has the same name as the job of its last task.\n\
              if [ $code -eq 130 ]; then\n  scontrol requeue \"${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}\"\nfi\n\
@@ -154,7 +157,7 @@ impl Scripts<'_> {
     fn collect(&self) -> String {
         let name = format!("{}-collect", self.name);
         let head = self.head("the comparison of the runs that are finished", &name, "collect-%j.log");
-        format!("{head}#SBATCH --time=01:00:00\n\nsrun --ntasks=1 {} --collect\n", self.command)
+        format!("{head}#SBATCH --time=01:00:00\n\n{HAND_DOWN_CORES}srun --ntasks=1 {} --collect\n", self.command)
     }
 
     fn head(&self, what: &str, name: &str, log: &str) -> String {
@@ -198,6 +201,7 @@ mod tests {
         let expected = "#!/bin/sh\n# Written by `sweep --slurm`: the runs that are to be done.\n#SBATCH --job-name=a\n\
             #SBATCH --output=/runs/slurm/%A_%a.log\n#SBATCH --array=0-1\n#SBATCH --time=01:00:00\n#SBATCH --signal=TERM@120\n\
             #SBATCH --requeue\n#SBATCH --open-mode=append\n#SBATCH --time=00:10:00\n\n\
+            [ -z \"$SLURM_CPUS_PER_TASK\" ] || export SRUN_CPUS_PER_TASK=\"$SLURM_CPUS_PER_TASK\"\n\
             srun --ntasks=1 emergence sweep a.toml --index $((1000 + SLURM_ARRAY_TASK_ID))\ncode=$?\n\
             # The warning ahead of the time limit: all is saved, and this task is to go on. Without its own number it would be\n\
             # the whole array, which has the same name as the job of its last task.\n\

@@ -1,11 +1,11 @@
-//! Changes to a configuration.
+//! What a command line sets otherwise than a configuration.
 
 use clap::Args;
 use run::ConfigError;
 
-/// Changes to a configuration.
+/// What is set otherwise than a configuration says.
 #[derive(Debug, Args)]
-pub struct Change {
+pub struct Overrides {
     /// Seed of all randomness, as --set seed=N
     #[arg(long, value_parser = terminal::whole::<u64>(0, Some(i64::MAX as u64)))]
     seed: Option<u64>,
@@ -14,7 +14,7 @@ pub struct Change {
     pub fields: Vec<String>,
 }
 
-impl Change {
+impl Overrides {
     /// All of them as `PATH=VALUE`, in the order in which they apply.
     ///
     /// # Errors
