@@ -127,22 +127,22 @@ impl Machine {
         words
     }
 
-    /// Makes the threads, keeps memory between steps, and finds the device; call it once, before any work.
+    /// Makes the threads and finds the device; call it once, before any work.
     ///
     /// # Errors
     /// When the system has no room for the threads, or the device does not answer.
     pub fn prepare(&self) -> Result<Device, Failure> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads()).build_global();
         pool.map_err(|error| Failure::threads(self.threads(), error))?;
-        keep_freed_memory();
         self.device()
     }
 
-    /// The device, which has answered. What `auto` picks is noted.
+    /// The device, which has answered, for a program that keeps its memory between steps. What `auto` picks is noted.
     ///
     /// # Errors
     /// When it does not answer.
     pub fn device(&self) -> Result<Device, Failure> {
+        keep_freed_memory();
         match self.device {
             DeviceChoice::Named(device) => device.check().map_err(|error| Failure::Run(error.into())),
             DeviceChoice::Auto => {
