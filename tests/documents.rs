@@ -6,7 +6,7 @@ use run::{Config, Source, Sweep};
 
 use crate::program::{smoke_run, succeed};
 
-const DOCUMENTS: [&str; 11] = [
+const DOCUMENTS: [&str; 12] = [
     "README.md",
     "CONTRIBUTING.md",
     "docs/cluster.md",
@@ -18,6 +18,7 @@ const DOCUMENTS: [&str; 11] = [
     "docs/pretrained.md",
     "docs/run-folder.md",
     "docs/serve.md",
+    "docs/settings.md",
 ];
 
 /// What stands behind `cargo run -p PROGRAM … --` in the documents, split into words as a shell does.
@@ -74,6 +75,21 @@ fn sets(arguments: &[String]) -> Vec<String> {
             _ => None,
         })
         .collect()
+}
+
+#[test]
+fn every_setting_has_its_row() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/settings.md")).unwrap();
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with('|')).collect();
+    for preset in ["base", "quickstart"] {
+        let config = Config::resolve(&Source::named(preset), &[]).unwrap();
+        for field in config.fields().into_keys().filter(|field| !["version", "task.kind"].contains(&field.as_str())) {
+            // A table in one row is that of its whole field.
+            let named = |field: &str| rows.iter().any(|row| row.contains(&format!("`{field}`")));
+            let whole = field.match_indices('.').skip(1).map(|(end, _)| &field[..end]);
+            assert!(named(&field) || whole.into_iter().any(named), "docs/settings.md has no row of {field}");
+        }
+    }
 }
 
 #[test]
