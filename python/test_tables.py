@@ -73,6 +73,9 @@ def test_states_of_runs(copy):
     assert other.steps == [0, 1, 2, 4, 8, 10, 20, 30]
     (other.path / "ended.toml").write_text('step = 30\nerror_over_bayes = 1.05\nverdict = "reached"\n')
     assert other.state == "finished"
+    made = third.path / "made.toml"
+    made.write_text(made.read_text("utf-8").replace('"map.csv"', '"other.csv"'))
+    assert third.state == "trained"
 
 
 def test_nothing_inside_a_run_is_a_run(copy):
