@@ -74,6 +74,19 @@ fn only_what_nothing_needs_is_removed_and_only_when_it_is_asked_for() {
 }
 
 #[test]
+fn a_damaged_run_does_not_keep_the_others_from_being_cleaned() {
+    let (root, run) = smoke_run();
+    let unneeded = run.join("checkpoints/00000008.damaged");
+    copy_folder(&run.join("checkpoints/00000008"), &unneeded);
+    for name in ["a-damaged-run", "another"] {
+        create_dir(root.path().join(name)).unwrap();
+        write(root.path().join(name).join("config.toml"), "seed = ").unwrap();
+    }
+    check(&["runs", "clean", root.path().to_str().unwrap(), "--yes"], 1, &["a-damaged-run", "another", "removed"]);
+    assert!(!unneeded.exists() && run.join("checkpoints/00000008").exists());
+}
+
+#[test]
 fn the_machine_is_examined_and_a_folder_that_cannot_be_written_is_named() {
     let place = tempfile::tempdir().unwrap();
     let said = succeed(&["doctor", "--out", place.path().join("runs").to_str().unwrap()]);
