@@ -17,8 +17,8 @@ use crate::{Free, Kind, Latent, ModelError};
 /// | `n_layers` | blocks | 1 … 128 |
 /// | `n_heads` | attention heads a block | ≥ 1; 0 where there is no attention |
 /// | `init` | | `gpt2` or `fan_in` |
-/// | `read_in_gain` | factor on the spread of the read-in's weights | > 0 |
-/// | `position_std` | spread of the position table | ≥ 0; 0 where there is none |
+/// | `read_in_gain` | factor on the spread of the read-in's weights | 10⁻¹⁵ … 10¹⁵ |
+/// | `position_std` | spread of the position table | 0 … 10¹⁵; 0 where there is none |
 /// | `latent` | a vector that all knowledge of the pairs passes through | absent, or a [`Latent`] of a transformer |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,11 +87,12 @@ impl ModelConfig {
     /// When a field is outside its range.
     pub fn architecture(&self, d_x: usize, n_points: usize) -> Result<Architecture, ModelError> {
         let Self { kind, d_model, n_layers, n_heads, read_in_gain, position_std, latent, .. } = *self;
-        if !(read_in_gain.is_finite() && read_in_gain > 0.0) {
-            return Err(out_of_range("model.read_in_gain", "a finite number above 0", read_in_gain));
+        // Beyond these f32 does not have the squares, of which a norm takes the mean.
+        if !(1e-15..=1e15).contains(&read_in_gain) {
+            return Err(out_of_range("model.read_in_gain", "a finite number above 0 (1e-15 to 1e15)", read_in_gain));
         }
-        if !(position_std.is_finite() && position_std >= 0.0) {
-            return Err(out_of_range("model.position_std", "a finite number of at least 0", position_std));
+        if !(0.0..=1e15).contains(&position_std) {
+            return Err(out_of_range("model.position_std", "a number of at least 0 and at most 1e15", position_std));
         }
         let architecture = Architecture { kind, d_x, n_points, d_model, n_layers, n_heads, latent };
         architecture.check()?;

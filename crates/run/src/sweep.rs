@@ -58,8 +58,8 @@ impl Sweep {
     /// Reads `source` and applies `sets` (`path=value`) before anything is varied.
     ///
     /// # Errors
-    /// As [`Config::resolve`] for every configuration; also when a list of values is empty or no list, two runs are the
-    /// same, there are more than 10,000, or the name is no name of a run. Ranges are checked by [`Config::build`].
+    /// As [`Config::resolve`] for every configuration; also when a list of values is empty or no list, an entry of `runs` sets
+    /// what the grid or the seeds set, two runs are the same, there are more than 10,000, or the name is no name of a run. Ranges are checked by [`Config::build`].
     pub fn resolve(source: &Source, sets: &[String]) -> Result<Self, ConfigError> {
         source.named_in(sets, |sets| Self::varied(source, sets))
     }
@@ -69,6 +69,12 @@ impl Sweep {
         sets.iter().try_for_each(|set| apply(&mut table, set))?;
         let values = table.clone();
         let varied = take_varied(&mut table)?;
+        let of_runs: BTreeSet<String> =
+            varied.runs.iter().flatten().flat_map(|run| record::leaves(run).into_keys()).collect();
+        let set_once = |field: &str, path: &str| match of_runs.contains(path) {
+            true => Err(out_of_range(field, "of values that no entry of runs sets", path)),
+            false => Ok(()),
+        };
         let mut tables = match varied.runs {
             None => vec![table.clone()],
             Some(runs) => {
@@ -78,10 +84,12 @@ impl Sweep {
         };
         for (name, value) in varied.grid.unwrap_or_default() {
             for (path, values) in leaves(&name, value)? {
+                set_once("grid", &path)?;
                 tables = vary(tables, &path, &values)?;
             }
         }
         if let Some(seeds) = varied.seeds {
+            set_once("seeds", "seed")?;
             let seeds: Vec<Value> = seeds.into_iter().map(seed_value).collect::<Result<_, _>>()?;
             tables = vary(tables, "seed", &not_empty("seeds", seeds)?)?;
         }
@@ -233,6 +241,18 @@ mod tests {
             let refusal = resolve(&format!("extends = \"smoke\"\n{varied}\n"), &[]).unwrap_err().to_string();
             assert!(refusal.contains(&format!("at most 10000 runs together, but is {runs}")), "{refusal}");
         }
+    }
+
+    #[test]
+    fn what_an_entry_of_the_list_sets_is_not_varied_too() {
+        let entry = "extends = \"smoke\"\nname = \"both\"\n[[runs]]\nseed = 9\ntask = { noise_variance = 0.5 }\n";
+        for (varied, word) in
+            [("seeds=[0,1]", "seed"), ("grid={task={noise_variance=[0.1,0.2]}}", "task.noise_variance")]
+        {
+            let refusal = resolve(entry, &[varied]).unwrap_err().to_string();
+            assert!(refusal.contains(&format!("that no entry of runs sets, but is {word}")), "{refusal}");
+        }
+        assert_eq!(resolve(entry, &["grid={train={steps=[8,9]}}"]).unwrap().configs.len(), 2);
     }
 
     #[test]

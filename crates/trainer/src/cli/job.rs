@@ -48,6 +48,7 @@ impl Job {
 
     /// Completes the run on `device` and says what it found.
     pub(super) fn run(&self, run: &RunDir, experiment: &Experiment, device: Device) -> Result<(), CliError> {
+        let lock = run.lock()?;
         if !self.quiet {
             note(&format!("run: {}", run.path().display()));
             let legend = Legend::of(experiment.study.task.pairs().as_ref());
@@ -58,7 +59,7 @@ impl Job {
         let (stop, started) = (stop_signal(), Instant::now());
         let go_on = format!("go on with: {} resume {}", program_name(), in_shell(run.path()));
         stop.on_exit_say(format!("interrupted, the last checkpoint is saved; {go_on}"));
-        let outcome = complete(run, &run.lock()?, experiment, device, self.quiet, &stop)?;
+        let outcome = complete(run, &lock, experiment, device, self.quiet, &stop)?;
         if !self.quiet {
             note(&format!("took {}", clock(started.elapsed())));
             run.ended()?.iter().for_each(|ended| note(&ended.to_string()));
