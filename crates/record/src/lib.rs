@@ -59,6 +59,6 @@ pub use lock::Lock;
 pub use made::{COMMIT, Made, Maker};
 pub use npz::{Npz, Number};
 pub use output::{Output, check_folder, check_outside_runs, run_around};
-pub use parts::Parts;
+pub use parts::{Parts, remove_unfinished};
 pub use seal::{FieldChange, Seal, hex, leaves};
 pub use table::{AnyTable, Older, Row, Table};

@@ -1,9 +1,14 @@
 //! What was finished of work that was stopped.
 
+use std::fs;
+
 use crate::files::{partial, remove_folder, rename, writing};
 use crate::{Folder, Maker, RecordError};
 
 const MAKER: &str = "maker.toml";
+
+/// What the name of a folder of parts begins with, before the command.
+const UNFINISHED: &str = "unfinished-";
 
 /// The finished parts of work that is not whole yet: a folder each, in one beside the tables that the work is to write.
 #[derive(Clone, Debug)]
@@ -18,7 +23,7 @@ impl Parts {
     /// # Errors
     /// When the disk fails.
     pub fn open(folder: &Folder, maker: &Maker) -> Result<Self, RecordError> {
-        let inside = Folder::at(folder.path().join(format!("unfinished-{}", maker.command)));
+        let inside = Folder::at(folder.path().join(format!("{UNFINISHED}{}", maker.command)));
         let parts = Self { folder: inside, maker: maker.clone() };
         let made_by = parts.folder.read_toml::<Maker>(MAKER).ok().flatten();
         if made_by.as_ref() != Some(maker) {
@@ -61,6 +66,22 @@ impl Parts {
     }
 }
 
+/// Removes the finished parts of every command in `folder`.
+///
+/// # Errors
+/// When the disk fails.
+pub fn remove_unfinished(folder: &Folder) -> Result<(), RecordError> {
+    let path = folder.path();
+    let entries = fs::read_dir(path).map_err(|error| RecordError::io("read", path, error))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| RecordError::io("read", path, error))?;
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            remove_folder(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
@@ -78,12 +99,16 @@ mod tests {
         let open = |maker| Parts::open(&folder, maker).unwrap();
         open(&cd).add("one", |part| part.write("rows", b"1")).unwrap();
         open(&sites).add("one", |part| part.write("rows", b"2")).unwrap();
-        let rows = |parts: Parts| parts.get("one").map(|part| std::fs::read(part.path().join("rows")).unwrap());
+        let rows = |parts: Parts| parts.get("one").map(|part| fs::read(part.path().join("rows")).unwrap());
         assert_eq!([&cd, &sites].map(|maker| rows(open(maker))), [Some(b"1".to_vec()), Some(b"2".to_vec())]);
         assert_eq!(rows(open(&other)), None);
         assert_eq!(rows(open(&cd)), None);
-        open(&sites).remove().unwrap();
-        assert!(std::fs::read_dir(place.path()).unwrap().next().is_none());
+        for remove in [|parts: Parts, _: &Folder| parts.remove(), |_: Parts, folder: &Folder| remove_unfinished(folder)]
+        {
+            open(&sites).add("one", |part| part.write("rows", b"2")).unwrap();
+            remove(open(&sites), &folder).unwrap();
+            assert!(fs::read_dir(place.path()).unwrap().next().is_none());
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Other settings of what is measured, for a run that is there: its weights stay, its tables are made anew.
 
 use data::TaskRegistry;
-use record::{AnyTable, FieldChange, Lock, Seal};
+use record::{AnyTable, FieldChange, Lock, Seal, remove_unfinished};
 
 use crate::resolve::{apply, read_as};
 use crate::run_dir::CONFIG;
@@ -33,7 +33,8 @@ impl RunDir {
     }
 
     /// Makes `experiment`, which [`with_sets`](Self::with_sets) gave, the configuration of the run, and empties `tables`:
-    /// rows that were measured with other settings, as was what the run was asked about other tasks. They go first, so that no
+    /// rows that were measured with other settings, as were parts of unfinished measurements and what the run was asked about
+    /// other tasks. They go first, so that no
     /// row is ever taken for one of the new settings.
     ///
     /// # Errors
@@ -45,6 +46,7 @@ impl RunDir {
         tables: &[Box<dyn AnyTable>],
     ) -> Result<(), RunError> {
         tables.iter().try_for_each(|table| table.clear())?;
+        remove_unfinished(self.folder())?;
         self.forget_asked()?;
         self.replace_config(&experiment.config)
     }
