@@ -9,5 +9,6 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    model::keep_freed_memory();
     emergence::command_line(&data::TaskRegistry::builtin())
 }

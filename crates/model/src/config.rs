@@ -92,7 +92,8 @@ impl ModelConfig {
             return Err(out_of_range("model.read_in_gain", "a finite number above 0 (1e-15 to 1e15)", read_in_gain));
         }
         if !(0.0..=1e15).contains(&position_std) {
-            return Err(out_of_range("model.position_std", "a finite number of at least 0 and at most 1e15", position_std));
+            let range = "a finite number of at least 0 and at most 1e15";
+            return Err(out_of_range("model.position_std", range, position_std));
         }
         let architecture = Architecture { kind, d_x, n_points, d_model, n_layers, n_heads, latent };
         architecture.check()?;

@@ -31,6 +31,7 @@ struct Line {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    kernels::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, prompts] = arguments.as_slice() else { return Err("MODEL PROMPTS".into()) };
     let model = ModelFolder::open(Path::new(model))?;

@@ -34,8 +34,7 @@ impl RunDir {
 
     /// Makes `experiment`, which [`with_sets`](Self::with_sets) gave, the configuration of the run, and empties `tables`:
     /// rows that were measured with other settings, as were parts of unfinished measurements and what the run was asked about
-    /// other tasks. They go first, so that no
-    /// row is ever taken for one of the new settings.
+    /// other tasks. They go first, so that no row is ever taken for one of the new settings.
     ///
     /// # Errors
     /// When the disk fails.

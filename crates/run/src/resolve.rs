@@ -120,7 +120,7 @@ impl Source {
             return Err(ConfigError::Circle { files });
         }
         if levels == 0 {
-            return Err(ConfigError::Chain { most: MOST_EXTENDS, found: name });
+            return Err(ConfigError::Chain { most: before.len(), found: name });
         }
         let mut extended = next.within(levels - 1, &so_far).map_err(|error| self.extending(&name, error))?;
         self.place(&mut table, extended.get("task"));

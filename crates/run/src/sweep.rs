@@ -59,7 +59,8 @@ impl Sweep {
     ///
     /// # Errors
     /// As [`Config::resolve`] for every configuration; also when a list of values is empty or no list, an entry of `runs` sets
-    /// what the grid or the seeds set, two runs are the same, there are more than 10,000, or the name is no name of a run. Ranges are checked by [`Config::build`].
+    /// what the grid or the seeds set, two runs are the same, there are more than 10,000, or the name is no name of a run.
+    /// Ranges are checked by [`Config::build`].
     pub fn resolve(source: &Source, sets: &[String]) -> Result<Self, ConfigError> {
         source.named_in(sets, |sets| Self::varied(source, sets))
     }

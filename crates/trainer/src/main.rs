@@ -9,5 +9,6 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    model::keep_freed_memory();
     trainer::command_line(&data::TaskRegistry::builtin())
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use data::{Legend, TaskRegistry};
-use model::{Device, DeviceChoice, keep_freed_memory};
+use model::{Device, DeviceChoice};
 use record::leave;
 use run::{Experiment, RunDir, Work};
 use terminal::{Failure, conclude, listen, note, say, say_json};
@@ -137,12 +137,11 @@ impl Machine {
         self.device()
     }
 
-    /// The device, which has answered, for a program that keeps its memory between steps. What `auto` picks is noted.
+    /// The device, which has answered. What `auto` picks is noted.
     ///
     /// # Errors
     /// When it does not answer.
     pub fn device(&self) -> Result<Device, Failure> {
-        keep_freed_memory();
         match self.device {
             DeviceChoice::Named(device) => device.check().map_err(|error| Failure::Run(error.into())),
             DeviceChoice::Auto => {
