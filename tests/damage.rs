@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -171,6 +172,35 @@ fn a_table_that_is_gone_is_missed_and_can_be_made_again() {
     }
     std::fs::remove_file(run.join("training.csv")).unwrap();
     assert!(succeed(&["report", path]).contains("training.csv is missing, and only training writes it"));
+}
+
+#[test]
+fn a_damaged_run_in_a_folder_is_left_out_with_its_reason_and_one_that_is_named_is_refused() {
+    let (root, run) = smoke_run();
+    let [folder, sound] = [root.path(), &run].map(|path| path.to_str().unwrap());
+    let [broken, torn] = ["broken", "torn"].map(|name| root.path().join(name));
+    for (copy, seed) in [(&broken, 1), (&torn, 2)] {
+        std::fs::create_dir(copy).unwrap();
+        for file in ["legend.toml", "metrics.csv", "cd.csv", "cd_best.csv", "baselines.csv"] {
+            std::fs::copy(run.join(file), copy.join(file)).unwrap();
+        }
+        let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+        std::fs::write(copy.join("config.toml"), config.replace("seed = 0", &format!("seed = {seed}"))).unwrap();
+    }
+    std::fs::write(broken.join("config.toml"), "name = ").unwrap();
+    File::options().append(true).open(torn.join("metrics.csv")).unwrap().write_all(b"forty,eval\n").unwrap();
+    let notes = notes_of(&["compare", folder]);
+    assert!(notes.contains(&format!("{} is left out: ", broken.display())), "{notes}");
+    assert!(
+        notes.contains(&format!("{} is left out: {}", torn.display(), torn.join("metrics.csv").display())),
+        "{notes}"
+    );
+    check(&["compare", broken.to_str().unwrap(), sound], 1, &["config.toml"]);
+    std::fs::remove_dir_all(&torn).unwrap();
+    let notes = notes_of(&["explore", folder]);
+    assert!(notes.contains(&format!("{} is left out: ", broken.display())), "{notes}");
+    std::fs::remove_dir_all(&run).unwrap();
+    check(&["compare", folder], 1, &["config.toml"]);
 }
 
 /// The command that makes a table.

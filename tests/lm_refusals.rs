@@ -118,7 +118,7 @@ fn a_measurement_that_makes_no_sense_is_refused() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("runs");
     let model = golden("smollm2");
-    let cases: [(&[&str], &[&str]); 10] = [
+    let cases: [(&[&str], &[&str]); 11] = [
         (&["--set", "probe.colour=1"], &["probe", "colour"]),
         (&["--set", "task.bits=33"], &["task.bits must be between 1 and 32, but is 33"]),
         (&["--set", "task.shots=[2,1]"], &["task.shots must be a list", "[2, 1]"]),
@@ -126,6 +126,10 @@ fn a_measurement_that_makes_no_sense_is_refused() {
         (&["--set", "probe.tokens=[\"query_x\"]"], &["probe.tokens must be empty for prompts of text", "query_x"]),
         (&["--set", "probe.neighbours=0"], &["probe.neighbours", "0"]),
         (&["--set", "name=a/b"], &["name", "a/b"]),
+        (
+            &["--set", "finetune.learning_rate=0.0"],
+            &["finetune.learning_rate must be a finite number above 0, but is 0"],
+        ),
         (&["--set", "finetune.free=middle"], &["free", "all, first=N or last=N", "middle"]),
         (&["--set", "task.bits=32", "--set", "task.shots=[0,64]"], &["the number of tokens of", "positions (512)"]),
         (&["--model", "/nowhere/step1"], &["--model must be folders whose names have step and a number", "smollm2"]),

@@ -54,6 +54,8 @@ fn a_field_out_of_range_is_named_with_its_range_and_value() {
         ("task.bases={coordinates=[[0,1],[1,0]]}", &["task.bases.coordinates[1]", "unlike", "[0]"]),
         ("task.pool={size=0,seed=0,measured=false}", &["task.pool.size", "between 1 and 1000000", "0"]),
         ("task.pool={size=4}", &["missing field `seed`"]),
+        ("train.beta_1=-1e-300", &["train.beta_1 must be at least 0 and below 1, but is -1e-300"]),
+        ("probe.ridge=-1e300", &["probe.ridge must be a finite number above 0, but is -1e300"]),
         ("task.weights=[1.0]", &["task.weights", "one number a basis (2)", "1 long"]),
         ("task.weights=[0.0,0.0]", &["task.weights", "sum above 0", "0"]),
         ("task.weights=[1.0,-1.0]", &["task.weights[1]", "at least 0", "-1"]),
@@ -222,6 +224,7 @@ fn a_command_line_that_makes_no_sense_is_refused() {
         (&["train", folder], &[folder]),
         (&["train", "smoke", "--device", "abacus"], &["device", "auto, flex", "abacus"]),
         (&["train", "smoke", "--threads", "0"], &["--threads", "from 1 to 1024", "'0'"]),
+        (&["train", "smoke", "--threads", "-1"], &["--threads", "from 1 to 1024", "'-1'"]),
         (&["train", "smoke", "--seed", "one"], &["--seed", "from 0 to 9223372036854775807", "'one'"]),
         (
             &["train", "smoke", "--seed", "9223372036854775808"],

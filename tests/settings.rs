@@ -1,8 +1,8 @@
 //! A run is found by its settings, whatever its folder is called and whichever program made it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::program::{check, files, only_run, smoke_run, succeed};
+use crate::program::{check, files, notes_of, only_run, smoke_run, succeed};
 
 #[test]
 fn another_way_of_measuring_is_refused_and_every_byte_stays() {
@@ -55,7 +55,9 @@ fn what_was_measured_with_other_settings_goes_and_what_was_not_stays() {
     succeed(&["remeasure", name, "--set", "probe.neighbours=10"]);
     succeed(&["remeasure", name, "--set", "name=other"]);
     assert!(measured.each_ref().map(|path| std::fs::read(path).unwrap()) == before);
-    succeed(&["remeasure", name, "--set", "probe.neighbours=7"]);
+    succeed(&["export", name]);
+    let notes = notes_of(&["remeasure", name, "--set", "probe.neighbours=7"]);
+    assert!(notes.contains("export is as it was exported, with the settings before"), "{notes}");
     assert!(measured.iter().all(|path| !path.exists()));
     succeed(&["errors", name, "--task", noisy.to_str().unwrap()]);
 }
@@ -66,7 +68,17 @@ fn what_an_interrupted_remeasure_left_out_is_measured_when_the_run_is_resumed() 
     let tables = ["baselines.csv", "metrics.csv", "cd.csv", "cd_best.csv", "map.csv"].map(|name| run.join(name));
     let contents = || tables.each_ref().map(|path| std::fs::read(path).unwrap());
     let before = contents();
-    tables.iter().for_each(|path| std::fs::remove_file(path).unwrap());
-    succeed(&["resume", run.to_str().unwrap(), "--quiet"]);
-    assert!(contents() == before);
+    let remove = |path: &PathBuf| std::fs::remove_file(path).unwrap();
+    let keep_columns = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap();
+        std::fs::write(path, text.split_inclusive('\n').next().unwrap()).unwrap();
+    };
+    let losses: [&dyn Fn(&PathBuf); 2] = [&remove, &keep_columns];
+    for lose in losses {
+        tables.iter().for_each(lose);
+        let state = succeed(&["runs", "list", run.to_str().unwrap()]);
+        assert!(state.contains("trained, but not yet measured in full"), "{state}");
+        succeed(&["resume", run.to_str().unwrap(), "--quiet"]);
+        assert!(contents() == before);
+    }
 }

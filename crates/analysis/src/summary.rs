@@ -1,10 +1,10 @@
 //! What a finished run found, from its tables.
 
-use std::{fmt, fs};
+use std::fmt;
 
 use data::{LegendConcept, Role, Token};
 use probe::{Control, Layer, ProbeKind, ProbeReading};
-use record::{Folder, Made, RecordError};
+use record::{Folder, Made, RecordError, has_rows};
 use serde::Serialize;
 
 use crate::show::{Shown, once_each, query};
@@ -48,9 +48,7 @@ impl MissingTable {
     /// When the disk fails.
     pub fn of(folder: &Folder) -> Result<Vec<Self>, RecordError> {
         let tables = Made::read(folder)?.tables.into_keys();
-        // A table that was made has its columns at least.
-        let is_there = |table: &String| fs::metadata(folder.path().join(table)).is_ok_and(|file| file.len() > 0);
-        let gone = tables.filter(|table| !is_there(table));
+        let gone = tables.filter(|table| !has_rows(&folder.path().join(table)));
         let command = |table: &str| {
             let makes = |entry: &&Entry| (entry.tables)(folder).iter().any(|made| made.file() == table);
             ALL.iter().find(makes).map(|entry| entry.name)

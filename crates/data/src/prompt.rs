@@ -143,7 +143,9 @@ impl FromStr for Token {
     fn from_str(name: &str) -> Result<Self, TaskError> {
         /// More pairs than any prompt has.
         const MOST: usize = 1 << 20;
-        let pair = |digits: &str| digits.parse::<usize>().ok().filter(|pair| (1..=MOST).contains(pair));
+        let number = |digits: &str| digits.parse::<usize>().ok().filter(|pair| (1..=MOST).contains(pair));
+        // A name has one spelling: neither x+1 nor x01.
+        let pair = |digits: &str| number(digits).filter(|pair| pair.to_string() == digits);
         let token = match name.split_at_checked(1) {
             Some(("x", digits)) => pair(digits).map(Self::X),
             Some(("y", digits)) => pair(digits).map(Self::Y),
@@ -183,6 +185,17 @@ mod tests {
             let mut sorted = permuted.ys;
             sorted.sort_by(f32::total_cmp);
             assert_eq!(sorted, ys);
+        }
+    }
+
+    #[test]
+    fn a_token_has_one_name() {
+        for token in [Token::X(1), Token::Y(6), Token::X(10)] {
+            assert_eq!(token.to_string().parse::<Token>().unwrap(), token);
+        }
+        for name in ["", "x", "x0", "x-1", "x+1", "x01", "z1", "1", "x1048577"] {
+            let message = name.parse::<Token>().unwrap_err().to_string();
+            assert_eq!(message, format!("token must be x1, y1, x2, y2 and so on, but is {name:?}"));
         }
     }
 

@@ -46,7 +46,7 @@ enum Command {
 
 /// Every command of `trainer`, `analysis` and `pretrained` in one program, for the tasks in `registry`.
 pub fn command_line(registry: &TaskRegistry) -> ExitCode {
-    let Cli { command, allowed } = Cli::parse();
+    let Cli { command, allowed } = terminal::parse(std::env::args_os());
     let registry = &allowed.of(registry);
     let run = || match command {
         Command::Train(command) => command.run(registry),

@@ -89,18 +89,19 @@ impl ModelConfig {
         let Self { kind, d_model, n_layers, n_heads, read_in_gain, position_std, latent, .. } = *self;
         // Beyond these f32 does not have the squares, of which a norm takes the mean.
         if !(1e-15..=1e15).contains(&read_in_gain) {
-            return Err(out_of_range("model.read_in_gain", "a finite number above 0 (1e-15 to 1e15)", read_in_gain));
+            let range = "a finite number above 0 (1e-15 to 1e15)";
+            return Err(out_of_range("model.read_in_gain", range, format!("{read_in_gain:?}")));
         }
         if !(0.0..=1e15).contains(&position_std) {
             let range = "a finite number of at least 0 and at most 1e15";
-            return Err(out_of_range("model.position_std", range, position_std));
+            return Err(out_of_range("model.position_std", range, format!("{position_std:?}")));
         }
         let architecture = Architecture { kind, d_x, n_points, d_model, n_layers, n_heads, latent };
         architecture.check()?;
         let has_positions = architecture.specs().iter().any(|spec| matches!(spec.role, Role::Position));
         if !has_positions && position_std != 0.0 {
             let range = format!("0 where model.kind is {kind}, which has no position table");
-            return Err(out_of_range("model.position_std", range, position_std));
+            return Err(out_of_range("model.position_std", range, format!("{position_std:?}")));
         }
         Ok(architecture)
     }

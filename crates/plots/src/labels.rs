@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::PlotError;
-use crate::style::width;
+use crate::style::{heading_width, width};
 
 /// `text`, cut to at most `length` characters with an ellipsis.
 pub fn shorten(text: &str, length: usize) -> String {
@@ -16,6 +16,25 @@ pub fn shorten(text: &str, length: usize) -> String {
 
 /// `text`, cut to at most `room` units with an ellipsis.
 pub fn fit(text: &str, room: u32) -> Result<String, PlotError> {
+    fit_by(width, text, room)
+}
+
+/// A heading in one line, or broken between words into two, each of at most `room` units. What is longer ends with an
+/// ellipsis.
+pub fn heading_lines(text: &str, room: u32) -> Result<Vec<String>, PlotError> {
+    let mut first = String::new();
+    for word in text.split_inclusive(' ') {
+        let longer = format!("{first}{word}");
+        if !first.is_empty() && heading_width(longer.trim_end())? > room {
+            break;
+        }
+        first = longer;
+    }
+    let lines = [first.trim_end(), &text[first.len()..]].into_iter().filter(|line| !line.is_empty());
+    lines.map(|line| fit_by(heading_width, line, room)).collect()
+}
+
+fn fit_by(width: fn(&str) -> Result<u32, PlotError>, text: &str, room: u32) -> Result<String, PlotError> {
     // A letter is wider than a unit, and a name may be as long as a file.
     let mut length = text.chars().count().min(room as usize);
     while length > 1 && width(&shorten(text, length))? > room {
@@ -83,6 +102,18 @@ mod tests {
         let room = width("a long name").unwrap();
         assert_eq!(fit("a long name", room).unwrap(), "a long name");
         assert!(width(&fit("a longer name", room).unwrap()).unwrap() <= room);
+    }
+
+    #[test]
+    fn a_heading_is_broken_between_words_and_cut_behind_the_second_line() {
+        let room = heading_width("mean of five seeds").unwrap();
+        let lines = |text: &str| heading_lines(text, room).unwrap();
+        assert_eq!(lines(""), Vec::<String>::new());
+        assert_eq!(lines("mean of five seeds"), ["mean of five seeds"]);
+        assert_eq!(lines("mean of five seeds, their band"), ["mean of five", "seeds, their band"]);
+        let cut = lines("mean of five seeds, and their band from the lowest to the highest");
+        assert!(cut.len() == 2 && cut[1].starts_with("seeds, and") && cut[1].ends_with('…'), "{cut:?}");
+        assert!(lines(&"m".repeat(99))[0].ends_with('…'));
     }
 
     #[test]

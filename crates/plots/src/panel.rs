@@ -11,7 +11,7 @@ use plotters::style::{Color, FontStyle, RGBColor, ShapeStyle};
 
 use crate::PlotError;
 use crate::color::darker;
-use crate::labels::{shorten, spread};
+use crate::labels::{heading_lines, shorten, spread};
 use crate::style::{Area, GREY, GRID, INK, LINE, TYPE, UNITS, WIDTH, canvas, font, width, write};
 
 /// Space left of the plot for the axis title, the tick marks and their distance to the labels.
@@ -26,6 +26,8 @@ const GAP: u32 = 18 * UNITS;
 pub const LEADER: i32 = 26 * UNITS as i32;
 /// Space for a label at least: the one that counts the labels left out has to fit.
 const SHORTEST_LABEL: u32 = 90 * UNITS;
+/// Radius of a point that no line goes through.
+const DOT: u32 = 3 * UNITS;
 /// Longer names are cut, or they would leave no room for the plot.
 pub const LONGEST_LABEL: usize = 28;
 
@@ -188,7 +190,7 @@ fn widest<'a>(texts: impl Iterator<Item = &'a str>) -> Result<u32, PlotError> {
     texts.map(width).try_fold(0, |widest, width| Ok(widest.max(width?)))
 }
 
-/// Draws title, axes and grid inside the margins.
+/// Draws title, axes and grid inside the margins. A title that is too long for one line takes a second one.
 pub fn chart<'a, 'b>(
     area: &'a Area<'b>,
     title: &str,
@@ -197,8 +199,10 @@ pub fn chart<'a, 'b>(
 ) -> Result<Chart<'a, 'b>, PlotError> {
     let plain = font(TYPE, INK, FontStyle::Normal);
     let below = if x.title.is_empty() { 16 * UNITS } else { 56 * UNITS };
+    let left = EDGE + margins.left;
+    let heading = heading_lines(title, area.dim_in_pixel().0.saturating_sub(left + EDGE))?;
     let mut chart = ChartBuilder::on(area)
-        .margin_top(TOP)
+        .margin_top(TOP + heading.len().saturating_sub(1) as u32 * LINE)
         .margin_right(margins.right)
         .margin_left(EDGE)
         .margin_bottom(6 * UNITS)
@@ -216,8 +220,9 @@ pub fn chart<'a, 'b>(
         .x_desc(x.title.as_str())
         .y_desc(y.title.as_str())
         .draw()?;
-    let corner = ((EDGE + margins.left) as i32, 12 * UNITS as i32);
-    area.draw_text(title, &font(TYPE, INK, FontStyle::Bold), corner)?;
+    for (line, top) in heading.iter().zip((12 * UNITS as i32..).step_by(LINE as usize)) {
+        area.draw_text(line, &font(TYPE, INK, FontStyle::Bold), (left as i32, top))?;
+    }
     Ok(chart)
 }
 
@@ -266,8 +271,14 @@ impl Panel {
         for ((curve, (x, y), label), centre) in ends.iter().zip(centres) {
             let (from, text) = ((x - left, y - top), (columns.end - left + LEADER, centre as i32 - top));
             let gap = 5 * UNITS as i32;
-            let leader = vec![(from.0 + gap, from.1), (text.0 - gap, text.1)];
-            area.draw(&PathElement::new(leader, ShapeStyle::from(curve.color.mix(0.5)).stroke_width(UNITS)))?;
+            let faint = curve.color.mix(0.5);
+            if curve.dots {
+                // Dots end nowhere: the label has one of them before it.
+                area.draw(&Circle::new((text.0 - 2 * gap, text.1), DOT, faint.filled()))?;
+            } else {
+                let leader = vec![(from.0 + gap, from.1), (text.0 - gap, text.1)];
+                area.draw(&PathElement::new(leader, ShapeStyle::from(faint).stroke_width(UNITS)))?;
+            }
             write(area, label, text, darker(curve.color, 0.75), HPos::Left)?;
         }
         Ok(())
@@ -333,7 +344,7 @@ fn draw_line(chart: &mut Chart<'_, '_>, curve: &Curve) -> Result<(), PlotError> 
     let style = ShapeStyle::from(curve.color);
     match (curve.dash, curve.points.as_slice()) {
         (None, points) if curve.dots => {
-            let dot = |point: &(f64, f64)| Circle::new(*point, 3 * UNITS, curve.color.mix(0.5).filled());
+            let dot = |point: &(f64, f64)| Circle::new(*point, DOT, curve.color.mix(0.5).filled());
             chart.draw_series(points.iter().map(dot))?;
             return Ok(());
         }

@@ -61,6 +61,15 @@ pub fn write(area: &Area<'_>, text: &str, at: (i32, i32), color: RGBColor, side:
 
 /// Width of text in the usual size, in units.
 pub fn width(text: &str) -> Result<u32, PlotError> {
-    let measured = font(TYPE, INK, FontStyle::Normal).font.box_size(text);
+    width_in(FontStyle::Normal, text)
+}
+
+/// Width of a heading, in units.
+pub fn heading_width(text: &str) -> Result<u32, PlotError> {
+    width_in(FontStyle::Bold, text)
+}
+
+fn width_in(style: FontStyle, text: &str) -> Result<u32, PlotError> {
+    let measured = font(TYPE, INK, style).font.box_size(text);
     measured.map(|(width, _)| width).map_err(|error| PlotError::Draw { reason: error.to_string() })
 }

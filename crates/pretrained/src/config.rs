@@ -77,13 +77,13 @@ impl LmConfig {
         let mut table = read(name)?;
         if let Some(extended) = table.remove("extends") {
             let Value::String(base) = &extended else {
-                return Err(out_of_range("extends", "the name of a preset or file", &extended));
+                return Err(out_of_range("extends", "the name of a preset or file", extended));
             };
             let beside = Path::new(name).parent().unwrap_or(Path::new("")).join(base);
             let preset = PRESETS.iter().any(|(preset, _)| preset == base);
             let mut below = read(if preset { base } else { beside.to_str().unwrap_or(base) })?;
             if below.contains_key("extends") {
-                return Err(out_of_range("extends", "the name of a preset or file that extends no other", &extended));
+                return Err(out_of_range("extends", "the name of a preset or file that extends no other", extended));
             }
             lay_over(&mut below, table);
             table = below;
@@ -108,6 +108,7 @@ impl LmConfig {
     /// When a field is outside its range, or the material cannot be used.
     pub fn build(self) -> Result<LmExperiment, ConfigError> {
         check_name(&self.name)?;
+        self.finetune.check()?;
         let task = TextTaskConfig::read(&self.task)?;
         let corpora = RefCell::new(Material::new());
         let read = |path: &Path| {
@@ -148,8 +149,9 @@ impl LmConfig {
     }
 }
 
-fn out_of_range(field: &str, range: &str, value: &Value) -> ConfigError {
-    ConfigError::OutOfRange { field: field.to_owned(), range: range.to_owned(), value: value.to_string() }
+/// A field whose value is outside its range.
+pub(crate) fn out_of_range(field: impl Into<String>, range: impl Into<String>, value: impl ToString) -> ConfigError {
+    ConfigError::OutOfRange { field: field.into(), range: range.into(), value: value.to_string() }
 }
 
 /// The fields of a preset, or else of the file at that path.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use record::RecordError;
+use run::ConfigError;
 use thiserror::Error;
 
 /// Why a folder of weights, a text or a request was refused.
@@ -20,6 +21,9 @@ pub enum PretrainedError {
         /// The value found.
         value: String,
     },
+    /// A setting was refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A file is not what it must be.
     #[error("{}: {reason}", path.display())]
     File {

@@ -99,14 +99,11 @@ impl ProbeConfig {
         ProbeError::check("probe.neighbours", range, self.neighbours, (1..prompts).contains(&self.neighbours))?;
         let range = format!("between 2 and the prompts of all concepts ({prompts})");
         ProbeError::check("probe.folds", range, self.folds, (2..=prompts).contains(&self.folds))?;
-        ProbeError::check(
-            "probe.ridge",
-            "a finite number above 0",
-            self.ridge,
-            self.ridge.is_finite() && self.ridge > 0.0,
-        )?;
-        let share = self.shrinkage > 0.0 && self.shrinkage <= 1.0;
-        ProbeError::check("probe.shrinkage", "above 0 and at most 1", self.shrinkage, share)?;
+        let Self { ridge, shrinkage, .. } = *self;
+        let positive = ridge.is_finite() && ridge > 0.0;
+        ProbeError::check("probe.ridge", "a finite number above 0", format!("{ridge:?}"), positive)?;
+        let share = shrinkage > 0.0 && shrinkage <= 1.0;
+        ProbeError::check("probe.shrinkage", "above 0 and at most 1", format!("{shrinkage:?}"), share)?;
         ProbeError::check("probe.resamples", "between 2 and 1000", self.resamples, (2..=1000).contains(&self.resamples))
     }
 

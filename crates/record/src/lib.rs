@@ -61,4 +61,4 @@ pub use npz::{Npz, Number};
 pub use output::{Output, check_folder, check_outside_runs, run_around};
 pub use parts::{Parts, remove_unfinished};
 pub use seal::{FieldChange, Seal, hex, leaves};
-pub use table::{AnyTable, Older, Row, Table};
+pub use table::{AnyTable, Older, Row, Table, has_rows};

@@ -276,6 +276,17 @@ impl Older {
     }
 }
 
+/// Whether the file of a table is there and has a row: a complete line below its columns.
+pub fn has_rows(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let (mut file, mut line) = (BufReader::new(file), Vec::new());
+    let mut is_whole = || {
+        line.clear();
+        file.read_until(b'\n', &mut line).is_ok() && line.ends_with(b"\n")
+    };
+    is_whole() && is_whole()
+}
+
 /// The text of a table, up to the end of its last complete line. It is cut before it is text: a line may end inside a letter.
 pub(crate) fn complete_lines(path: &Path) -> Result<String, RecordError> {
     let mut bytes = fs::read(path).map_err(|error| RecordError::io("read", path, error))?;
@@ -398,6 +409,19 @@ mod tests {
         assert!(empty.newest().unwrap().is_empty(), "a table that is not there has no rows");
         let (_place, damaged) = table(&format!("{header}{}many,,knn,0.5\n", rows(3, 20_000)));
         assert!(damaged.newest().unwrap_err().to_string().contains("scores.csv"));
+    }
+
+    #[test]
+    fn a_table_without_a_whole_row_has_no_rows() {
+        let header = "step,concept,reader,score\n";
+        for (text, has) in
+            [("", false), (header, false), (&format!("{header}3,,kn"), false), (&format!("{header}3,,knn,0.5\n"), true)]
+        {
+            let (place, table) = table(text);
+            assert_eq!((has_rows(table.path()), table.read().unwrap().is_empty()), (has, !has), "{text}");
+            drop(place);
+            assert!(!has_rows(table.path()), "it is gone");
+        }
     }
 
     #[test]

@@ -239,11 +239,14 @@ impl TrainConfig {
         };
         check_positive("train.learning_rate", learning_rate)?;
         self.schedule.check()?;
-        check("train.beta_1", "at least 0 and below 1", beta_1, (0.0..1.0).contains(&beta_1))?;
-        check("train.beta_2", "at least 0 and below 1", beta_2, (0.0..1.0).contains(&beta_2))?;
+        let check_share = |field, value: f64| {
+            check(field, "at least 0 and below 1", format!("{value:?}"), (0.0..1.0).contains(&value))
+        };
+        check_share("train.beta_1", beta_1)?;
+        check_share("train.beta_2", beta_2)?;
         check_positive("train.epsilon", epsilon)?;
         if let Some(MuonConfig { momentum }) = self.muon {
-            check("train.muon.momentum", "at least 0 and below 1", momentum, (0.0..1.0).contains(&momentum))?;
+            check_share("train.muon.momentum", momentum)?;
         }
         let some = clip_norm as f32 >= f32::MIN_POSITIVE;
         check("train.clip_norm", "above 0 in f32 (inf for no clipping)", format!("{clip_norm:?}"), some)?;

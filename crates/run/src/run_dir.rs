@@ -149,6 +149,12 @@ impl RunDir {
         self.path().join(REPORT)
     }
 
+    /// The folder of exports, if something was exported there.
+    pub fn exports(&self) -> Option<PathBuf> {
+        let holds_some = |folder: &PathBuf| fs::read_dir(folder).is_ok_and(|mut inside| inside.next().is_some());
+        Some(self.path().join(EXPORT)).filter(holds_some)
+    }
+
     /// Where an export of the checkpoint at `step` goes unless told otherwise: `export/<step>.<format>`.
     pub fn export_path(&self, step: usize, format: &str) -> PathBuf {
         self.path().join(EXPORT).join(format!("{step:08}.{format}"))

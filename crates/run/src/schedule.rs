@@ -48,7 +48,7 @@ impl Schedule {
             Self::WarmUp { steps } => check("train.schedule.steps", "at least 1", steps, steps >= 1),
             Self::Cosine { warm_up, until, floor } => {
                 check("train.schedule.until", format!("above warm_up ({warm_up})"), until, until > warm_up)?;
-                check("train.schedule.floor", "between 0 and 1", floor, (0.0..=1.0).contains(&floor))
+                check("train.schedule.floor", "between 0 and 1", format!("{floor:?}"), (0.0..=1.0).contains(&floor))
             }
         }
     }

@@ -69,11 +69,12 @@ impl Until {
         let target = self.error_over_bayes;
         let optimal = legend.with_role(Role::Optimal).is_some();
         check("train.until", "absent where the task has no optimal predictor", "there", optimal)?;
-        check("train.until.error_over_bayes", "a number of at least 1", target, target.is_finite() && target >= 1.0)?;
+        let reachable = target.is_finite() && target >= 1.0;
+        check("train.until.error_over_bayes", "a number of at least 1", format!("{target:?}"), reachable)?;
         let Some(GiveUp { after, above }) = self.give_up else { return Ok(()) };
         check("train.until.give_up.after", "at least 1", after, after >= 1)?;
         let range = format!("a number above train.until.error_over_bayes ({target})");
-        check("train.until.give_up.above", range, above, above.is_finite() && above > target)
+        check("train.until.give_up.above", range, format!("{above:?}"), above.is_finite() && above > target)
     }
 }
 

@@ -21,15 +21,15 @@
 //! ```
 
 mod failure;
+mod options;
 mod progress;
 mod shell;
 mod signals;
 mod speech;
-mod whole;
 
 pub use failure::{Failure, conclude};
+pub use options::{parse, whole};
 pub use progress::{Progress, clock};
 pub use shell::{in_shell, program_name};
 pub use signals::{Held, Stop, listen, stop_signal};
 pub use speech::{note, patient_note, say, say_json};
-pub use whole::whole;

@@ -83,8 +83,9 @@ pub enum TrainError {
     /// The loss or its gradient is not finite any more.
     #[error(
         "{what} is not finite after step {step} (loss {loss}, gradient norm {gradient_norm}); \
-         the last good checkpoint is {last_good}",
-        what = if .loss.is_finite() { "the gradient norm" } else { "the loss" }
+         {kept}",
+        what = if .loss.is_finite() { "the gradient norm" } else { "the loss" },
+        kept = .last_good.map_or("no checkpoint is good".to_owned(), |step| format!("the last good checkpoint is {step}"))
     )]
     NonFinite {
         /// Steps taken.
@@ -93,8 +94,8 @@ pub enum TrainError {
         loss: f64,
         /// Its gradient's norm.
         gradient_norm: f64,
-        /// The step of the last checkpoint.
-        last_good: String,
+        /// The step of the last checkpoint, if there is one.
+        last_good: Option<usize>,
     },
 }
 
@@ -242,9 +243,8 @@ impl<B: Backend> Pending<B> {
         let values: Vec<f64> = all.to_vec().expect("the data was just converted to f64");
         for (i, pair) in values.chunks_exact(2).enumerate() {
             if !pair.iter().all(|value| value.is_finite()) {
-                let last_good = self.last_good.map_or("none".to_owned(), |step| step.to_string());
                 let (step, loss, gradient_norm) = (first + i, pair[0], pair[1]);
-                return Err(TrainError::NonFinite { step, loss, gradient_norm, last_good });
+                return Err(TrainError::NonFinite { step, loss, gradient_norm, last_good: self.last_good });
             }
         }
         self.read = values.last_chunk().copied();

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use data::TaskRegistry;
 use probe::{ProbeError, ProbeKind};
-use record::Folder;
-use run::{Config, RunDir, RunError};
+use record::{Folder, RecordError};
+use run::{Config, RunDir};
 use terminal::{Failure, note, say, say_json};
 
 use crate::cli::{CliError, legend_of};
@@ -35,10 +35,7 @@ pub struct Compare {
 
 impl Compare {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
-        let mut runs = Vec::new();
-        for path in &self.runs {
-            runs.extend(runs_at(path)?);
-        }
+        let runs = runs_at(&self.runs)?;
         let name =
             if self.probe == ProbeKind::CD { "compare".to_owned() } else { format!("compare-{}", self.probe.name()) };
         // The parent of `.` is in no name but the full one.
@@ -48,10 +45,10 @@ impl Compare {
         let mut runs = runs.into_iter().map(with_config).collect::<Result<Vec<_>, _>>()?;
         // A run is the same wherever a copy of it lies, and counts once: the one that has come furthest.
         let key = |config: &Config| (config.run_name(), config.to_toml());
-        runs.sort_by_cached_key(|(run, config)| (key(config), Reverse(last_measured(run))));
+        runs.sort_by_cached_key(|(run, config)| (key(config), Reverse(last_measured(run).ok())));
         runs.dedup_by_key(|(_, config)| key(config));
         note_unfinished(runs.iter().map(|(run, config)| (run, config)))?;
-        runs.retain(|(run, _)| last_measured(run).is_some());
+        runs.retain(|(run, _)| matches!(last_measured(run), Ok(Some(_))));
         if runs.is_empty() {
             let reason =
                 "RUNS must be folders with a run whose error and decodability were measured, but there is none";
@@ -92,18 +89,45 @@ pub fn compared(run: &RunDir, config: &Config, registry: &TaskRegistry) -> Resul
     })
 }
 
-/// The run at `path`, or the runs in the folder `path` by name.
-pub(super) fn runs_at(path: &Path) -> Result<Vec<RunDir>, RunError> {
-    RunDir::open(path).map(|run| vec![run]).or_else(|error| {
-        let runs = run::runs_in(path)?;
-        if runs.is_empty() { Err(error) } else { Ok(runs) }
-    })
+/// The runs at the paths, and in the folders that are no runs themselves, by name. One in such a folder whose configuration
+/// cannot be read is left out with a note; one that was named is refused by whoever reads it.
+///
+/// # Errors
+/// When a path is no run and has none that can be read.
+pub(super) fn runs_at(paths: &[PathBuf]) -> Result<Vec<RunDir>, CliError> {
+    let mut runs = Vec::new();
+    for path in paths {
+        match RunDir::open(path) {
+            Ok(run) => runs.push(run),
+            Err(error) => runs.extend(readable_in(path)?.ok_or(error)?),
+        }
+    }
+    Ok(runs)
+}
+
+/// Those runs in a folder whose configurations can be read; `None` if none can.
+fn readable_in(folder: &Path) -> Result<Option<Vec<RunDir>>, CliError> {
+    let (mut readable, mut refused) = (Vec::new(), None);
+    for run in run::runs_in(folder)? {
+        match run.config() {
+            Ok(_) => readable.push(run),
+            Err(error) => {
+                note(&format!("{} is left out: {error}", run.path().display()));
+                refused = Some(error);
+            }
+        }
+    }
+    match refused {
+        Some(error) if readable.is_empty() => Err(error.into()),
+        _ => Ok((!readable.is_empty()).then_some(readable)),
+    }
 }
 
 /// The last step whose error was measured, and decodability as well.
-fn last_measured(run: &RunDir) -> Option<usize> {
-    let measured = run.table::<MetricRow>().newest().ok()?.last()?.step;
-    run.table::<DecodabilityRow>().newest().ok()?.last().map(|decoded| decoded.step.min(measured))
+fn last_measured(run: &RunDir) -> Result<Option<usize>, RecordError> {
+    let measured = run.table::<MetricRow>().newest()?.last().map(|row| row.step);
+    let decoded = run.table::<DecodabilityRow>().newest()?.last().map(|row| row.step);
+    Ok(measured.zip(decoded).map(|(measured, decoded)| measured.min(decoded)))
 }
 
 /// Says which runs a comparison leaves out, or takes as far as they have come, and why.
@@ -115,15 +139,16 @@ pub fn note_unfinished<'a>(runs: impl Iterator<Item = (&'a RunDir, &'a Config)>)
         let (path, end) = (run.path().display(), run.end(config)?);
         let mut reasons: Vec<String> = MissingTable::of(run.folder())?.iter().map(ToString::to_string).collect();
         let last = last_measured(run);
+        let left_out = if matches!(last, Ok(Some(_))) { "" } else { " is left out" };
         match last {
-            None if reasons.is_empty() => reasons.push("nothing of it has been measured".to_owned()),
-            Some(step) if step < end => {
+            Err(error) => reasons.push(error.to_string()),
+            Ok(None) if reasons.is_empty() => reasons.push("nothing of it has been measured".to_owned()),
+            Ok(Some(step)) if step < end => {
                 reasons.push(format!("it is not finished: measured until step {step} of {end}"))
             }
-            _ => {}
+            Ok(_) => {}
         }
         if !reasons.is_empty() {
-            let left_out = if last.is_none() { " is left out" } else { "" };
             note(&format!("{path}{left_out}: {}", reasons.join("; ")));
         }
     }

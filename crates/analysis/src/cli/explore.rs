@@ -61,10 +61,7 @@ impl PageArgs {
 
 impl Explore {
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<PathBuf, CliError> {
-        let mut runs = Vec::new();
-        for path in &self.runs {
-            runs.extend(runs_at(path)?);
-        }
+        let runs = runs_at(&self.runs)?;
         let members = members(&runs, registry, self.page.machine.threads())?;
         let out = self.page.place(&runs.iter().map(RunDir::path).collect::<Vec<_>>())?;
         let device = self.page.machine.prepare()?;

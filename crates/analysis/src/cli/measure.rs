@@ -8,7 +8,7 @@ use model::Device;
 use probe::ProbeKind;
 use record::{AnyTable, Folder, Made, Maker, RecordError, Row};
 use run::{Checkpoints, Experiment, RunDir, RunError, Work};
-use terminal::{patient_note, stop_signal};
+use terminal::{note, patient_note, stop_signal};
 use toml::Table;
 
 use crate::cli::{CliError, Common, Listed, OnRun, compared, legend_of, report_run, say_path};
@@ -181,7 +181,8 @@ pub struct Remeasure {
 impl Remeasure {
     /// Makes the settings those of the run, and every table that training made anew, from the checkpoints. The tables of
     /// other measurements, and what the run was asked about other tasks, were made with the old settings and go, unless
-    /// nothing changes. A setting by which nothing is measured, such as the name, leaves all as it is. Where this is interrupted, the same command or `resume` makes what is missing.
+    /// nothing changes. A setting by which nothing is measured, such as the name, leaves all as it is. Where this is
+    /// interrupted, the same command or `resume` makes what is missing.
     pub(super) fn run(self, registry: &TaskRegistry) -> Result<(), CliError> {
         let run = RunDir::open(&self.on.run)?;
         let experiment = run.with_sets(&self.sets, registry)?;
@@ -202,6 +203,9 @@ impl Remeasure {
             if before != experiment.config {
                 let tables: Vec<_> = ALL.iter().flat_map(|entry| (entry.tables)(run.folder())).collect();
                 run.remeasure(&lock, &experiment, &tables)?;
+                if let Some(exports) = run.exports() {
+                    note(&format!("{} is as it was exported, with the settings before", exports.display()));
+                }
             }
             measure_trained(&run, &experiment, device)?;
         }

@@ -8,7 +8,7 @@ use data::{Legend, TaskRegistry};
 use model::{Device, DeviceChoice};
 use record::leave;
 use run::{Experiment, RunDir, Work};
-use terminal::{Failure, conclude, listen, note, say, say_json};
+use terminal::{Failure, conclude, listen, note, parse, say, say_json};
 
 use crate::{Shown, Summary};
 
@@ -109,7 +109,7 @@ pub struct Machine {
 
 /// The program `analysis`, for runs of the tasks in `registry`.
 pub fn command_line(registry: &TaskRegistry) -> ExitCode {
-    let Cli { command, allowed } = Cli::parse();
+    let Cli { command, allowed } = parse(std::env::args_os());
     conclude(listen(leave).map_err(CliError::from).and_then(|()| command.run(&allowed.of(registry))))
 }
 

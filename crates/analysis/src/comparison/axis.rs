@@ -1,6 +1,9 @@
 //! Names of groups of runs that are short enough to stand beside each other, and still tell them apart.
 
+use std::collections::BTreeMap;
+
 use plots::labels::shorten_apart;
+use plots::panel::LONGEST_LABEL;
 
 /// What all groups set, if those are the same fields, and what each sets them to; else the groups' own names. Longer
 /// ones are cut to `longest` letters, at the end where that leaves them different.
@@ -8,6 +11,18 @@ pub(crate) fn group_names(groups: &[&str], longest: usize) -> (String, Vec<Strin
     let (title, names) = settings(groups)
         .unwrap_or_else(|| ("group".to_owned(), groups.iter().map(|group| (*group).to_owned()).collect()));
     (title, shorten_apart(&names, longest))
+}
+
+/// What lines are called: their names, or if those are too long for labels what tells them apart, with what that is: ` by
+/// d_model, n_layers`.
+pub(super) fn line_labels<'a>(names: &[&'a str]) -> (String, BTreeMap<&'a str, String>) {
+    let mut names = names.to_vec();
+    names.sort_unstable();
+    if names.iter().all(|name| name.chars().count() <= LONGEST_LABEL) {
+        return (String::new(), names.into_iter().map(|name| (name, name.to_owned())).collect());
+    }
+    let (what, short) = group_names(&names, LONGEST_LABEL);
+    (format!(" by {what}"), names.into_iter().zip(short).collect())
 }
 
 /// The fields, and the values of each group.

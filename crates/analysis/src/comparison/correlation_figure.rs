@@ -9,15 +9,15 @@ use plots::style::UNITS;
 use plots::ticks::{extent, labelled, log_axis, number, ticks};
 use probe::ProbeKind;
 
+use super::axis::line_labels;
 use super::{CorrelationMethod, CorrelationRow, PointRow, Scope, compare_labels};
 use crate::show::in_order;
 use crate::style::{accuracy_in_short, accuracy_of};
 
 const HEIGHT: u32 = 620 * UNITS;
 
-/// Draws the accuracy of `probe` against error, coloured by group, or by concept, in the
-/// order of `concepts`, if there is only one group. The title has
-/// Pearson's r and Spearman's ρ within runs.
+/// Draws the accuracy of `probe` against error, coloured by group, or by concept, in the order of `concepts`, if there is
+/// only one group. The title has Pearson's r and Spearman's ρ within runs.
 ///
 /// # Units
 /// Error is over the optimal predictor's if all rows have that, and else over the mean of y².
@@ -52,14 +52,15 @@ pub(super) fn cd_against_error(
     } else {
         names.sort_by(|a, b| compare_labels(a, b));
     }
+    let (by, labels) = line_labels(&names);
     let curves = names.iter().enumerate().map(|(index, name)| {
-        Curve::new(name, color_of(index), series[name].iter().map(|(error, cd)| (scale(*error), *cd))).dots()
+        Curve::new(&labels[name], color_of(index), series[name].iter().map(|(error, cd)| (scale(*error), *cd))).dots()
     });
-    let panel = Panel { title: heading(correlations, probe), x, y, curves: curves.collect() };
+    let panel = Panel { title: heading(correlations, probe, &by), x, y, curves: curves.collect() };
     panel.figure(HEIGHT)
 }
 
-fn heading(correlations: &[CorrelationRow], probe: ProbeKind) -> String {
+fn heading(correlations: &[CorrelationRow], probe: ProbeKind, by: &str) -> String {
     let text = |(method, symbol): (CorrelationMethod, &str)| {
         let here = |row: &&CorrelationRow| row.group.is_none() && row.scope == Scope::Within && row.method == method;
         let row = correlations.iter().find(here)?;
@@ -68,10 +69,8 @@ fn heading(correlations: &[CorrelationRow], probe: ProbeKind) -> String {
     };
     let found: Vec<String> =
         [(CorrelationMethod::Pearson, "r"), (CorrelationMethod::Spearman, "ρ")].into_iter().filter_map(text).collect();
-    match found.as_slice() {
-        [] => format!("{} against error", accuracy_in_short(probe)),
-        found => format!("{} against error, within runs: {}", accuracy_in_short(probe), found.join(", ")),
-    }
+    let within = if found.is_empty() { String::new() } else { format!(", within runs: {}", found.join(", ")) };
+    format!("{} against error{by}{within}", accuracy_in_short(probe))
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@ use std::ops::Range;
 
 use plots::PlotError;
 use plots::color::color_of;
-use plots::panel::{Axis, Curve, LONGEST_LABEL, Panel, stacked};
+use plots::panel::{Axis, Curve, Panel, stacked};
 use plots::style::{GREY, UNITS};
 use plots::ticks::{compact_number, extent, labelled, log_axis, number, thousandths, ticks};
 use probe::ProbeKind;
 
-use super::axis::group_names;
+use super::axis::line_labels;
 use super::{CurveRow, Measure, compare_labels};
 use crate::show::in_order;
 use crate::style::accuracy_of;
@@ -40,7 +40,8 @@ pub(super) fn comparison(rows: &[CurveRow], probe: ProbeKind, concepts: &[String
     let (Some(steps), Some(heights)) = (steps, heights) else {
         return Err(PlotError::Empty { figure: FIGURE, origin: "curves.csv" });
     };
-    let (by, labels) = labels(&series);
+    let names: Vec<&str> = series.iter().map(|(name, _)| *name).collect();
+    let (by, labels) = line_labels(&names);
     let x = Axis::new("training step", steps.clone(), labelled(ticks(&steps, 8), compact_number));
     let (y, scale) = log_axis(title, &heights);
     let upper =
@@ -80,17 +81,6 @@ fn lines<'a>(series: &[Series<'a>], measure: Measure) -> Vec<Series<'a>> {
         (!rows.is_empty()).then_some((*name, rows))
     };
     series.iter().filter_map(of).collect()
-}
-
-/// What the lines are called: their names, or if those are too long what tells them apart, with what that is.
-fn labels<'a>(series: &[Series<'a>]) -> (String, BTreeMap<&'a str, String>) {
-    let mut names: Vec<&str> = series.iter().map(|(name, _)| *name).collect();
-    names.sort_unstable();
-    if names.iter().all(|name| name.chars().count() <= LONGEST_LABEL) {
-        return (String::new(), names.into_iter().map(|name| (name, name.to_owned())).collect());
-    }
-    let (what, short) = group_names(&names, LONGEST_LABEL);
-    (format!(" by {what}"), names.into_iter().zip(short).collect())
 }
 
 fn curves(lines: &[Series<'_>], labels: &BTreeMap<&str, String>, scale: fn(f64) -> f64) -> Vec<Curve> {

@@ -57,7 +57,8 @@ pub(super) fn ends(rows: &[SweepRow], probe: ProbeKind) -> Result<String, PlotEr
     let mut curves = means.with_dots(color_of(0), &dots(&|row| row.cd), |cd| cd);
     let chance = means.levels("chance", GREY, &dots(&|row| row.chance), |chance| chance);
     curves.extend(chance.into_iter().map(|level| level.dashed((4, 10))));
-    let lower = Panel { title: format!("{} at the end", accuracy_of(probe)), x, y, curves };
+    let title = format!("{} at the end, on held-out resamples", accuracy_of(probe));
+    let lower = Panel { title, x, y, curves };
     stacked(&[(&upper, UPPER), (&lower, HEIGHT - UPPER)])
 }
 

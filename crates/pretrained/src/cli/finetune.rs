@@ -60,7 +60,7 @@ impl Finetune {
             return Err(Failure::from(PretrainedError::out_of_range("RUN", "a run of one model", found)).into());
         }
         let mut series = from.series().map_err(Failure::from)?;
-        config.finetune.adapters(&series.last().config).map_err(Failure::from)?;
+        config.finetune.adapters(&series.last().config)?;
         let experiment = config.build()?;
         check_lengths(&experiment, &series).map_err(Failure::from)?;
         check_examples(&experiment, &series, device).map_err(Failure::from)?;

@@ -79,7 +79,9 @@ impl From<PretrainedError> for Failure {
             PretrainedError::Interrupted => {
                 Self::Interrupted("interrupted; nothing was written, and the same command starts again".to_owned())
             }
-            PretrainedError::OutOfRange { .. } | PretrainedError::File { .. } => Self::Request(error.into()),
+            PretrainedError::OutOfRange { .. } | PretrainedError::Config(_) | PretrainedError::File { .. } => {
+                Self::Request(error.into())
+            }
             PretrainedError::Io { .. } | PretrainedError::Record(_) | PretrainedError::Task(_) => {
                 Self::Run(error.into())
             }

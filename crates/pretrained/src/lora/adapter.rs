@@ -6,9 +6,11 @@ use std::str::FromStr;
 
 use data::{Purpose, Stream};
 use rand::RngExt;
+use run::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use crate::PretrainedError;
+use crate::config::out_of_range;
 use crate::decoder::MapPlace;
 use crate::folder::{DecoderConfig, Expected, Family, Part};
 
@@ -29,11 +31,11 @@ impl Free {
     ///
     /// # Errors
     /// When the number of blocks is not between 1 and `n_layers`.
-    pub fn layers(self, n_layers: usize) -> Result<Range<usize>, PretrainedError> {
+    pub fn layers(self, n_layers: usize) -> Result<Range<usize>, ConfigError> {
         match self {
             Self::First(n) | Self::Last(n) if !(1..=n_layers).contains(&n) => {
                 let range = format!("all, or first=N or last=N with N between 1 and the model's {n_layers} layers");
-                Err(PretrainedError::out_of_range("finetune.free", range, n))
+                Err(out_of_range("finetune.free", range, n))
             }
             Self::All => Ok(0..n_layers),
             Self::First(n) => Ok(0..n),

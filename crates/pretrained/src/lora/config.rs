@@ -1,9 +1,10 @@
 //! The settings of tuning.
 
+use run::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use super::adapter::{AdapterConfig, Free, target_names, usual_targets};
-use crate::PretrainedError;
+use crate::config::out_of_range;
 use crate::folder::DecoderConfig;
 
 /// How adapters are tuned: the section `finetune` of a configuration. The optimizer is Adam without decay, its other
@@ -38,37 +39,36 @@ impl FinetuneConfig {
         self.samples.div_ceil(self.batch_size as u64) as usize
     }
 
-    /// The adapters that a model gets.
+    /// Checks what is the same for every model.
     ///
     /// # Errors
     /// When a setting is not in its range.
-    pub fn adapters(&self, model: &DecoderConfig) -> Result<AdapterConfig, PretrainedError> {
-        let check = |field: &str, accepted: bool, range: String, value: String| {
-            if accepted {
-                return Ok(());
-            }
-            Err(PretrainedError::out_of_range(format!("finetune.{field}"), range, value))
-        };
-        let above_0 = |value: f64| value.is_finite() && value > 0.0;
+    pub fn check(&self) -> Result<(), ConfigError> {
         let Self { rank, alpha, dropout, samples, batch_size, learning_rate, checkpoint_every, .. } = *self;
-        let between = format!("between 1 and the model's width ({})", model.d_model);
-        check("rank", (1..=model.d_model).contains(&rank), between, rank.to_string())?;
-        check("alpha", above_0(alpha), "a finite number above 0".to_owned(), alpha.to_string())?;
-        check("dropout", (0.0..1.0).contains(&dropout), "at least 0 and below 1".to_owned(), dropout.to_string())?;
-        check("samples", samples >= 1, "at least 1".to_owned(), samples.to_string())?;
+        let above_0 = |value: f64| value.is_finite() && value > 0.0;
+        let number = |value: f64| format!("{value:?}");
+        check("rank", rank >= 1, "at least 1", rank)?;
+        check("alpha", above_0(alpha), "a finite number above 0", number(alpha))?;
+        check("dropout", (0.0..1.0).contains(&dropout), "at least 0 and below 1", number(dropout))?;
+        check("samples", samples >= 1, "at least 1", samples)?;
         let between = format!("between 1 and finetune.samples ({samples})");
-        check("batch_size", (1..=samples).contains(&(batch_size as u64)), between, batch_size.to_string())?;
-        check(
-            "learning_rate",
-            above_0(learning_rate),
-            "a finite number above 0".to_owned(),
-            learning_rate.to_string(),
-        )?;
-        check("checkpoint_every", checkpoint_every >= 1, "at least 1".to_owned(), checkpoint_every.to_string())?;
+        check("batch_size", (1..=samples).contains(&(batch_size as u64)), between, batch_size)?;
+        check("learning_rate", above_0(learning_rate), "a finite number above 0", number(learning_rate))?;
+        check("checkpoint_every", checkpoint_every >= 1, "at least 1", checkpoint_every)
+    }
+
+    /// The adapters that a model gets.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check), or when a setting is not in its range for this model.
+    pub fn adapters(&self, model: &DecoderConfig) -> Result<AdapterConfig, ConfigError> {
+        self.check()?;
+        let Self { rank, alpha, dropout, .. } = *self;
+        let between = format!("between 1 and the model's width ({})", model.d_model);
+        check("rank", rank <= model.d_model, between, rank)?;
         let known = target_names(model);
         for target in &self.targets {
-            let some = format!("some of {}", known.join(", "));
-            check("targets", known.contains(&target.as_str()), some, target.clone())?;
+            check("targets", known.contains(&target.as_str()), format!("some of {}", known.join(", ")), target)?;
         }
         let mut targets = self.targets.clone();
         if targets.is_empty() {
@@ -81,6 +81,11 @@ impl FinetuneConfig {
     }
 }
 
+fn check(field: &str, accepted: bool, range: impl Into<String>, value: impl ToString) -> Result<(), ConfigError> {
+    let refused = || out_of_range(format!("finetune.{field}"), range, value);
+    if accepted { Ok(()) } else { Err(refused()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,8 +96,8 @@ mod tests {
         let model = folder("smollm2").config;
         type Change = fn(&mut FinetuneConfig);
         let cases: [(Change, &str); 10] = [
-            (|it| it.rank = 0, "finetune.rank must be between 1 and the model's width ("),
-            (|it| it.rank = 1000, "finetune.rank must be"),
+            (|it| it.rank = 0, "finetune.rank must be at least 1, but is 0"),
+            (|it| it.rank = 1000, "finetune.rank must be between 1 and the model's width ("),
             (|it| it.alpha = f64::NAN, "finetune.alpha must be a finite number above 0, but is NaN"),
             (|it| it.dropout = 1.0, "finetune.dropout must be at least 0 and below 1, but is 1"),
             (|it| it.targets = vec!["dense".to_owned()], "finetune.targets must be some of q_proj, k_proj, "),

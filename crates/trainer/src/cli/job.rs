@@ -9,7 +9,7 @@ use analysis::{
 use clap::Args;
 use data::{Legend, Role};
 use model::{Device, Kernels, OnBackend};
-use record::{Lock, Made, Row};
+use record::{Lock, Made, Row, has_rows};
 use run::{Config, Environment, Experiment, RunDir, RunError, Work};
 use terminal::{Failure, Stop, clock, in_shell, note, program_name, stop_signal};
 
@@ -158,8 +158,8 @@ fn unmeasured(run: &RunDir, config: &Config) -> Result<Vec<&'static Entry>, RunE
     if !run.steps()?.into_iter().any(|step| config.checkpoints.is_due(step, config.train.steps)) {
         return Ok(Vec::new());
     }
-    let is_there = |file: &str| run.path().join(file).exists();
-    let is_missing = |entry: &&Entry| !(entry.tables)(run.folder()).iter().all(|table| is_there(table.file()));
+    let has_rows = |file: &str| has_rows(&run.path().join(file));
+    let is_missing = |entry: &&Entry| !(entry.tables)(run.folder()).iter().all(|table| has_rows(table.file()));
     Ok(LIVE.iter().map(|live| &live.entry).filter(is_missing).collect())
 }
 

@@ -12,7 +12,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use record::leave;
 use run::{Config, Experiment, PRESETS, RunDir, Source, Work};
 use serde::Serialize;
-use terminal::{Failure, conclude, listen, note, say, say_json};
+use terminal::{Failure, conclude, listen, note, parse, say, say_json};
 
 use crate::{BenchPlan, BenchResult, Parallelism, bench};
 
@@ -127,7 +127,7 @@ pub enum Command {
 pub fn command_line(registry: &TaskRegistry) -> ExitCode {
     // A bare program name means `train`, whose defaults only the parser knows.
     let bare = std::env::args_os().len() == 1;
-    let cli = if bare { Cli::parse_from(["trainer", "train"]) } else { Cli::parse() };
+    let cli: Cli = if bare { parse(["trainer", "train"]) } else { parse(std::env::args_os()) };
     let Some(command) = cli.command else {
         return conclude(Err(Failure::Request(anyhow::anyhow!("a command is missing; see --help"))));
     };

@@ -116,6 +116,7 @@ impl fmt::Display for Status {
             State::Missing => f.write_str("missing"),
             State::Running { by } => write!(f, "running{at}, {by} has it"),
             State::Stopped if self.step.is_none() => f.write_str("not begun"),
+            State::Stopped if self.step == Some(self.steps) => f.write_str("trained, but not yet measured in full"),
             State::Stopped => write!(f, "stopped{at}"),
             State::Failed { reason } => write!(f, "failed{at}: {reason}"),
             State::Finished if self.step != Some(self.steps) => write!(f, "finished{at}"),

@@ -93,9 +93,16 @@ fn marks(layers: &BTreeSet<usize>, range: &Range<f64>) -> Vec<(f64, String)> {
 /// # Errors
 /// [`PlotError::Empty`] if there is no steered state.
 fn steered(rows: &[InterventionRow]) -> Result<String, PlotError> {
-    let mut rows: Vec<&InterventionRow> = over_sources(rows).filter(|row| row.strength.is_some()).collect();
+    let rows: Vec<&InterventionRow> = over_sources(rows).filter(|row| row.strength.is_some()).collect();
+    let unsteered: Vec<InterventionRow> = SHOWN
+        .iter()
+        .filter_map(|(kind, ..)| rows.iter().find(|row| row.kind == *kind))
+        .map(|row| unsteered(row))
+        .collect();
+    let mut rows: Vec<&InterventionRow> =
+        rows.into_iter().filter(|row| row.strength != Some(0.0)).chain(&unsteered).collect();
     rows.sort_by(|a, b| a.strength.unwrap_or(0.0).total_cmp(&b.strength.unwrap_or(0.0)));
-    let range = extent(rows.iter().filter_map(|row| row.strength).chain([0.0]));
+    let range = extent(rows.iter().filter_map(|row| row.strength));
     let (Some(first), Some(range)) = (rows.first(), range) else {
         return Err(PlotError::Empty { figure: "answers_steered", origin: "interventions.csv (with a strength)" });
     };
@@ -103,6 +110,22 @@ fn steered(rows: &[InterventionRow]) -> Result<String, PlotError> {
     let along = "strength of what is added: the target's mean less the mean over concepts";
     let x = Axis::new(along, padded(&range), labelled(ticks(&range, 8), number));
     draw(&rows, x, &what, |row| row.strength.unwrap_or(0.0))
+}
+
+/// The row of a kind at strength 0, which needs no measurement: nothing is added, and nothing changes.
+fn unsteered(row: &InterventionRow) -> InterventionRow {
+    InterventionRow {
+        strength: Some(0.0),
+        accuracy: row.accuracy - row.accuracy_change,
+        accuracy_change: 0.0,
+        accuracy_lo: 0.0,
+        accuracy_hi: 0.0,
+        log_probability: row.log_probability - row.log_probability_change,
+        log_probability_change: 0.0,
+        log_probability_lo: 0.0,
+        log_probability_hi: 0.0,
+        ..row.clone()
+    }
 }
 
 /// What a panel shows of a row, and its interval.
@@ -156,7 +179,7 @@ const REPLACED: &str = "Change of the right answer's log-probability and of the 
 
 const TASK_VECTORS: &str = "The same for prompts without demonstrations: the state at the query is replaced by a mean over prompts with demonstrations, a task vector. Any mean, Null's included, says that an answer of this form is due, and raises the log-probability. What the concept adds is the own concept's mean above Null's and another concept's.";
 
-const STEERED: &str = "The same when the state stays, and a multiple (the strength) of the difference between a mean and the mean over concepts is added. The query's own state is kept, so the own concept's direction can help, and another's can harm.";
+const STEERED: &str = "The same when the state stays, and a multiple (the strength) of the difference between a mean and the mean over concepts is added. The query's own state is kept, so the own concept's direction can help, and another's can harm. At strength 0 nothing is added, and nothing changes.";
 
 /// The sections of the report.
 pub(super) fn show(shown: &Shown<'_>) -> Result<Vec<Section>, MeasureError> {
@@ -245,6 +268,9 @@ mod tests {
         }
         assert!(with.contains("4 demonstrations") && without.contains("no demonstrations, means after 4"));
         assert!(steered.contains("steered at layer 21"));
+        // Strength 0 is drawn whether it was measured or not.
+        let measured = super::steered(&planted(4, &LAYERS, &[-2.0, -1.0, 0.0, 1.0, 2.0])).unwrap();
+        assert_eq!(steered.matches("<circle").count(), measured.matches("<circle").count());
     }
 
     #[test]

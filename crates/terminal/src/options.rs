@@ -1,4 +1,21 @@
-//! Whole numbers in options.
+//! What is typed behind a program's name.
+
+use std::ffi::OsString;
+
+use clap::{Command, Parser};
+
+/// Reads a program's `words`, its name the first of them; ends the program where they say nothing that it knows. An option
+/// takes a word such as -1 for its value, so that whoever reads it says what is allowed.
+pub fn parse<C: Parser>(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> C {
+    let matches = with_negative_numbers(C::command()).get_matches_from(words);
+    C::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+fn with_negative_numbers(command: Command) -> Command {
+    let values = |arg: &clap::Arg| !arg.is_positional() && arg.get_action().takes_values();
+    let command = command.mut_args(|arg| if values(&arg) { arg.allow_negative_numbers(true) } else { arg });
+    command.mut_subcommands(with_negative_numbers)
+}
 
 /// Reads an option that is a whole number from `least` to `most`, or on and on, or says so; a `value_parser` of clap.
 ///
