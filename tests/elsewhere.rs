@@ -83,6 +83,7 @@ fn a_program_that_fails_is_named_and_the_run_goes_on_when_it_is_mended() {
     let out = theirs.path().to_str().unwrap();
     let train = ["train", &config, "--quiet", "--allow-process", "--out", out];
     check(&train, 1, &["`sh generator.sh` ended with", "when it was asked for `sample 0 train 336 16 -1`"]);
+    check(&["bench", &config, "--allow-process"], 1, &["error: task.command: `sh generator.sh` ended with"]);
     process(place.path(), "exec GENERATE");
     let run = trained(&config, theirs.path(), &["--allow-process"]);
     assert_trained_alike(&run, &trained("smoke", ours.path(), &[]));
@@ -98,7 +99,7 @@ fn a_program_that_is_no_generator_is_refused_before_anything_is_made() {
         ("exit 3", &["`sh generator.sh` ended with exit status: 3 when it was asked for `version`"]),
         (
             "GENERATE | sed -u 1s/.*/2/",
-            &["task.version must be what the program answers to `version` (\"2\")", version],
+            &["`sh generator.sh` must answer `version` with task.version", version, "but says \"2\""],
         ),
         // Every process draws other prompts.
         ("exec GENERATE --set task.w_std=$$", &["must draw the same prompt at the same address"]),
@@ -218,9 +219,15 @@ fn a_file_that_does_not_fit_makes_no_run() {
 /// A reader of the protocol can see what is said.
 #[test]
 fn a_request_that_is_none_ends_the_answers() {
-    let mut child = emergence(&["generate", "smoke"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"shape\nsample 0 train 0 1 2\n").unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), &output.stdout[..]), (Some(1), &b"6 4\n"[..]));
-    assert!(stderr(&output).contains("\"sample 0 train 0 1 2\" is no request"), "{}", stderr(&output));
+    for request in
+        ["sample 0 train 0 1 2", "sample 0 train 0 99999999999999999 -1", "sample 0 train 18446744073709551615 1 0"]
+    {
+        let mut child = emergence(&["generate", "smoke"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let text = format!("shape\n{request}\n");
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), &output.stdout[..]), (Some(1), &b"6 4\n"[..]));
+        let words = format!("CONCEPT from -1 to 1, but is {request:?}");
+        assert!(stderr(&output).contains(&words), "{}", stderr(&output));
+    }
 }

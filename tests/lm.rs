@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use tempfile::TempDir;
 
-use crate::program::{Files, copy_of, emergence, files, only_run, stderr, succeed, write_files};
+use crate::program::{Files, check, copy_of, emergence, files, only_run, stderr, succeed, write_files};
 
 /// A model that `tests/pretrained/make.py` made. No command writes to it.
 pub(crate) fn golden(name: &str) -> PathBuf {
@@ -348,6 +348,8 @@ fn tasks_are_made_from_a_corpus_and_from_lines() {
         let found = values(&rows(&only_run(&out).join("cd.csv")), "concept");
         assert!(concepts.iter().all(|concept| found.iter().any(|it| it == concept)), "{found:?}");
     }
+    let many = [&["lm", "prompts", task.to_str().unwrap(), "--count", "1000"], &FEW[..]].concat();
+    check(&many, 2, &["--count must be at most the number of different prompts there are of", "but is 1000"]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use probe::ProbeKind;
 use run::{Config, RunDir, Source};
 use tempfile::TempDir;
 
-use crate::program::{Files, asking_signals, copy_of, emergence, files, kill, stderr, succeed, wait_for_rows};
+use crate::program::{Files, asking_signals, check, copy_of, emergence, files, kill, stderr, succeed, wait_for_rows};
 
 /// Two noises, two seeds.
 const SWEEP: &str =
@@ -43,6 +43,18 @@ fn finished() -> TempDir {
         files(out.path())
     });
     copy_of(&FINISHED)
+}
+
+#[test]
+fn a_run_that_was_lengthened_to_another_of_its_sweep_does_not_count_twice() {
+    let [folder, out] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    let file = write(folder.path(), "extends = \"smoke\"\nname = \"lengths\"\n[grid]\ntrain.steps = [10, 20]\n");
+    sweep(&file, out.path(), &[]);
+    let steps = |run: &PathBuf| RunDir::open(run).unwrap().config().unwrap().train.steps;
+    let short = runs(out.path()).into_iter().find(|run| steps(run) == 10).unwrap();
+    succeed(&["resume", short.to_str().unwrap(), "--steps", "20", "--quiet"]);
+    let words = ["must have runs that differ, but twice has lengths-", "was lengthened to 20 steps"];
+    check(&["sweep", &file, "--out", out.path().to_str().unwrap()], 2, &words);
 }
 
 #[test]

@@ -48,6 +48,14 @@ pub enum PretrainedError {
     /// The prompts could not be made.
     #[error(transparent)]
     Task(#[from] data::TaskError),
+    /// The loss of tuning is not finite any more.
+    #[error("the loss is not finite after step {step} ({loss}); see finetune.learning_rate")]
+    NonFinite {
+        /// Steps taken.
+        step: usize,
+        /// The loss that the last of them began with.
+        loss: f64,
+    },
     /// Asked to stop.
     #[error("interrupted")]
     Interrupted,

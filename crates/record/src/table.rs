@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::columns::columns;
 use crate::files::{remove_file, write_whole, writing};
-use crate::{RecordError, disk};
+use crate::{Older, RecordError, disk};
 
 /// A row type and the table it belongs to: a struct whose fields, in order, are the columns.
 pub trait Row: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
@@ -36,17 +36,6 @@ pub trait Row: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     fn check(&self) -> Result<(), String> {
         Ok(())
     }
-}
-
-/// A header that an earlier program wrote.
-#[derive(Clone, Copy, Debug)]
-pub struct Older {
-    /// Its columns, in order.
-    pub columns: &'static [&'static str],
-    /// Columns of today that it lacks, each with the text that stands for what was meant then.
-    pub filled: &'static [(&'static str, &'static str)],
-    /// Columns that have another name today: then, now.
-    pub renamed: &'static [(&'static str, &'static str)],
 }
 
 /// One table of a folder.
@@ -255,24 +244,6 @@ impl<R> Clone for Table<R> {
 impl<R> fmt::Debug for Table<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Table").field(&self.path).finish()
-    }
-}
-
-impl Older {
-    /// A row under this header, with the columns of today.
-    fn of_today<R: Row>(&self, row: &StringRecord) -> StringRecord {
-        let then = |now: &str| {
-            self.renamed
-                .iter()
-                .find(|(_, renamed)| *renamed == now)
-                .map_or(now.to_owned(), |(then, _)| (*then).to_owned())
-        };
-        let cell = |now: &&str| {
-            let place = self.columns.iter().position(|column| *column == then(now));
-            let filled = || self.filled.iter().find(|(column, _)| column == now).map_or("", |(_, text)| text);
-            place.and_then(|place| row.get(place)).unwrap_or_else(filled).to_owned()
-        };
-        columns::<R>().iter().map(cell).collect::<Vec<_>>().into()
     }
 }
 

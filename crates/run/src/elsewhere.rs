@@ -27,6 +27,25 @@ pub(crate) fn place(task: &mut Table, kind: Option<&str>, beside: &Path) {
     }
 }
 
+/// Sets the paths that a `[grid]` of such a file lists for a task of the kind `kind`.
+pub(crate) fn place_grid(grid: &mut Table, kind: Option<&str>, beside: &Path) {
+    let field = match kind {
+        Some("arrays") => "file",
+        Some("process") => "folder",
+        _ => return,
+    };
+    let whole = format!("task.{field}");
+    let lists = grid.iter_mut().filter_map(|(name, value)| match name.as_str() {
+        "task" => value.get_mut(field),
+        name => (name == whole).then_some(value),
+    });
+    for value in lists.filter_map(Value::as_array_mut).flatten() {
+        if let Value::String(path) = value {
+            *path = beside.join(&*path).display().to_string();
+        }
+    }
+}
+
 /// Completes the `[task]` of a whole configuration: paths that hold from anywhere, the hash of its file, and which of the
 /// prompts there are for what.
 ///
@@ -110,6 +129,24 @@ mod tests {
         assert_eq!(resolve(&here.join("run.toml"), &["probe.resamples=1"]).identity(), ours.identity());
         fs::write(here.join("prompts.npz"), "others").unwrap();
         assert_ne!(resolve(&here.join("mine.toml"), &[]).identity(), ours.identity());
+    }
+
+    #[test]
+    fn the_files_of_a_sweep_lie_beside_it() {
+        let place = tempfile::tempdir().unwrap();
+        ["a.npz", "b.npz"].iter().for_each(|name| fs::write(place.path().join(name), name).unwrap());
+        let sweep = place.path().join("sweep.toml");
+        let task = |file: &str| format!("task = {{ kind = \"arrays\", file = \"{file}\" }}\n");
+        for text in [
+            format!("[[runs]]\nname = \"a\"\n{}[[runs]]\nname = \"b\"\n{}", task("a.npz"), task("b.npz")),
+            format!("{}[grid]\ntask.file = [\"a.npz\", \"b.npz\"]\n", task("a.npz")),
+            format!("{}[grid]\n\"task.file\" = [\"a.npz\", \"b.npz\"]\n", task("a.npz")),
+        ] {
+            fs::write(&sweep, format!("extends = \"smoke\"\n{text}")).unwrap();
+            let configs = crate::Sweep::resolve(&Source::File(sweep.clone()), &[]).unwrap().configs;
+            let files: Vec<_> = configs.iter().map(|config| config.task["file"].as_str().unwrap()).collect();
+            assert_eq!(files, ["a.npz", "b.npz"].map(|name| place.path().join(name).to_str().unwrap().to_owned()));
+        }
     }
 
     #[test]

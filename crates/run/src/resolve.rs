@@ -139,11 +139,25 @@ impl Source {
         }
     }
 
-    /// Sets the paths of the task in `table`, which this source has. `before` is the task that it is laid over.
+    /// Sets the paths of the task in `table`, which this source has, and of what a sweep lays over it. `before` is the task that
+    /// it is itself laid over.
     fn place(&self, table: &mut Table, before: Option<&Value>) {
-        let (Self::File(path), Some(Value::Table(task))) = (self, table.get_mut("task")) else { return };
-        let kind = task.get("kind").or_else(|| before?.get("kind")).and_then(Value::as_str).map(str::to_owned);
-        elsewhere::place(task, kind.as_deref(), path.parent().unwrap_or(Path::new("")));
+        let Self::File(path) = self else { return };
+        let beside = path.parent().unwrap_or(Path::new(""));
+        let kind_of = |task: Option<&Value>| task?.get("kind")?.as_str().map(str::to_owned);
+        let kind = kind_of(table.get("task")).or_else(|| kind_of(before));
+        if let Some(Value::Table(task)) = table.get_mut("task") {
+            elsewhere::place(task, kind.as_deref(), beside);
+        }
+        for run in table.get_mut("runs").and_then(Value::as_array_mut).into_iter().flatten() {
+            let kind = kind_of(run.get("task")).or_else(|| kind.clone());
+            if let Some(Value::Table(task)) = run.get_mut("task") {
+                elsewhere::place(task, kind.as_deref(), beside);
+            }
+        }
+        if let Some(Value::Table(grid)) = table.get_mut("grid") {
+            elsewhere::place_grid(grid, kind.as_deref(), beside);
+        }
     }
 
     /// What `extends` in this source names: a preset, or a file beside this one.

@@ -16,7 +16,7 @@ use crate::{Gate, Server, Token};
 /// The folder, and who may look.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Folder of runs, or of sweeps; nothing outside of it is read
+    /// Folder of runs, or of sweeps; nothing outside of it is read but the files that the runs' own tasks name
     #[arg(default_value = "runs")]
     runs: PathBuf,
     /// Port; 0 takes one that is free

@@ -11,7 +11,7 @@ use run::Experiment;
 use serde::Serialize;
 
 use crate::batches::Batches;
-use crate::{Optimizer, gradients};
+use crate::{Optimizer, TrainError, gradients};
 
 /// Step times and what they mean.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -71,20 +71,20 @@ struct Times {
 /// Times training steps of new models, side by side, one on every pool of threads.
 ///
 /// # Errors
-/// When no thread can be started.
+/// When no thread can be started, or the task cannot make its prompts.
 pub fn bench<B: Kernels>(
     experiment: &Experiment,
     shards: usize,
     device: &B::Device,
     plan: BenchPlan,
     pools: &[ThreadPool],
-) -> io::Result<BenchResult> {
+) -> Result<BenchResult, TrainError> {
     let time = |pool: &ThreadPool| pool.install(|| time_steps::<B>(experiment, shards, device, plan));
     let times = thread::scope(|scope| {
         let jobs = pools.iter().map(|pool| thread::Builder::new().spawn_scoped(scope, || time(pool)));
         let jobs = jobs.collect::<io::Result<Vec<_>>>()?;
         let times = jobs.into_iter().map(|job| job.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        times.collect::<io::Result<Vec<_>>>()
+        times.collect::<Result<Vec<_>, TrainError>>()
     })?;
     Ok(summary(experiment, B::name(device), pools, &times))
 }
@@ -94,7 +94,7 @@ fn time_steps<B: Kernels>(
     shards: usize,
     device: &B::Device,
     BenchPlan { warm_up, counted, at_a_time }: BenchPlan,
-) -> io::Result<Times> {
+) -> Result<Times, TrainError> {
     let config = &experiment.config;
     let weights = config.model.init(&experiment.architecture, &mut Stream::new(config.seed, Purpose::Init).rng(0));
     let on_host = B::HOST_PRODUCTS;
@@ -108,8 +108,7 @@ fn time_steps<B: Kernels>(
         let (mut started, mut unread) = (Instant::now(), 0);
         for step in 0..warm_up + counted {
             let prompts = batches.recv().expect("the sampling thread ends after the last step or an error");
-            let prompts = prompts.map_err(io::Error::other)?;
-            let found = gradients(&model, Free::All, &prompts, shards, device);
+            let found = gradients(&model, Free::All, &prompts?, shards, device);
             model = optimizer.step(model, found.parameters, None, config.train.learning_rate, step);
             unread += 1;
             if unread < at_a_time && ![warm_up, warm_up + counted].contains(&(step + 1)) {
@@ -123,13 +122,13 @@ fn time_steps<B: Kernels>(
             }
             if steps.len() >= REFERENCE_EVERY * sampling.len() {
                 let drawing = Instant::now();
-                again.draw(step).map_err(io::Error::other)?;
+                again.draw(step)?;
                 sampling.push(drawing.elapsed().as_secs_f64());
                 products.extend(on_host.then(|| products_per_second(config.model.d_model)));
             }
             (started, unread) = (Instant::now(), 0);
         }
-        Ok::<_, io::Error>(())
+        Ok::<_, TrainError>(())
     })?;
     Ok(Times { steps, sampling, products })
 }

@@ -76,20 +76,18 @@ pub(crate) fn compare_labels(a: &str, b: &str) -> Ordering {
             (Ok(first), Ok(second)) => first.total_cmp(&second),
             (Ok(_), Err(_)) => Ordering::Less,
             (Err(_), Ok(_)) => Ordering::Greater,
-            (Err(_), Err(_)) => match (numbered(a), numbered(b)) {
-                (Some(first), Some(second)) => first.cmp(&second),
-                _ => a.cmp(b),
-            },
+            (Err(_), Err(_)) => numbered(a).cmp(&numbered(b)),
         }
     };
     let found = a.split_whitespace().zip(b.split_whitespace()).map(compare).find(|order| order.is_ne());
     found.unwrap_or_else(|| words(a).cmp(&words(b)).then(a.cmp(b)))
 }
 
-/// A name and the number behind it, as in `pool-16`.
-fn numbered(word: &str) -> Option<(&str, u64)> {
-    let (name, number) = word.rsplit_once('-')?;
-    Some((name, number.parse().ok()?))
+/// A word's name and the number behind it, as in `pool-16`; most words are names alone.
+fn numbered(word: &str) -> (&str, Option<u64>) {
+    let word = word.trim_end_matches(',');
+    let numbered = word.rsplit_once('-').and_then(|(name, number)| Some((name, Some(number.parse().ok()?))));
+    numbered.unwrap_or((word, None))
 }
 
 #[cfg(test)]
@@ -144,6 +142,24 @@ mod tests {
         found.sort_by(|a, b| compare_labels(a, b));
         assert_eq!(found, sorted);
         assert!(compare_labels("pool-4", "pool-16").is_lt() && compare_labels("pool-16", "fresh").is_gt());
+    }
+
+    #[test]
+    fn labels_have_one_order_wherever_they_begin() {
+        let sorted = ["pool-4", "pool-16", "pool-4-small", "pool-16-small, 3", "pool-16-small, 12"];
+        let mut all = sorted.map(str::to_owned).to_vec();
+        all.sort_by(|a, b| compare_labels(a, b));
+        let expected = all.clone();
+        for turn in 0..all.len() {
+            all.rotate_left(turn);
+            all.sort_by(|a, b| compare_labels(a, b));
+            assert_eq!(all, expected);
+        }
+        for [a, b, c] in
+            [[0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 4], [0, 3, 4]].map(|places| places.map(|at| &expected[at]))
+        {
+            assert!(compare_labels(a, b).is_lt() && compare_labels(b, c).is_lt() && compare_labels(a, c).is_lt());
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub const EXPLORE: &str = "explore.html";
 
 /// Checkpoints whose states are shown at most.
 const MOST_STEPS: usize = 100;
-/// States of a run at most, of every layer, token and checkpoint.
+/// States of a run at most, of every layer, token and checkpoint, unless more are asked for.
 const MOST_STATES: usize = 400;
 /// Points of a page at most. A point takes 2⅔ bytes, so the page stays under 5 MB.
 const MOST_POINTS: usize = 1_100_000;

@@ -71,8 +71,10 @@ impl ProcessConfig {
     fn check(&self, description: &Description) -> Result<(), TaskError> {
         let Description { version, shape, concepts } = description;
         if *version != self.version {
-            let range = format!("what the program answers to `version` ({version:?})");
-            return Err(TaskError::out_of_range("task.version", range, format!("{:?}", self.version)));
+            let asked = &self.version;
+            return Err(
+                self.trouble(format!("must answer `version` with task.version ({asked:?}), but says {version:?}"))
+            );
         }
         check_size("n_points of task.command", shape.n_points)?;
         check_size("d_x of task.command", shape.d_x)?;

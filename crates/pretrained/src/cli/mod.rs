@@ -82,9 +82,10 @@ impl From<PretrainedError> for Failure {
             PretrainedError::OutOfRange { .. } | PretrainedError::Config(_) | PretrainedError::File { .. } => {
                 Self::Request(error.into())
             }
-            PretrainedError::Io { .. } | PretrainedError::Record(_) | PretrainedError::Task(_) => {
-                Self::Run(error.into())
-            }
+            PretrainedError::Io { .. }
+            | PretrainedError::Record(_)
+            | PretrainedError::Task(_)
+            | PretrainedError::NonFinite { .. } => Self::Run(error.into()),
         }
     }
 }

@@ -29,6 +29,7 @@ impl Prompts {
         let experiment = LmConfig::resolve(&self.config, &self.overrides.sets()?)?.build()?;
         let model = self.model.map(|path| ModelFolder::open(&path)).transpose().map_err(Failure::from)?;
         let study = &experiment.study;
+        study.check_stock("--count", Purpose::Eval, self.count as usize)?;
         let drawn = study.balanced(Purpose::Eval, 0, self.count as usize)?;
         for prompt in drawn.text() {
             let concept = study.concepts().get(prompt.concept.0).map_or("Null", |concept| &concept.name);

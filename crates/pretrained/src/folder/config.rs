@@ -166,10 +166,7 @@ impl DecoderConfig {
         let n_layers = settings.size("num_hidden_layers")?;
         settings.check("num_hidden_layers", n_layers <= Layer::MOST, || format!("between 1 and {}", Layer::MOST))?;
         let n_heads = settings.size("num_attention_heads")?;
-        let n_kv_heads = settings.size_or("num_key_value_heads", n_heads)?;
-        settings.check("num_key_value_heads", n_heads.is_multiple_of(n_kv_heads), || {
-            format!("a divisor of num_attention_heads ({n_heads})")
-        })?;
+        let n_kv_heads = key_value_heads(family, settings, n_heads)?;
         let d_head = settings.size_or("head_dim", family.default_d_head(d_model, n_heads))?;
         let of_head = if settings.get("head_dim").is_some() { "head_dim" } else { "num_attention_heads" };
         settings.check(of_head, d_head >= 2 && d_head.is_multiple_of(2), || {
@@ -233,11 +230,18 @@ impl DecoderConfig {
     pub fn parameters_of_block(&self) -> usize {
         self.block_tensors(0).iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum()
     }
+}
 
-    /// Columns of queries, keys and values side by side.
-    pub fn query_key_value_width(&self) -> usize {
-        (self.n_heads + 2 * self.n_kv_heads) * self.d_head
-    }
+/// Heads of keys and values, each for as many heads of queries.
+fn key_value_heads(family: Family, settings: &Settings, n_heads: usize) -> Result<usize, PretrainedError> {
+    let heads = settings.size_or("num_key_value_heads", n_heads)?;
+    // GPT-NeoX stores query, key and value of a head together.
+    let (fits, range) = match family {
+        Family::GptNeoX => (heads == n_heads, "as many as num_attention_heads"),
+        _ => (n_heads.is_multiple_of(heads), "a divisor of num_attention_heads"),
+    };
+    settings.check("num_key_value_heads", fits, || format!("{range} ({n_heads})"))?;
+    Ok(heads)
 }
 
 /// How many keys a query sees, block by block.

@@ -166,7 +166,7 @@ fn run<B: Kernels>(
         let seconds = start.elapsed().as_secs_f64();
         let step = step + 1;
         if !loss.is_finite() {
-            return Err(PretrainedError::out_of_range(format!("the loss of step {step}"), "a finite number", loss));
+            return Err(PretrainedError::NonFinite { step, loss });
         }
         table.append(&[TuningLoss { step, loss }])?;
         let tokens: usize = examples.iter().map(|example| example.ids.len()).sum();

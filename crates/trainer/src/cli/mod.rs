@@ -14,7 +14,7 @@ use run::{Config, Experiment, PRESETS, RunDir, Source, Work};
 use serde::Serialize;
 use terminal::{Failure, conclude, listen, note, parse, say, say_json};
 
-use crate::{BenchPlan, BenchResult, Parallelism, bench};
+use crate::{BenchPlan, BenchResult, Parallelism, TrainError, bench};
 
 mod finetune;
 mod job;
@@ -188,7 +188,10 @@ impl Command {
                 let at_a_time = if device.is_cpu() { 1 } else { 10 };
                 let plan = BenchPlan { warm_up: warm_up as usize, counted: steps as usize, at_a_time };
                 let result = device.run(BenchHere { experiment: &experiment, device, plan, pools: &pools });
-                let result = result.map_err(|error| Failure::threads(2 * pools.len(), error))?;
+                let result = result.map_err(|error| match error {
+                    TrainError::Task(error) => CliError::Task(error),
+                    error => Failure::threads(2 * pools.len(), error).into(),
+                })?;
                 Ok(say_bench(&Benched::new(result, &experiment, device), json)?)
             }
         }
@@ -221,7 +224,7 @@ struct BenchHere<'a> {
 }
 
 impl OnBackend for BenchHere<'_> {
-    type Output = io::Result<BenchResult>;
+    type Output = Result<BenchResult, TrainError>;
 
     fn on<B: Kernels>(self, device: B::Device) -> Self::Output {
         let Self { experiment, device: kind, plan, pools } = self;

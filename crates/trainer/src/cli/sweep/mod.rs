@@ -4,6 +4,7 @@
 //! the end waits for those that others have, so that each sees all runs done and writes the whole comparison. Or each is
 //! given one run by its place in the list, and a last one compares them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use analysis::{
@@ -131,7 +132,16 @@ impl Sweep {
             Some(run) => run.as_lengthened(experiment),
             None => Ok(experiment),
         };
-        let experiments = experiments.into_iter().zip(&found).map(as_found).collect::<Result<_, _>>()?;
+        let experiments = experiments.into_iter().zip(&found).map(as_found).collect::<Result<Vec<_>, _>>()?;
+        let mut seen = BTreeSet::new();
+        if let Some(twin) = experiments.iter().find(|experiment| !seen.insert(experiment.config.identity())) {
+            let (name, steps) = (twin.config.run_name(), twin.config.train.steps);
+            let reason = format!(
+                "a sweep must have runs that differ, but twice has {name}, since a shorter run in {} was lengthened to {steps} steps",
+                out.display()
+            );
+            return Err(Failure::Request(anyhow::anyhow!(reason)).into());
+        }
         Ok(Members { seal, out, name: sweep.name, experiments, found })
     }
 

@@ -53,8 +53,8 @@ impl Slurm {
         let open: Vec<usize> =
             members.list().iter().filter(|member| member.status.is_open()).map(|member| member.index).collect();
         let folder = absolute(&members.out)?.join(SCRIPTS);
-        let scripts =
-            Scripts { command: command(sweep, &members.out, registry)?, name: &members.name, folder: &folder };
+        let command = command(sweep, &members.out, registry)?;
+        let scripts = Scripts { command, name: &members.name, folder: &folder, from: &absolute(Path::new("."))? };
         let arrays = in_arrays(&open, self.array_limit as usize);
         let mut files: Vec<(String, String)> = Vec::new();
         for (part, (first, tasks)) in arrays.iter().enumerate() {
@@ -87,7 +87,7 @@ fn absolute(path: &Path) -> Result<PathBuf, CliError> {
     std::path::absolute(path).map_err(|error| failed(format!("{}: {error}", path.display())))
 }
 
-/// The command that does the sweep from anywhere, without what says which part.
+/// The command that does the sweep, without what says which part.
 fn command(sweep: &Sweep, out: &Path, registry: &TaskRegistry) -> Result<String, CliError> {
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let file = match Source::named(&sweep.file) {
@@ -130,6 +130,8 @@ struct Scripts<'a> {
     command: String,
     name: &'a str,
     folder: &'a Path,
+    /// The folder that relative paths of the command begin in.
+    from: &'a Path,
 }
 
 impl Scripts<'_> {
@@ -161,8 +163,11 @@ impl Scripts<'_> {
     }
 
     fn head(&self, what: &str, name: &str, log: &str) -> String {
-        let log = self.folder.join(log);
-        format!("#!/bin/sh\n{MARK}: {what}.\n#SBATCH --job-name={name}\n#SBATCH --output={}\n", in_shell(&log))
+        let (log, from) = (self.folder.join(log), in_shell(self.from));
+        let log = in_shell(&log);
+        format!(
+            "#!/bin/sh\n{MARK}: {what}.\n#SBATCH --job-name={name}\n#SBATCH --chdir={from}\n#SBATCH --output={log}\n"
+        )
     }
 
     fn submit(&self, arrays: usize) -> String {
@@ -195,11 +200,15 @@ mod tests {
 
     #[test]
     fn a_task_asks_for_itself_alone() {
-        let scripts =
-            Scripts { command: "emergence sweep a.toml".to_owned(), name: "a", folder: Path::new("/runs/slurm") };
+        let scripts = Scripts {
+            command: "emergence sweep a.toml".to_owned(),
+            name: "a",
+            folder: Path::new("/runs/slurm"),
+            from: Path::new("/here"),
+        };
         let options = ["--time=00:10:00".to_owned()];
         let expected = "#!/bin/sh\n# Written by `sweep --slurm`: the runs that are to be done.\n#SBATCH --job-name=a\n\
-            #SBATCH --output=/runs/slurm/%A_%a.log\n#SBATCH --array=0-1\n#SBATCH --time=01:00:00\n#SBATCH --signal=TERM@120\n\
+            #SBATCH --chdir=/here\n#SBATCH --output=/runs/slurm/%A_%a.log\n#SBATCH --array=0-1\n#SBATCH --time=01:00:00\n#SBATCH --signal=TERM@120\n\
             #SBATCH --requeue\n#SBATCH --open-mode=append\n#SBATCH --time=00:10:00\n\n\
             [ -z \"$SLURM_CPUS_PER_TASK\" ] || export SRUN_CPUS_PER_TASK=\"$SLURM_CPUS_PER_TASK\"\n\
             srun --ntasks=1 emergence sweep a.toml --index $((1000 + SLURM_ARRAY_TASK_ID))\ncode=$?\n\
