@@ -113,6 +113,11 @@ fn only_what_is_to_be_done_is_submitted_with_a_job_behind_it() {
         let all = with(&words, &[&["--slurm", "--submit", "--array-limit", "3"], more].concat());
         emergence(&all).env("PATH", &path).output().unwrap()
     };
+    // A task is one run, whatever becomes of the others.
+    for option in [&["--jobs", "2"][..], &["--fail-fast"], &["--max-runs", "1"]] {
+        let refused = submit(option);
+        assert!(refused.status.code() == Some(2) && stderr(&refused).contains(option[0]), "{}", stderr(&refused));
+    }
     let output = submit(&["--sbatch=--time=00:10:00"]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stderr(&output).contains("2 of 4 runs are to be done"), "{}", stderr(&output));

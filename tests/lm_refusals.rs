@@ -239,7 +239,7 @@ fn tuning_that_makes_no_sense_is_refused() {
         refused(&["lm", "compare", one, other, "--out", compared.to_str().unwrap()], words);
         assert!(!compared.exists());
     };
-    compare([&tuned, &run], &["it must be a run that was tuned from", "but was not tuned"]);
+    compare([&tuned, &run], &["the first run must be of the model before it was tuned, but its layers"]);
     let (_elsewhere, other) = bitwise_run();
     std::fs::remove_dir_all(&other).unwrap();
     let [model, place] = [golden("smollm2"), other.parent().unwrap().to_owned()];

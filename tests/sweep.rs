@@ -65,6 +65,10 @@ fn a_sweep_is_its_runs_whatever_the_jobs() {
     for word in ["noise_variance = 0.01", "noise_variance = 0.5", "seed", "CD half"] {
         assert!(text.contains(word), "no {word} in\n{text}");
     }
+    for (set, field) in [("task.noise_variance=0.1", "grid"), ("seed=7", "seeds")] {
+        let words = [&format!("--set must be of a field that {field} leaves open, but is {set}") as &str];
+        check(&["sweep", &file, "--list", "--set", set], 2, &words);
+    }
     sweep(&file, two.path(), &["--jobs", "3"]);
     assert_eq!(runs(one.path()).len(), 4);
     for (ours, theirs) in runs(one.path()).iter().zip(runs(two.path())) {

@@ -115,8 +115,8 @@ fn portion(states: &[Representations], layer: Layer) -> (&Representations, usize
 
 /// Writes the prompts that interventions are measured with, for programs that repeat it: the held-out ones (`eval_xs`
 /// `[n, n_points, d_x]`, `eval_ys` `[n, n_points]`, `eval_concept` `[n]`), those behind the mean activations (`mean_…`,
-/// `mean_prompts` of every concept), the twins of the held-out ones (`twin_ys`, `twin_concept`; their x's are the same) where
-/// the task has several concepts, the ys of the held-out ones as they are permuted (`permuted_ys`) where a prompt has three
+/// `mean_prompts` of every concept), the twins of the held-out ones (`twin_ys`, `twin_concept`) where the task has several
+/// concepts and draws the same x's for each, the ys of the held-out ones as they are permuted (`permuted_ys`) where a prompt has three
 /// pairs, the random direction that belongs to each held-out prompt (`directions`
 /// `[n, d_model]`) and the concepts' prior weights (`weights`).
 ///
@@ -135,8 +135,10 @@ pub fn write_prompts(
     study.check_stock("--mean-prompts", Purpose::Patch, per_concept)?;
     let held_out = study.held_out()?;
     let means = mean_prompts(study, per_concept)?;
-    let has_twins = study.concepts().len() > 1;
-    let twins = has_twins.then(|| study.twins(Purpose::Eval, 0, study.eval.prompts_per_concept)).transpose()?;
+    let several = study.concepts().len() > 1;
+    let twins = several.then(|| study.twins(Purpose::Eval, 0, study.eval.prompts_per_concept)).transpose()?;
+    let has_same_xs = |twins: &Prompts| held_out.pairs().iter().zip(twins.pairs()).all(|(own, twin)| own.xs == twin.xs);
+    let twins = twins.filter(has_same_xs);
     let permuted = (study.n_points() > 2).then(|| study.held_out_permuted()).transpose()?;
     Ok(Npz::write(path, Output { mark: "emergence export prompts", force }, |npz| {
         prompt_arrays(npz, "eval_", held_out.pairs())?;

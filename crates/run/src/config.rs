@@ -147,7 +147,14 @@ impl Config {
 
     /// Every value as TOML, by its path through the tables.
     pub fn fields(&self) -> BTreeMap<String, String> {
-        leaves(&self.to_table()).into_iter().map(|(path, value)| (path, value.to_string())).collect()
+        let mut table = self.to_table();
+        if let (Some(Value::Table(finetune)), Some(FinetuneConfig { free, .. })) =
+            (table.get_mut("finetune"), &self.finetune)
+        {
+            // One field, whatever the layers are.
+            finetune.insert("free".to_owned(), Value::String(free.to_string()));
+        }
+        leaves(&table).into_iter().map(|(path, value)| (path, value.to_string())).collect()
     }
 
     /// Whether every number is measured in the same way by `other`.
@@ -294,5 +301,16 @@ mod tests {
         assert_ne!(tuned("here", 1, "ab", Free::All), tuned("here", 1, "ab", Free::First(1)));
         assert_ne!(tuned("here", 1, "ab", Free::All), config.identity());
         assert_ne!(with("task.noise_variance=0.02"), config.identity());
+    }
+
+    #[test]
+    fn the_layers_that_are_free_are_one_field() {
+        let config = Config::resolve(&Source::named("base"), &[]).unwrap();
+        for free in [Free::All, Free::First(2), Free::ReadOut] {
+            let finetune = FinetuneConfig { run: "a".to_owned(), step: 1, weights: "ab".to_owned(), free };
+            let fields = Config { finetune: Some(finetune), ..config.clone() }.fields();
+            assert_eq!(fields["finetune.free"], format!("{:?}", free.to_string()));
+            assert!(!fields.contains_key("finetune.free.first"));
+        }
     }
 }

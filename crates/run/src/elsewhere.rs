@@ -132,6 +132,14 @@ mod tests {
     }
 
     #[test]
+    fn what_a_bare_name_names_lies_in_the_folder_that_one_is_in() {
+        let task = "[task]\nkind = \"process\"\ncommand = [\"python3\", \"mine.py\"]\n";
+        let mut table: Table = task.parse().unwrap();
+        Source::File("mine.toml".into()).place(&mut table, None);
+        assert_eq!(table["task"]["folder"].as_str(), Some("."));
+    }
+
+    #[test]
     fn the_files_of_a_sweep_lie_beside_it() {
         let place = tempfile::tempdir().unwrap();
         ["a.npz", "b.npz"].iter().for_each(|name| fs::write(place.path().join(name), name).unwrap());

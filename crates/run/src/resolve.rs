@@ -141,9 +141,10 @@ impl Source {
 
     /// Sets the paths of the task in `table`, which this source has, and of what a sweep lays over it. `before` is the task that
     /// it is itself laid over.
-    fn place(&self, table: &mut Table, before: Option<&Value>) {
+    pub(crate) fn place(&self, table: &mut Table, before: Option<&Value>) {
         let Self::File(path) = self else { return };
-        let beside = path.parent().unwrap_or(Path::new(""));
+        // A bare name lies in the folder that one is in, which has the name `.`.
+        let beside = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let kind_of = |task: Option<&Value>| task?.get("kind")?.as_str().map(str::to_owned);
         let kind = kind_of(table.get("task")).or_else(|| kind_of(before));
         if let Some(Value::Table(task)) = table.get_mut("task") {

@@ -70,6 +70,14 @@ impl Sweep {
         sets.iter().try_for_each(|set| apply(&mut table, set))?;
         let values = table.clone();
         let varied = take_varied(&mut table)?;
+        let set_before = |field: &str, path: &str| {
+            let overridden = |set: &&String| {
+                let set = set.split('=').next().map_or("", str::trim);
+                set.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            };
+            let found = sets.iter().find(overridden);
+            found.map_or(Ok(()), |set| Err(out_of_range("--set", &format!("of a field that {field} leaves open"), set)))
+        };
         let of_runs: BTreeSet<String> =
             varied.runs.iter().flatten().flat_map(|run| record::leaves(run).into_keys()).collect();
         let set_once = |field: &str, path: &str| match of_runs.contains(path) {
@@ -86,11 +94,13 @@ impl Sweep {
         for (name, value) in varied.grid.unwrap_or_default() {
             for (path, values) in leaves(&name, value)? {
                 set_once("grid", &path)?;
+                set_before("grid", &path)?;
                 tables = vary(tables, &path, &values)?;
             }
         }
         if let Some(seeds) = varied.seeds {
             set_once("seeds", "seed")?;
+            set_before("seeds", "seed")?;
             let seeds: Vec<Value> = seeds.into_iter().map(seed_value).collect::<Result<_, _>>()?;
             tables = vary(tables, "seed", &not_empty("seeds", seeds)?)?;
         }

@@ -1,5 +1,7 @@
 //! The ends of runs against what differs between them.
 
+use std::collections::BTreeSet;
+
 use plots::PlotError;
 use plots::color::color_of;
 use plots::panel::{Axis, Curve, Panel, stacked};
@@ -17,6 +19,8 @@ const UPPER: u32 = 400 * UNITS;
 /// Letters that there is space for under the axis, and of a name at most.
 const LETTERS: usize = 80;
 const LONGEST_NAME: usize = 25;
+/// Letters that a name needs, and the space behind it.
+const SHORTEST_NAME: usize = 7;
 
 /// Draws the last error (above) and the last accuracy of `probe` (below) of every run as a dot, over its group, and the mean of
 /// each group. Where groups are told apart by one number they stand in its order, and a line goes through their means.
@@ -35,11 +39,9 @@ pub(super) fn ends(rows: &[SweepRow], probe: ProbeKind) -> Result<String, PlotEr
     let Some(heights) = heights.filter(|_| groups.len() > 1) else {
         return Err(PlotError::Empty { figure: "ends", origin: "sweep.csv (of two groups)" });
     };
-    let (title, names) = group_names(&groups, LONGEST_NAME);
+    let (title, names) = names_beside_each_other(&groups);
     let means = if names.iter().all(|name| name.parse::<f64>().is_ok()) { Means::Joined } else { Means::Apart };
-    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    // Where there is no space for all names, some are left out rather than all cut.
-    let every = (names.len() * (longest + 1)).div_ceil(LETTERS);
+    let every = names.len().div_ceil(fitting(&names));
     let marks = names.into_iter().enumerate().map(|(place, name)| (place as f64, name)).step_by(every).collect();
     let beside = (0.06 * groups.len() as f64).max(0.4);
     let x = Axis::new(title, -beside..groups.len() as f64 - 1.0 + beside, marks);
@@ -60,6 +62,21 @@ pub(super) fn ends(rows: &[SweepRow], probe: ProbeKind) -> Result<String, PlotEr
     let title = format!("{} at the end, on held-out resamples", accuracy_of(probe));
     let lower = Panel { title, x, y, curves };
     stacked(&[(&upper, UPPER), (&lower, HEIGHT - UPPER)])
+}
+
+/// What the groups set, and their names: cut so far that all have space, where that leaves them different. Otherwise some
+/// are left out rather than all cut.
+fn names_beside_each_other(groups: &[&str]) -> (String, Vec<String>) {
+    let whole = group_names(groups, LONGEST_NAME);
+    let cut = group_names(groups, (LETTERS / groups.len()).max(SHORTEST_NAME) - 1);
+    let are_distinct = cut.1.iter().collect::<BTreeSet<_>>().len() == groups.len();
+    if fitting(&whole.1) < groups.len() && are_distinct { cut } else { whole }
+}
+
+/// For how many names as long as these there is space.
+fn fitting(names: &[String]) -> usize {
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    (LETTERS / (longest + 1)).max(1)
 }
 
 fn groups<'a>(rows: &[&'a SweepRow]) -> Vec<&'a str> {
@@ -179,6 +196,9 @@ mod tests {
             check(&format!("ends-{models}-{rates}"), &svg);
             assert!(svg.contains("d_model, learning_rate") && svg.contains("8, 0.001"));
         }
+        let six: Vec<String> = (0..6).map(|at| format!("a rather long name of group {at}")).collect();
+        let names = names_beside_each_other(&six.iter().map(String::as_str).collect::<Vec<_>>()).1;
+        assert_eq!((fitting(&names), names[5].as_str()), (6, "… of group 5"));
         let mut odd = rows(&["a", "b"]);
         odd[0].over_bayes = None;
         odd[1].cd = f64::NAN;

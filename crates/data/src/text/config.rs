@@ -79,15 +79,19 @@ impl TextTaskConfig {
             None => return Err(TaskError::Shape { reason: "task: missing field `kind`".to_owned() }),
         };
         let shape = |reason| TaskError::Shape { reason };
+        let of_kind = |reason: String| match reason.contains("unknown field") {
+            true => shape(format!("{reason}, or as in every task of text `{}`", TextSettings::FIELDS.join("`, `"))),
+            false => shape(reason),
+        };
         let known = Self::KINDS.join(", ");
         let is_common = |name: &str| TextSettings::FIELDS.contains(&name);
         let common = own.iter().filter(|(name, _)| is_common(name)).map(|(name, value)| (name.clone(), value.clone()));
         let common: Table = common.collect();
         own.retain(|name, _| !is_common(name));
         let kind = match kind.as_str() {
-            "bitwise" => TextKind::Bitwise(read_table(own, "task").map_err(shape)?),
-            "file" => TextKind::File(read_table(own, "task").map_err(shape)?),
-            "part_of_speech" => TextKind::PartOfSpeech(read_table(own, "task").map_err(shape)?),
+            "bitwise" => TextKind::Bitwise(read_table(own, "task").map_err(of_kind)?),
+            "file" => TextKind::File(read_table(own, "task").map_err(of_kind)?),
+            "part_of_speech" => TextKind::PartOfSpeech(read_table(own, "task").map_err(of_kind)?),
             _ => return Err(TaskError::UnknownKind { kind, known }),
         };
         let settings: TextSettings = read_table(common, "task").map_err(shape)?;

@@ -29,6 +29,11 @@ impl Compare {
     pub(super) fn run(self) -> Result<(), CliError> {
         let runs = self.runs.iter().map(|path| LmRun::open(path)).collect::<Result<Vec<_>, _>>()?;
         let (first, tuned_from_it) = runs.split_first().expect("there are two at least");
+        if let Some(tuned) = &first.config.tuned {
+            let reason =
+                format!("the first run must be of the model before it was tuned, but its layers {} were", tuned.free);
+            return Err(Failure::from(PretrainedError::file(first.folder().path(), reason)).into());
+        }
         tuned_from_it.iter().try_for_each(|run| check_tuned_from(first, run)).map_err(Failure::from)?;
         runs.iter().try_for_each(check_measured)?;
         let legends = runs.iter().map(|run| run.legend()).collect::<Result<Vec<_>, CliError>>()?;
@@ -65,7 +70,11 @@ fn check_tuned_from(first: &LmRun, run: &LmRun) -> Result<(), PretrainedError> {
 /// Errors if there are no answers to compare.
 fn check_measured(run: &LmRun) -> Result<(), CliError> {
     if run.folder().table::<AccuracyRow>().read()?.is_empty() {
-        let reason = format!("it must be measured before it is compared: {}", run.measure_again());
+        let goes_on = match &run.config.tuned {
+            Some(tuned) => format!("go on with the same `lm finetune` of {}", tuned.run),
+            None => run.measure_again(),
+        };
+        let reason = format!("it must be measured before it is compared: {goes_on}");
         return Err(Failure::from(PretrainedError::file(run.folder().path(), reason)).into());
     }
     Ok(())

@@ -23,7 +23,7 @@ pub struct FinetuneConfig {
     pub targets: Vec<String>,
     /// The blocks that get adapters: `all`, `first=N` or `last=N`.
     pub free: Free,
-    /// Examples to tune on, each seen once; at least 1.
+    /// Examples to tune on, each drawn once; at least 1.
     pub samples: u64,
     /// Examples of a step, between 1 and `samples`; the last step has what is left.
     pub batch_size: usize,

@@ -62,11 +62,12 @@ fn read_line(line: &str, number: usize, shots: usize) -> Result<Line, String> {
         let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason).to_owned();
         if error.is_data() { reason } else { format!("is no object of JSON: {reason}") }
     };
+    let object: serde_json::Value = serde_json::from_str(line).map_err(reason)?;
     if !line.trim_start().starts_with('{') {
         return Err("is no object of JSON".to_owned());
     }
     let Keys { concept, mut demonstrations, query, answer, instruction } =
-        serde_json::from_str(line).map_err(reason)?;
+        serde_json::from_value(object).map_err(reason)?;
     if concept.trim().is_empty() {
         return Err(format!("must have a concept with a name, but has {concept:?}"));
     }

@@ -37,13 +37,13 @@ pub struct Sweep {
     #[arg(long = "set", value_name = "PATH=VALUE")]
     sets: Vec<String>,
     /// Runs that are trained at the same time and share the threads; on a GPU, N of them need N + 1 threads
-    #[arg(long, default_value_t = 1, value_parser = terminal::whole::<u16>(1, Some(1024)))]
+    #[arg(long, default_value_t = 1, conflicts_with = "for_slurm", value_parser = terminal::whole::<u16>(1, Some(1024)))]
     jobs: u16,
     /// Begin no further run after one has failed
-    #[arg(long)]
+    #[arg(long, conflicts_with = "for_slurm")]
     fail_fast: bool,
     /// Begin or go on with at most so many runs
-    #[arg(long, value_name = "N", value_parser = terminal::whole::<u16>(1, Some(65_535)))]
+    #[arg(long, value_name = "N", conflicts_with = "for_slurm", value_parser = terminal::whole::<u16>(1, Some(65_535)))]
     max_runs: Option<u16>,
     #[command(flatten)]
     job: Job,

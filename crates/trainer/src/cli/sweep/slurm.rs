@@ -25,7 +25,7 @@ const MARK: &str = "# Written by `sweep --slurm`";
 #[derive(Debug, Args)]
 pub(super) struct Slurm {
     /// Submit what --slurm writes, and exit
-    #[arg(long, requires = "for_slurm")]
+    #[arg(long, requires = "for_slurm", conflicts_with_all = ["list", "index", "collect"])]
     submit: bool,
     /// Tasks of one array at most; the cluster's limit is `MaxArraySize` of `scontrol show config`, less 1
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = terminal::whole::<u32>(1, None), requires = "for_slurm")]
